@@ -1,0 +1,78 @@
+"""CLIP (Radford et al. 2021) through open_clip's own model classes, built directly from a model configuration."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip import CLIP as OpenCLIP
+from open_clip.tokenizer import SimpleTokenizer, default_bpe
+from timm.models import build_model_with_cfg, register_model
+from timm.models.convnext import ConvNeXt
+from torch import Tensor, nn
+
+from vqclip.types import CLIPArchitecture
+
+
+@register_model
+def vqclip_convnext_s(pretrained: bool = False, **options: Any) -> ConvNeXt:
+    """ConvNeXt (Liu et al. 2022) of 4 M parameters for views of 64 pixels: an overlapping stem and 5x5 kernels."""
+    if pretrained:
+        raise ValueError("this tower is trained by vqclip itself and has no pretrained timm weights")
+    options["pretrained_cfg"] = {"input_size": (3, 64, 64), "pool_size": (2, 2), "num_classes": 0, "classifier": "head.fc"}
+    sizes = {"depths": (2, 2, 4, 2), "dims": (48, 96, 192, 384), "kernel_sizes": 5}
+    return build_model_with_cfg(
+        ConvNeXt, "vqclip_convnext_s", False, stem_type="overlap_tiered", conv_mlp=True, **sizes, **options
+    )
+
+
+class CLIP(nn.Module):
+    """A CLIP behind `encode_text` and `encode_image`; the only place that knows its mean and standard deviation."""
+
+    def __init__(self, architecture: CLIPArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.network = OpenCLIP(**architecture.model)
+        side = architecture.model["vision_cfg"].get("image_size", 224)
+        self.image_size: int = side if isinstance(side, int) else side[0]
+        self.context_length: int = self.network.context_length
+        self.words = frozenset(architecture.words)
+        self.tokenizer = build_tokenizer(architecture.merges, self.context_length)
+        self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
+
+    def encode_image(self, views: Tensor) -> Tensor:
+        """Embed views (N, 3, S, S) in [0, 1] as unit vectors (N, D) in float32."""
+        features = self.network.encode_image((views - self.mean) / self.std)
+        return nn.functional.normalize(features.float(), dim=-1)
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Embed texts as unit vectors (P, D) in float32; a text longer than the context raises ValueError."""
+        for text in texts:
+            if self.count_tokens(text) > self.context_length:
+                raise ValueError(f"text of {self.count_tokens(text)} tokens; the context holds {self.context_length}")
+        tokens = self.tokenizer(texts).to(self.mean.device)
+        return nn.functional.normalize(self.network.encode_text(tokens).float(), dim=-1)
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens of a text, start and end marks included."""
+        return len(self.tokenizer.encode(text)) + 2
+
+
+def build_tokenizer(merges: int | None, context_length: int) -> SimpleTokenizer:
+    """Return CLIP's byte-pair tokenizer, its vocabulary cut to the first `merges` entries (None: all of them).
+
+    N merges give a vocabulary of N + 514 tokens.
+    """
+    if merges is None:
+        return SimpleTokenizer(context_length=context_length)
+    with gzip.open(default_bpe()) as stream:
+        lines = stream.read().decode("utf-8").split("\n")[: merges + 1]
+    with tempfile.TemporaryDirectory() as folder:
+        shortened = Path(folder) / "bpe.txt.gz"
+        shortened.write_bytes(gzip.compress("\n".join(lines).encode("utf-8")))
+        return SimpleTokenizer(bpe_path=str(shortened), context_length=context_length)
+

@@ -1,0 +1,112 @@
+"""The VQGAN (Esser et al. 2021, "Taming Transformers for High-Resolution Image Synthesis").
+
+The networks are taming-transformers' own `Encoder`, `Decoder` and quantizers under taming's own parameter names, so
+that its checkpoints load unchanged. Nothing else of that package is touched: its model classes no longer import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import torch
+from taming.modules.diffusionmodules.model import Decoder, Encoder
+from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
+from torch import Tensor, nn
+
+from vqclip.types import VQGANArchitecture
+
+
+class TamingNetwork(nn.Module):
+    """The modules of a taming `VQModel` or `GumbelVQ`, without its training losses; its names are the checkpoint's."""
+
+    def __init__(self, architecture: VQGANArchitecture) -> None:
+        super().__init__()
+        a = architecture
+        ddconfig: dict[str, Any] = {
+            "ch": a.ch,
+            "out_ch": 3,
+            "ch_mult": a.ch_mult,
+            "num_res_blocks": a.num_res_blocks,
+            "attn_resolutions": [a.resolution // 2**level for level in a.attn_levels],
+            "in_channels": 3,
+            "resolution": a.resolution,
+            "z_channels": a.z_channels,
+            "double_z": False,
+        }
+        with contextlib.redirect_stdout(io.StringIO()):  # the Decoder prints its latent shape
+            self.encoder = Encoder(**ddconfig)
+            self.decoder = Decoder(**ddconfig)
+        if a.quantizer == "gumbel":
+            self.quantize = GumbelQuantize(a.z_channels, a.embed_dim, n_embed=a.n_embed, kl_weight=1e-8)
+        else:
+            self.quantize = VectorQuantizer2(a.n_embed, a.embed_dim, beta=0.25, legacy=False)
+        # taming's GumbelVQ keeps z_channels here: its quantizer does the projection to the codes
+        inner = a.z_channels if a.quantizer == "gumbel" else a.embed_dim
+        self.quant_conv = nn.Conv2d(a.z_channels, inner, 1)
+        self.post_quant_conv = nn.Conv2d(a.embed_dim, a.z_channels, 1)
+
+
+class VQGAN(nn.Module):
+    """A VQGAN behind `encode`, `quantize`, `decode` and `codebook`; the only place that knows images in [-1, 1]."""
+
+    def __init__(self, architecture: VQGANArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.factor = architecture.factor
+        self.network = TamingNetwork(architecture)
+
+    @property
+    def codebook(self) -> Tensor:
+        """Codes, (K, C)."""
+        quantizer = self.network.quantize
+        return (quantizer.embed if self.architecture.quantizer == "gumbel" else quantizer.embedding).weight
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Encode images (B, 3, H, W) in [0, 1], sides multiples of `factor`, to latents (B, C, H/f, W/f).
+
+        A Gumbel VQGAN has no continuous latents in the space of its codes: the codes themselves are returned, chosen
+        by the argmax of its projection (taming's own forward pass draws noise even when evaluating).
+        """
+        if image.shape[-1] % self.factor or image.shape[-2] % self.factor:
+            raise ValueError(f"image sides must be multiples of {self.factor}, got {tuple(image.shape[-2:])}")
+        h = self.network.quant_conv(self.network.encoder(image * 2 - 1))
+        if self.architecture.quantizer == "gumbel":
+            return self.codes(self.network.quantize.proj(h).argmax(1))
+        return h
+
+    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the nearest codes (B, C, h, w) of latents (B, C, h, w), and their indices (B, h, w)."""
+        codebook = self.codebook.float()
+        flat = z.detach().float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])
+        # argmin |z - e|^2 = argmax (z.e - |e|^2 / 2): the norm of z does not matter
+        scores = torch.addmm(-0.5 * codebook.square().sum(1), flat, codebook.t())
+        indices = scores.argmax(1).view(z.shape[0], *z.shape[2:])
+        return self.codes(indices), indices
+
+    def codes(self, indices: Tensor) -> Tensor:
+        """Return the codes (B, C, h, w) of indices (B, h, w)."""
+        return nn.functional.embedding(indices, self.codebook).permute(0, 3, 1, 2)
+
+    def decode(self, z_q: Tensor) -> Tensor:
+        """Decode codes (B, C, h, w) to images (B, 3, f*h, f*w) in [0, 1].
+
+        Beyond the range the gradient passes only where it leads back inside.
+        """
+        h = self.network.post_quant_conv(z_q)
+        return _ClampWithGradient.apply((self.network.decoder(h).float() + 1) / 2)
+
+
+class _ClampWithGradient(torch.autograd.Function):
+    """Clamp to [0, 1] whose gradient survives where descending it moves the value back into the range."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grad * (grad * (x - x.clamp(0, 1)) >= 0)

@@ -1,0 +1,48 @@
+"""Lazy registries: torch-free records `name -> "module:attribute"`, resolved at first use."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vqclip.errors import unknown_name
+
+
+class Registry(Mapping[str, str]):
+    """A table of named variants of one kind.
+
+    `registry["adam"]` is the record `"module:attribute"`; `registry.load("adam")` imports it. Listing and
+    suggesting names therefore imports nothing.
+    """
+
+    def __init__(self, kind: str, records: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._records = dict(records)
+
+    def __getitem__(self, name: str) -> str:
+        self.check(name)
+        return self._records[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def check(self, name: str) -> str:
+        """Return `name` if it is registered; raise UsageError with the nearest name otherwise."""
+        if name not in self._records:
+            raise unknown_name(self.kind, name, self._records)
+        return name
+
+    def register(self, name: str, record: str) -> None:
+        """Add a variant; a name that is taken raises ValueError."""
+        if name in self._records:
+            raise ValueError(f"{self.kind} {name!r} is registered already")
+        self._records[name] = record
+
+    def load(self, name: str) -> Any:
+        """Import and return the object behind `name`."""
+        module, _, attribute = self[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)

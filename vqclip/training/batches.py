@@ -1,0 +1,68 @@
+"""Batches for contrastive learning: which scenes come together, what is said of them, and what that excludes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqclip.world import Scene, caption, load_world, replace
+
+_KEYS = ("subject", "shape", "color", "setting", "background", "style")
+_NOTHING = -1
+
+
+class Captioner:
+    """Captions of scenes; `attributes` (n, 6) holds the number of each scene's value of each key, -1 for none."""
+
+    def __init__(self, scenes: list[Scene]) -> None:
+        self.world = load_world()
+        self.scenes = scenes
+        names = {
+            "subject": list(self.world.subjects),
+            "shape": list(self.world.shapes),
+            "color": list(self.world.colors),
+            "setting": list(self.world.settings),
+            "background": list(self.world.colors),
+            "style": list(self.world.styles),
+        }
+        index = {key: {name: i for i, name in enumerate(values)} for key, values in names.items()}
+        self.attributes = np.array([[index[key].get(getattr(s, key), _NOTHING) for key in _KEYS] for s in scenes])
+
+    def captions(self, chosen: np.ndarray, rng: np.random.Generator) -> tuple[list[str], Tensor]:
+        """Say something true of each chosen scene, now and then leaving out style or surroundings.
+
+        Returns the captions and `wrong` (n, n): True where caption j does not hold for picture i.
+        """
+        said = self.attributes[chosen].copy()
+        mentioned = np.ones_like(said, dtype=bool)
+        texts = []
+        for row, i in enumerate(chosen):
+            scene = self.scenes[i]
+            if scene.style is not None and rng.random() < 0.15:
+                scene, mentioned[row, 5] = replace(scene, style=None), False
+            if (scene.setting or scene.background) and rng.random() < 0.15:
+                scene = replace(scene, setting=None, background=None)
+                mentioned[row, 3:5] = False
+            texts.append(caption(scene, self.world, rng))
+        differs = said[:, None, :] != said[None, :, :]
+        return texts, torch.from_numpy((differs & mentioned[None, :, :]).any(-1))
+
+
+def grouped_batch(attributes: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose `size` scenes: half in groups of eight of one style, a quarter in fours of one subject, the rest anyhow.
+
+    Scenes that share a style or subject are each other's hard negatives: telling them apart needs the rest.
+    """
+    count = len(attributes)
+    chosen: list[np.ndarray] = []
+    for share, group, column in ((size // 2, 8, 5), (size // 4, 4, 0)):
+        for _ in range(share // group):
+            value = attributes[rng.integers(count), column]
+            # a window of the series is enough to find a group in, and costs no index
+            start = rng.integers(count)
+            window = np.arange(start, start + 4000) % count
+            fitting = window[attributes[window, column] == value]
+            chosen.append(rng.choice(fitting, group, replace=len(fitting) < group))
+    rest = size - sum(len(part) for part in chosen)
+    return np.concatenate([*chosen, rng.integers(count, size=rest)])

@@ -1,0 +1,202 @@
+"""One training loop for all bundled models: budget, schedule, resumable state, progress, validation."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from vqclip import atomic
+from vqclip.errors import UsageError, VqclipError, one_line
+
+_WARM_UP = 100
+_MEASURE_FROM, _MEASURE_TO = 20, 60
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps)."""
+
+    folder: Path = Path(".train")
+    output: Path | None = None
+    steps: int | None = None
+    minutes: float = 60.0
+    seed: int = 0
+    batch: int | None = None
+    scenes: int = 40_000
+    font: Path | None = None
+    workers: int = 2
+    device: str = "auto"
+    compile: bool = True
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "scenes", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} {value}: give a number of at least 1")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps {self.steps}: give a number of at least 1")
+        if not self.minutes > 0:
+            raise UsageError(f"--minutes {self.minutes}: give a number above 0")
+
+    def torch_device(self) -> torch.device:
+        """The device to train on."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Task(Protocol):
+    """What is trained: the runner calls these and knows nothing else of it."""
+
+    name: str
+    optimizer: torch.optim.Optimizer
+    modules: nn.ModuleDict
+    lr: float
+
+    def step(self, index: int, progress: float) -> dict[str, float]:
+        """Do step `index`, `progress` in [0, 1] of the way; return the losses to show."""
+
+    def validate(self, folder: Path, index: int) -> dict[str, float]:
+        """Measure, and write a validation sheet into the folder."""
+
+    def export(self, path: Path, info: dict[str, Any]) -> None:
+        """Write the weight file."""
+
+
+def train(task: Task, options: TrainOptions) -> dict[str, Any]:
+    """Train until the budget is spent; resume from the folder's state unless `restart`; return the record.
+
+    The state is saved every two minutes and on Ctrl-C, and the weight file is written at the end.
+    """
+    folder = options.folder / task.name
+    state = _State(folder, task)
+    start = 0 if options.restart else state.load()
+    total = options.steps or state.plan.get("steps")
+    began, saved, seconds = time.monotonic(), time.monotonic(), state.plan.get("seconds", 0.0)
+    bar = tqdm(total=total, initial=start, desc=task.name, unit="step", smoothing=0.05)
+    index, marks = start, {}
+    try:
+        while total is None or index < total:
+            if total is None:
+                marks[index - start] = time.monotonic()
+                total = _fix_steps(marks, options.minutes * 60, began, start)
+                bar.total = total
+            _set_lr(task, index, total)
+            losses = task.step(index, index / total if total else 0.0)
+            index += 1
+            bar.update()
+            if index % 10 == 0:
+                bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
+                _check_finite(losses, index)
+            if time.monotonic() - saved > 120:
+                state.save(index, total, seconds + time.monotonic() - began)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        state.save(index, total, seconds + time.monotonic() - began)
+        raise
+    finally:
+        bar.close()
+    seconds += time.monotonic() - began
+    state.save(index, total, seconds)
+    scores = task.validate(folder, index)
+    info = _record(task, options, index, seconds, scores)
+    task.export(options.output or folder / f"{task.name}.safetensors", info)
+    return info
+
+
+def _record(task: Task, options: TrainOptions, steps: int, seconds: float, scores: dict[str, float]) -> dict[str, Any]:
+    return {
+        "model": task.name,
+        "steps": steps,
+        "seed": options.seed,
+        "minutes": round(seconds / 60, 1),
+        "scenes": options.scenes,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "scores": scores,
+    }
+
+
+def _check_finite(losses: dict[str, float], index: int) -> None:
+    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        raise VqclipError(f"training diverged at step {index}: {bad[0]} is not finite; the last saved state is whole")
+
+
+def _fix_steps(marks: dict[int, float], budget: float, began: float, start: int) -> int | None:
+    """Turn minutes into steps once the rate is known; None while it is not."""
+    if _MEASURE_TO not in marks:
+        return None
+    rate = (marks[_MEASURE_TO] - marks[_MEASURE_FROM]) / (_MEASURE_TO - _MEASURE_FROM)
+    spent = marks[_MEASURE_TO] - began
+    return start + max(int((budget - spent) / rate) + _MEASURE_TO, _MEASURE_TO + 1)
+
+
+def _set_lr(task: Task, index: int, total: int | None) -> None:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    warm = min((index + 1) / _WARM_UP, 1.0)
+    progress = index / total if total else 0.0
+    factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    for group in task.optimizer.param_groups:
+        group["lr"] = task.lr * factor
+
+
+class _State:
+    """The resumable state of a training in its folder: `state.pt` (tensors) and `plan.json`."""
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        self.file = folder / "state.pt"
+        self.plan_file = folder / "plan.json"
+        self.task = task
+        self.plan: dict[str, Any] = {}
+
+    def load(self) -> int:
+        """Restore the state if there is one; return the step to go on from."""
+        if not (self.file.exists() and self.plan_file.exists()):
+            return 0
+        try:
+            self.plan = json.loads(self.plan_file.read_text("utf-8"))
+            saved = torch.load(self.file, map_location="cpu", weights_only=True)
+            self.task.modules.load_state_dict(saved["modules"])
+            self.task.optimizer.load_state_dict(saved["optimizer"])
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise VqclipError(
+                f"cannot resume from {self.file}: {one_line(error)[:200]}; give --restart to begin anew"
+            ) from None
+        return int(self.plan["index"])
+
+    def save(self, index: int, total: int | None, seconds: float) -> None:
+        """Write state and plan, each atomically."""
+        buffer = io.BytesIO()
+        torch.save(
+            {"modules": self.task.modules.state_dict(), "optimizer": self.task.optimizer.state_dict()}, buffer
+        )
+        atomic.write(self.file, lambda stream: stream.write(buffer.getbuffer()))
+        self.plan = {"index": index, "steps": total, "seconds": round(seconds, 1)}
+        atomic.write_text(self.plan_file, json.dumps(self.plan))
+
+
+def maybe_compile(function: Any, wanted: bool) -> Any:
+    """Return the function compiled by torch.compile where that works on this machine, else as it is.
+
+    On a CPU torch.compile needs a C++ compiler; without one training is merely slower.
+    """
+    if not wanted:
+        return function
+    try:
+        probe = torch.compile(lambda x: (x * 2).relu().sum())
+        probe(torch.ones(8))
+    except Exception as error:  # noqa: BLE001 - whatever the compiler stack raises, training goes on without it
+        tqdm.write(f"training without torch.compile ({one_line(error)[:80]})")
+        return function
+    return torch.compile(function)

@@ -1,0 +1,178 @@
+"""`vqclip train vqgan`: the bundled VQGAN, a small taming architecture trained on rendered scenes.
+
+Reconstruction is an L1 distance on several scales; the codes are low-dimensional and of unit norm (Yu et al. 2021,
+"Vector-quantized image modeling with improved VQGAN"), learned by exponential moving averages (van den Oord et al. 2017,
+appendix) with dead codes restarted from the batch (Dhariwal et al. 2020, "Jukebox").
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, embedding, interpolate, l1_loss, normalize
+
+from vqclip import images
+from vqclip.models.vqgan import TamingNetwork
+from vqclip.training.runner import TrainOptions, maybe_compile
+from vqclip.training.scenes import SceneSet
+from vqclip.types import VQGANArchitecture
+from vqclip.weights import files
+
+ARCHITECTURE = VQGANArchitecture(
+    ch=32,
+    ch_mult=(1, 1, 2, 4),
+    num_res_blocks=1,
+    attn_levels=(),
+    resolution=128,
+    z_channels=64,
+    embed_dim=8,
+    n_embed=1024,
+)
+SIDE = 128
+_DECAY = 0.99
+_RESTART_EVERY, _RESTART_BELOW = 50, 0.3
+_COMMIT = 0.25
+
+
+class Codebook(nn.Module):
+    """Moving averages from which the codes (K, C) of unit norm follow."""
+
+    def __init__(self, codes: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(codes))
+        self.register_buffer("total", normalize(torch.randn(codes, channels), dim=1))
+
+    @property
+    def codes(self) -> Tensor:
+        """The codes, (K, C), each of unit norm."""
+        return normalize(self.total, dim=1)
+
+    @torch.no_grad()
+    def update(self, z: Tensor, indices: Tensor) -> None:
+        """Move the averages towards the latents z (n, C) that chose each code."""
+        count = torch.bincount(indices, minlength=len(self.count)).to(z.dtype)
+        total = torch.zeros_like(self.total).index_add_(0, indices, z)
+        self.count.lerp_(count, 1 - _DECAY)
+        used = count > 0
+        self.total[used] = self.total[used].lerp(total[used] / count[used, None], 1 - _DECAY)
+
+    @torch.no_grad()
+    def restart(self, z: Tensor, generator: torch.Generator) -> None:
+        """Put codes that hardly anyone chooses onto random latents of the batch, z (n, C)."""
+        dead = (self.count < _RESTART_BELOW).nonzero().flatten()
+        chosen = torch.randint(len(z), (len(dead),), generator=generator)
+        self.total[dead] = z[chosen]
+        self.count[dead] = 1.0
+
+
+class VQGANTask:
+    """Training of the bundled VQGAN."""
+
+    name = "vqgan"
+    lr = 6e-4
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+        self.device = options.torch_device()
+        torch.manual_seed(options.seed)
+        self.batch = options.batch or 8
+        network = TamingNetwork(ARCHITECTURE).to(self.device, memory_format=torch.channels_last)
+        codebook = Codebook(ARCHITECTURE.n_embed, ARCHITECTURE.embed_dim).to(self.device)
+        self.modules = nn.ModuleDict({"network": network, "codebook": codebook})
+        self.network, self.codebook = network, codebook
+        weights = [p for name, p in network.named_parameters() if not name.startswith("quantize.")]
+        self.optimizer = torch.optim.AdamW(weights, lr=self.lr, betas=(0.9, 0.98), weight_decay=1e-4)
+        self._encode = maybe_compile(self._encode_eager, options.compile)
+        self._decode = maybe_compile(self._decode_eager, options.compile)
+        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE).render(options.font, options.workers)
+        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 64), 2 * SIDE)
+        self.large.render(options.font, options.workers)
+        self.held_out = SceneSet(options.folder, options.seed + 1000, 64, SIDE).render(options.font, options.workers)
+
+    def step(self, index: int, progress: float) -> dict[str, float]:
+        """One batch: encode, quantize, decode, compare; then the codebook follows its latents."""
+        del progress
+        x = self._pictures(index)
+        z = self._encode(x)
+        flat = normalize(z.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, ARCHITECTURE.embed_dim)
+        if index == 0:
+            self.codebook.restart(flat.detach(), torch.Generator().manual_seed(self.options.seed))
+        codes = self.codebook.codes
+        indices = (flat.detach() @ codes.t()).argmax(1)
+        chosen = embedding(indices, codes)
+        commit = (flat - chosen).square().sum(1).mean()
+        passed = flat + (chosen - flat).detach()
+        shape = (z.shape[0], z.shape[2], z.shape[3], -1)
+        y = self._decode(passed.view(shape).permute(0, 3, 1, 2))
+        reconstruction = multiscale_l1(y.float(), x)
+        loss = reconstruction + _COMMIT * commit
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
+        self.optimizer.step()
+        self.codebook.update(flat.detach(), indices)
+        if index % _RESTART_EVERY == _RESTART_EVERY - 1:
+            self.codebook.restart(flat.detach(), torch.Generator().manual_seed(index))
+        return {"rec": float(reconstruction.detach()), "commit": float(commit.detach())}
+
+    @torch.no_grad()
+    def validate(self, folder: Path, index: int) -> dict[str, float]:
+        """Reconstruct held-out scenes: PSNR in dB, share of codes in use; writes `validation.png`."""
+        del index
+        x = torch.from_numpy(np.array(self.held_out.images)).permute(0, 3, 1, 2).float().to(self.device) / 127.5 - 1
+        flat = normalize(self._encode_eager(x).float(), dim=1)
+        codes = self.codebook.codes
+        indices = torch.einsum("bchw,kc->bhwk", flat, codes).argmax(-1)
+        y = self._decode_eager(embedding(indices, codes).permute(0, 3, 1, 2)).float().clamp(-1, 1)
+        psnr = float((10 * torch.log10(4 / (x - y).square().mean((1, 2, 3)))).mean())
+        pairs = torch.stack([x, y], 1).flatten(0, 1)[:64]
+        pictures = [images.to_pil(picture) for picture in (pairs.cpu() + 1) / 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        images.contact_sheet(pictures, [""] * len(pictures), columns=8, cell=SIDE).save(folder / "validation.png")
+        used = float((self.codebook.count > _RESTART_BELOW).float().mean())
+        return {"psnr_db": round(psnr, 2), "codes_in_use": round(used, 3)}
+
+    def export(self, path: Path, info: dict[str, Any]) -> None:
+        """Write the weight file."""
+        tensors = dict(self.network.state_dict())
+        tensors["quantize.embedding.weight"] = self.codebook.codes
+        files.save(path, "vqgan", ARCHITECTURE.to_json(), tensors, info)
+
+    def _encode_eager(self, x: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.network.quant_conv(self.network.encoder(x))
+
+    def _decode_eager(self, z_q: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.network.decoder(self.network.post_quant_conv(z_q))
+
+    def _pictures(self, index: int) -> Tensor:
+        """A batch in [-1, 1]: half whole scenes, half crops of scenes of twice the side, so that both scales are known.
+
+        Crops and flips are drawn from (seed, index) alone.
+        """
+        rng = np.random.default_rng([self.options.seed, index])
+        half = self.batch // 2
+        pictures = [self.scenes.images[i] for i in rng.integers(self.scenes.count, size=self.batch - half)]
+        for i in rng.integers(self.large.count, size=half):
+            top, left = rng.integers(SIDE + 1, size=2)
+            pictures.append(self.large.images[i, top : top + SIDE, left : left + SIDE])
+        pictures = [p[:, ::-1] if mirror else p for p, mirror in zip(pictures, rng.random(self.batch) < 0.5)]
+        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return x.to(self.device, memory_format=torch.channels_last)
+
+
+def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:
+    """L1 distance of pictures plus that of three levels of their Laplacian pyramids (Bojanowski et al. 2018)."""
+    loss = l1_loss(y, x)
+    difference = y - x
+    for _ in range(3):
+        smaller = avg_pool2d(difference, 2)
+        detail = difference - interpolate(smaller, scale_factor=2, mode="nearest")
+        loss = loss + 0.5 * detail.abs().mean()
+        difference = smaller
+    return loss + 0.5 * difference.abs().mean()

@@ -1,0 +1,173 @@
+"""Plain records that travel between the layers; importing them does not import torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vqclip.errors import WeightsError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class VQGANArchitecture:
+    """Sizes of a taming-transformers VQGAN (Esser et al. 2021).
+
+    `resolution` is the nominal training side in pixels; taming places attention by resolution, so levels are recorded
+    here (0 = full side) and turned into resolutions when the network is built.
+    """
+
+    ch: int = 128
+    ch_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
+    num_res_blocks: int = 2
+    attn_levels: tuple[int, ...] = (4,)
+    resolution: int = 256
+    z_channels: int = 256
+    embed_dim: int = 256
+    n_embed: int = 1024
+    quantizer: str = "vq"
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell along a side."""
+        return 2 ** (len(self.ch_mult) - 1)
+
+    def to_json(self) -> str:
+        """Return the record as JSON, the form it has in a weight file's metadata."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> VQGANArchitecture:
+        """Read the record back; raise WeightsError if it is damaged."""
+        values = _json_object(text, "VQGAN architecture")
+        try:
+            values |= {name: tuple(int(v) for v in values[name]) for name in ("ch_mult", "attn_levels")}
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"damaged VQGAN architecture in the weight file: {error}; fetch the file again") from None
+
+
+@dataclass(frozen=True)
+class CLIPArchitecture:
+    """An open_clip model configuration with its preprocessing numbers.
+
+    `model` holds open_clip's own keys (`embed_dim`, `vision_cfg`, `text_cfg`); `merges` shortens the BPE vocabulary of
+    the tokenizer to its first entries (None: all); `words` lists the words the model was trained on (empty: any).
+    """
+
+    model: Mapping[str, Any]
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    merges: int | None = None
+    words: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the record as JSON, the form it has in a weight file's metadata."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> CLIPArchitecture:
+        """Read the record back; raise WeightsError if it is damaged."""
+        values = _json_object(text, "CLIP architecture")
+        try:
+            values |= {name: tuple(values[name]) for name in ("mean", "std", "words")}
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise WeightsError(f"damaged CLIP architecture in the weight file: {error}; fetch the file again") from None
+
+
+def _json_object(text: str, what: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"damaged {what} in the weight file: {error}; fetch the file again") from None
+    if not isinstance(values, dict):
+        raise WeightsError(f"damaged {what} in the weight file: not an object; fetch the file again")
+    return values
+
+
+class ImageTokenizer(Protocol):
+    """What the loop needs of a VQGAN; `B` pictures, `C` latent channels, `h x w` cells of `factor` pixels."""
+
+    factor: int
+
+    @property
+    def codebook(self) -> Tensor:
+        """Codes, (K, C)."""
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Image (B, 3, H, W) in [0, 1] to latents (B, C, h, w)."""
+
+    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents to the nearest codes (B, C, h, w) and their indices (B, h, w)."""
+
+    def decode(self, z_q: Tensor) -> Tensor:
+        """Codes to an image (B, 3, H, W) in [0, 1]."""
+
+
+class Perceptor(Protocol):
+    """What the guidance needs of a CLIP; embeddings are unit vectors (N, D)."""
+
+    image_size: int
+    context_length: int
+    words: frozenset[str]
+
+    def encode_image(self, views: Tensor) -> Tensor:
+        """Views (N, 3, S, S) in [0, 1] to embeddings."""
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Texts to embeddings; each must fit the context."""
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of a text, start and end included."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know that is no error; shown once on stderr and kept in the log."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a run after one step, for B pictures drawn together.
+
+    `image` (B, 3, H, W) in [0, 1] is the current picture at the side of the current stage; `best` (B, 3, H, W) and
+    `best_score` (B,) the best iterate so far by the held-out views (lower is better) at the final side, None before
+    the final stage. `losses` maps each loss to its values (B,).
+    """
+
+    step: int
+    steps: int
+    seeds: tuple[int, ...]
+    size: tuple[int, int]
+    image: Tensor
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    lr: float = 0.0
+    best: Tensor | None = None
+    best_step: int = 0
+    best_score: Tensor | None = None
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """Sum of all losses, averaged over the pictures; NaN before the first step."""
+        total = sum(float(value.mean()) for value in self.losses.values())
+        return total if self.losses else float("nan")
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the run's last step."""
+        return self.step == self.steps
+
+    def pictures(self) -> list[Image]:
+        """Return the current pictures at the run's size."""
+        from vqclip import images
+
+        return images.frames(self.image, *self.size)

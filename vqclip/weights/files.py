@@ -1,0 +1,106 @@
+"""Reading and writing weight files: safetensors whose metadata says what network the tensors are.
+
+Keys of the metadata: `format` (below), `kind` ("vqgan" or "clip"), `architecture` (JSON, see `vqclip.types`), and
+`info` (JSON, free: recipe, seed, time, scores). Nothing in such a file can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from vqclip import atomic
+from vqclip.errors import WeightsError
+
+FORMAT = "vqclip-weights-1"
+_FETCH_AGAIN = "fetch or train it again"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """The contents of a weight file; `sha256` is that of the whole file."""
+
+    kind: str
+    architecture: str
+    info: dict[str, Any]
+    tensors: dict[str, Tensor]
+    sha256: str
+
+
+def save(path: Path, kind: str, architecture: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Path:
+    """Write tensors as fp16 safetensors with their description, atomically."""
+    half = {
+        name: (value.half() if value.is_floating_point() else value).contiguous().cpu().clone()
+        for name, value in tensors.items()
+    }
+    metadata = {"format": FORMAT, "kind": kind, "architecture": architecture, "info": json.dumps(dict(info))}
+    payload = safetensors.torch.save(half, metadata)
+    return atomic.write(path, lambda stream: stream.write(payload))
+
+
+def read(path: Path, kind: str) -> WeightFile:
+    """Read a weight file of one kind; tensors come back as float32 on the CPU.
+
+    Raises WeightsError, in one line, for a file that is absent, truncated, no weight file, or of another kind.
+    """
+    path = Path(path)
+    sniff(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: _float(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is damaged ({error}): {_FETCH_AGAIN}") from None
+    if metadata.get("format") != FORMAT or "architecture" not in metadata:
+        raise WeightsError(f"{path} does not say what network it holds: only weight files written by vqclip are read")
+    if metadata.get("kind") != kind:
+        raise WeightsError(f"{path} holds a {metadata.get('kind')}, not a {kind}: give it to the matching option")
+    return WeightFile(kind, metadata["architecture"], _info(metadata.get("info", "{}")), tensors, sha256(path))
+
+
+def sniff(path: Path) -> None:
+    """Raise WeightsError with the reason if the first bytes cannot be those of a safetensors file."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise WeightsError(f"cannot read the weight file {path}: {error.strerror or error}") from None
+    text = head.lstrip().lower()
+    if not head:
+        raise WeightsError(f"{path} is empty: {_FETCH_AGAIN}")
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise WeightsError(f"{path} is a web page, not weights (a failed download): {_FETCH_AGAIN}")
+    if text.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a pointer of git-lfs, not weights: run 'git lfs pull' or {_FETCH_AGAIN}")
+    if head.startswith((b"PK", b"\x80")):
+        raise WeightsError(f"{path} is a pickled checkpoint: only safetensors files written by vqclip are read")
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _info(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

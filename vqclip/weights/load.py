@@ -1,0 +1,67 @@
+"""Names and files become networks, ready for guidance: float32, evaluating, no gradients for their weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from vqclip import resources
+from vqclip.errors import WeightsError
+from vqclip.types import CLIPArchitecture, VQGANArchitecture
+from vqclip.weights import catalog, files
+
+if TYPE_CHECKING:
+    from vqclip.models.clip import CLIP
+    from vqclip.models.vqgan import VQGAN
+
+
+def load_vqgan(name: str) -> tuple[VQGAN, str]:
+    """Return the VQGAN of a catalog name or a file's path, and the sha256 of its weights."""
+    from vqclip.models.vqgan import VQGAN
+
+    path = locate("vqgan", name)
+    file = files.read(path, "vqgan")
+    vqgan = VQGAN(VQGANArchitecture.from_json(file.architecture))
+    _fill(vqgan.network, file.tensors, path)
+    return _frozen(vqgan), file.sha256
+
+
+def load_clip(name: str) -> tuple[CLIP, str]:
+    """Return the CLIP of a catalog name or a file's path, and the sha256 of its weights."""
+    from vqclip.models.clip import CLIP
+
+    path = locate("clip", name)
+    file = files.read(path, "clip")
+    clip = CLIP(CLIPArchitecture.from_json(file.architecture))
+    _fill(clip.network, file.tensors, path)
+    return _frozen(clip), file.sha256
+
+
+def locate(kind: str, name: str) -> Path:
+    """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash)."""
+    if Path(name).suffix or "/" in name or "\\" in name:
+        return Path(name)
+    return resources.path(f"checkpoints/{catalog.find(kind, name).file}")
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    expected = network.state_dict()
+    missing = sorted(set(expected) - set(tensors))
+    surplus = sorted(set(tensors) - set(expected))
+    wrong = sorted(n for n in set(expected) & set(tensors) if expected[n].shape != tensors[n].shape)
+    if missing or surplus or wrong:
+        first = (missing or surplus or wrong)[0]
+        raise WeightsError(
+            f"{path} does not fit its architecture: {len(missing)} tensors missing, {len(surplus)} too many, "
+            f"{len(wrong)} of another shape (first: {first}); fetch or train it again"
+        )
+    bad = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if bad:
+        raise WeightsError(f"{path} holds values that are not finite (first: {bad[0]}); fetch or train it again")
+    network.load_state_dict(tensors)
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return network.eval().requires_grad_(False)

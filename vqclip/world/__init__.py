@@ -1,0 +1,26 @@
+"""The procedural picture world: what the bundled models can draw, and the renderer of their training pictures."""
+
+from __future__ import annotations
+
+from vqclip.world.captions import caption, captions
+from vqclip.world.font import find_font
+from vqclip.world.model import Style, Subject, World, caption_words, load_world
+from vqclip.world.renderer import Renderer
+from vqclip.world.scene import Scene, replace, sample_scene
+from vqclip.world.styles import STYLES
+
+__all__ = [
+    "STYLES",
+    "Renderer",
+    "Scene",
+    "Style",
+    "Subject",
+    "World",
+    "caption",
+    "caption_words",
+    "captions",
+    "find_font",
+    "load_world",
+    "replace",
+    "sample_scene",
+]

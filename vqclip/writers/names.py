@@ -1,0 +1,113 @@
+"""Names of output files: made from prompts without ever leaving the folder or overwriting a file."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import os
+import re
+import tempfile
+import unicodedata
+from pathlib import Path
+
+from vqclip import atomic
+from vqclip.errors import UsageError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
+SLUG_BYTES = 60
+RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
+
+
+def slug(text: str) -> str:
+    """Return `text` as a part of a file name: `[a-z0-9._-]`, 1 to 60 bytes, legal on Windows too.
+
+    Compatibility forms are unfolded and accents dropped (Unicode NFKD); everything else becomes a dash. Text that
+    leaves nothing becomes "picture".
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    name = re.sub(r"[^a-z0-9._]+", "-", plain.lower())
+    name = re.sub(r"\.{2,}", ".", name)[:SLUG_BYTES].strip("-._")
+    if name.partition(".")[0] in RESERVED:
+        name = f"picture-{name}"
+    return name[:SLUG_BYTES].strip("-._") or "picture"
+
+
+def run_folder(picture: str | Path) -> Path:
+    """Return the folder that holds the state of the run that draws `picture`: its name without ending, and `.run`."""
+    return Path(picture).with_suffix(".run")
+
+
+def next_path(folder: str | Path, seed: int, prompt: str, suffix: str = ".png") -> Path:
+    """Return the free name `<folder>/<date>/<counter>-<seed>-<slug><suffix>` and create its run folder.
+
+    The counter is one higher than any in the day's folder. The empty run folder reserves the name: no other call, in
+    this process or another, gets the same counter, and a picture that was never drawn leaves no empty file. The caller
+    removes the folder once the picture is written. Raises OutputError.
+    """
+    day = check_writable(Path(folder) / datetime.date.today().isoformat())
+    try:
+        for counter in itertools.count(max(_counters(day), default=0) + 1):
+            picture = day / f"{counter:04d}-{seed}-{slug(prompt)}{suffix}"
+            if _reserve(day, counter, run_folder(picture)):
+                return picture
+    except OSError as error:
+        raise atomic.output_error(day, error) from error
+    raise AssertionError("unreachable: the counter has no end")
+
+
+def free_path(path: str | Path) -> Path:
+    """Return `path`, or `name-1.png`, `name-2.png`, ... if it is taken by a file or by a run that draws it."""
+    path = Path(path)
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(1))
+    return next(p for p in itertools.chain([path], numbered) if not (os.path.lexists(p) or run_folder(p).exists()))
+
+
+def check_writable(folder: str | Path) -> Path:
+    """Create `folder` if need be and return it; raise OutputError at once if no file can be written there."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(b"\0")
+    except OSError as error:
+        raise atomic.output_error(folder, error) from error
+    return folder
+
+
+def check_suffix(path: str | Path, kind: str) -> str:
+    """Return the lower-case ending of a file of `kind` "image" or "video"; raise UsageError for an unknown one."""
+    known = {"image": IMAGE_SUFFIXES, "video": VIDEO_SUFFIXES}[kind]
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        given = f"the ending {suffix!r}" if suffix else "no ending"
+        raise UsageError(f"{kind} file {str(path)!r} has {given}: known are {', '.join(known)}")
+    return suffix
+
+
+def _counters(day: Path) -> list[int]:
+    """Return the counters of all pictures and run folders of a day."""
+    names = (re.match(r"(\d{4,9})-", entry.name) for entry in day.iterdir())
+    return [int(match[1]) for match in names if match]
+
+
+def _reserve(day: Path, counter: int, run: Path) -> bool:
+    """Create the folder `run` unless the counter is taken; two callers never both succeed.
+
+    The claim file is created exclusively, so only its owner looks for the counter and takes it. One left behind by a
+    killed process costs its number, nothing else.
+    """
+    claim = day / f".{counter:04d}.claim"
+    try:
+        os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    try:
+        if counter in _counters(day):
+            return False
+        run.mkdir()
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            claim.unlink()
