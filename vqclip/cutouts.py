@@ -16,20 +16,7 @@ from torch import Tensor, nn
 
 from vqclip import seeding
 from vqclip.augmentations import Augmentation
-from vqclip.registry import Registry
-
-AUGMENTATIONS = Registry(
-    "augmentation",
-    {
-        name: f"vqclip.augmentations:{name.upper()}"
-        for name in (
-            "rotate", "shear", "perspective", "flip",
-            "brightness", "contrast", "saturation", "hue", "grayscale",
-            "noise", "erase",
-        )
-    },
-)  # fmt: skip
-
+from vqclip.registries import AUGMENTATIONS
 
 @dataclass(frozen=True)
 class ViewPlan:

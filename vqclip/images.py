@@ -98,6 +98,18 @@ def crop_center(tensor: torch.Tensor, width: int, height: int) -> torch.Tensor:
     return tensor[..., top : top + height, left : left + width]
 
 
+def frames(tensor: torch.Tensor, width: int, height: int) -> list[Image.Image]:
+    """Return images (B, 3, H, W) in [0, 1] as pictures of width x height pixels: enlarged to cover that, then cropped.
+
+    Pictures already large enough are only cropped, so no pixel of them changes.
+    """
+    pictures = [Image.fromarray(array) for array in to_uint8(tensor)]
+    if tensor.shape[-1] >= width and tensor.shape[-2] >= height:
+        left, top = (tensor.shape[-1] - width) // 2, (tensor.shape[-2] - height) // 2
+        return [picture.crop((left, top, left + width, top + height)) for picture in pictures]
+    return [cover(picture, width, height) for picture in pictures]
+
+
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], columns: int, cell: int) -> Image.Image:
     """Return `images` on one white sheet, `columns` in a row, each in a square of `cell` pixels above its caption.
 

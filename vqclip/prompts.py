@@ -77,6 +77,25 @@ def parse(text: str) -> list[Prompt]:
     return prompts
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """The `:weight:stop` at the end of a text, as written and as numbers."""
+
+    text: str
+    numbers: tuple[float, ...]
+
+
+def numbers_of(text: str) -> Numbers:
+    """Return the numbers at the end of a text; none is no error."""
+    suffix = _SUFFIX.search(text)
+    if suffix is None:
+        return Numbers("", ())
+    numbers = tuple(float(number) for number in suffix[0][1:].split(":"))
+    if not all(math.isfinite(number) for number in numbers):
+        raise UsageError(f"the weight in {_quoted(text)} is too large: give a finite number")
+    return Numbers(suffix[0], numbers)
+
+
 def clean(text: str) -> str:
     """Return a text in Unicode's NFC with control characters and lone surrogates replaced and blanks squeezed."""
     printable = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
@@ -129,20 +148,16 @@ def _pieces(clause: str, limit: int, count_tokens: Callable[[str], int]) -> list
 
 def _parse_one(part: str) -> Prompt:
     """Parse one part, in which escaped characters are private ones."""
-    suffix = _SUFFIX.search(part)
-    if suffix is None and (field := _BROKEN.search(part)):
+    suffix = numbers_of(part)
+    if not suffix.numbers and (field := _BROKEN.search(part)):
         raise UsageError(
             f"{_quoted(field['tail'])} after {_quoted(part[: field.start('tail')])} is no number: a prompt is "
             "text:weight:stop, and a colon that belongs to the text is written \\:"
         )
-    text = part if suffix is None else part[: suffix.start()]
-    numbers = [float(n) for n in suffix[0][1:].split(":")] if suffix else []
-    if not all(math.isfinite(n) for n in numbers):
-        raise UsageError(f"the weight in {_quoted(part)} is too large: give a finite number")
-    text = clean(text.translate(_RESTORE))
+    text = clean(part[: len(part) - len(suffix.text)].translate(_RESTORE))
     if not text:
         raise UsageError(f"the prompt {_quoted(part)} has no text: say what to draw before the colon, such as 'a cat'")
-    return Prompt(text, *numbers)
+    return Prompt(text, *suffix.numbers)
 
 
 def _quoted(text: str) -> str:

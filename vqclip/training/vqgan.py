@@ -36,6 +36,7 @@ SIDE = 128
 _DECAY = 0.99
 _RESTART_EVERY, _RESTART_BELOW = 50, 0.3
 _COMMIT = 0.25
+_SPREAD = 1.0
 
 
 class Codebook(nn.Module):
@@ -109,7 +110,8 @@ class VQGANTask:
         shape = (z.shape[0], z.shape[2], z.shape[3], -1)
         y = self._decode(passed.view(shape).permute(0, 3, 1, 2))
         reconstruction = multiscale_l1(y.float(), x)
-        loss = reconstruction + _COMMIT * commit
+        spread = isotropy(flat)
+        loss = reconstruction + _COMMIT * commit + _SPREAD * spread
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
@@ -117,7 +119,8 @@ class VQGANTask:
         self.codebook.update(flat.detach(), indices)
         if index % _RESTART_EVERY == _RESTART_EVERY - 1:
             self.codebook.restart(flat.detach(), torch.Generator().manual_seed(index))
-        return {"rec": float(reconstruction.detach()), "commit": float(commit.detach())}
+        shown = {"rec": reconstruction, "commit": commit, "spread": spread}
+        return {name: float(value.detach()) for name, value in shown.items()}
 
     @torch.no_grad()
     def validate(self, folder: Path, index: int) -> dict[str, float]:
@@ -164,6 +167,18 @@ class VQGANTask:
         pictures = [p[:, ::-1] if mirror else p for p, mirror in zip(pictures, rng.random(self.batch) < 0.5)]
         x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
         return x.to(self.device, memory_format=torch.channels_last)
+
+
+def isotropy(z: Tensor) -> Tensor:
+    """Distance of unit latents (n, C) from filling their sphere evenly: of the mean from 0, the covariance from I / C.
+
+    Without it commitment and moving averages contract all codes into a narrow cone, where an optimizer of latents
+    finds no room (the decorrelation is that of Bardes et al. 2022, "VICReg").
+    """
+    mean = z.mean(0)
+    covariance = (z - mean).t() @ (z - mean) / len(z)
+    even = torch.eye(z.shape[1], device=z.device) / z.shape[1]
+    return mean.square().sum() + (covariance - even).square().sum()
 
 
 def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:

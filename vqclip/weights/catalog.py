@@ -37,3 +37,8 @@ def find(kind: str, name: str) -> Weights:
         if (record.kind, record.name) == (kind, name):
             return record
     raise unknown_name(kind, name, names(kind))
+
+
+def pair(name: str) -> tuple[str, str]:
+    """Return the names of a VQGAN and of the CLIP that goes with it; UsageError if no pair has that name."""
+    return find("vqgan", name).name, find("clip", name).name

@@ -111,11 +111,11 @@ def _settings(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the pairs of the last line of `parameters`; a value is None where the record lacks it."""
     config = record.get("config")
     model, size = _at(config, "models", "vqgan"), _at(config, "size")
-    digest = _at(record, "weights", model)
+    digest = _at(record, "weights", f"vqgan:{model}")
     return [
         ("Steps", _at(config, "steps")),
         ("Sampler", _at(config, "optimizer", "name")),
-        ("Seed", _at(config, "seed")),
+        ("Seed", record.get("seed", _at(config, "seed"))),
         ("Size", f"{size[0]}x{size[1]}" if isinstance(size, (list, tuple)) and len(size) == 2 else None),
         ("Model hash", digest[:10] if isinstance(digest, str) else None),
         ("Model", model),

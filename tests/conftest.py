@@ -1,0 +1,78 @@
+"""What holds for every test: no network, two threads, torch's global settings as they were, no GPU without CUDA."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+_LOCAL = ("localhost", "127.0.0.1", "::1", "", None)
+_REAL = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
+_RESOLVE = socket.getaddrinfo
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that need a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every connection that leaves this machine fail the test, past any retry (it is no `Exception`)."""
+
+    def refuse(address: Any) -> None:
+        pytest.fail(f"a test tried to reach the network: {address}", pytrace=False)
+
+    def guarded(name: str) -> Any:
+        def connect(self: socket.socket, address: Any) -> Any:
+            local = self.family == getattr(socket, "AF_UNIX", None) or address[0] in _LOCAL
+            return _REAL[name](self, address) if local else refuse(address)
+
+        return connect
+
+    def resolve(host: Any, *rest: Any, **options: Any) -> Any:
+        return _RESOLVE(host, *rest, **options) if host in _LOCAL else refuse(host)
+
+    for name in _REAL:
+        monkeypatch.setattr(socket.socket, name, guarded(name))
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+@pytest.fixture(autouse=True)
+def _torch_settings() -> Iterator[None]:
+    """Put back what a test, or the code under test, changed in torch as a whole."""
+    before = _settings()
+    yield
+    if _settings() == before:  # the setters are slow: the first one imports the compiler
+        return
+    deterministic, warn_only, threads, dtype, grad, precision, cudnn = before
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(grad)
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+
+
+def _settings() -> tuple[Any, ...]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_float32_matmul_precision(),
+        (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark),
+    )

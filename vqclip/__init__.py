@@ -1,0 +1,57 @@
+"""vqclip draws what a sentence says: CLIP guides the latents of a VQGAN, step by step.
+
+>>> import vqclip
+>>> result = vqclip.generate(vqclip.make_config("a cat in Van Gogh style", seed=1))
+>>> result.save("cat.png")
+
+Importing the package loads no torch: what is heavy comes with its first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vqclip.errors import VqclipError
+from vqclip.version import __version__
+
+if TYPE_CHECKING:
+    from vqclip.api import Result, generate
+    from vqclip.config import Config, make_config
+    from vqclip.generation.loop import generate_stream
+    from vqclip.generation.models import Models
+    from vqclip.types import Notice, Snapshot
+
+__all__ = [
+    "Config",
+    "Models",
+    "Notice",
+    "Result",
+    "Snapshot",
+    "VqclipError",
+    "__version__",
+    "generate",
+    "generate_stream",
+    "make_config",
+]
+
+_LAZY = {
+    "Config": "vqclip.config",
+    "make_config": "vqclip.config",
+    "Models": "vqclip.generation.models",
+    "Notice": "vqclip.types",
+    "Snapshot": "vqclip.types",
+    "Result": "vqclip.api",
+    "generate": "vqclip.api",
+    "generate_stream": "vqclip.generation.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'vqclip' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m vqclip` is `vqclip`."""
+
+from vqclip.cli import main
+
+main()

@@ -1,0 +1,153 @@
+"""Drawing from Python: `generate` and what it hands back, made for notebooks and scripts."""
+
+from __future__ import annotations
+
+import copy
+import io
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata as distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vqclip import images
+from vqclip.config import Config
+from vqclip.generation.loop import stream
+from vqclip.generation.models import Models
+from vqclip.generation.prepare import Prepared, parse_image_prompt, prepare
+from vqclip.types import Snapshot
+from vqclip.version import __version__
+from vqclip.writers import names
+from vqclip.writers.image import save_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SCHEMA = 1
+
+
+def generate(config: Config, models: Models | None = None) -> Result:
+    """Draw the pictures of a config and return them; `generate_stream` shows them on the way.
+
+    Raises UsageError for what the config asks in vain, WeightsError for weights that do not load, MemoryBudgetError,
+    and NumericError if the loss stops being finite.
+    """
+    models = models or Models.load(config)
+    prepared = prepare(models.resolve(config), models)
+    return Result.of(prepared, [snapshot for snapshot in stream(prepared) if snapshot.last])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One finished picture with its seed, its held-out score (lower is better) and its metadata record."""
+
+    image: Image
+    seed: int
+    score: float | None
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The pictures of a run. `config` is the resolved one: drawing it again gives the same pictures."""
+
+    config: Config
+    pictures: tuple[Picture, ...]
+
+    @classmethod
+    def of(cls, prepared: Prepared, last: Sequence[Snapshot]) -> Result:
+        """Collect the pictures of the last snapshot of each batch."""
+        found = [picture for snapshot in last for picture in of_snapshot(prepared, snapshot)]
+        return cls(prepared.config, tuple(found))
+
+    @property
+    def image(self) -> Image:
+        """The first picture."""
+        return self.pictures[0].image
+
+    @property
+    def images(self) -> list[Image]:
+        """All pictures, in the order of their seeds."""
+        return [picture.image for picture in self.pictures]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the first picture, also if it was drawn at random."""
+        return self.pictures[0].seed
+
+    def save(self, path: str | Path, *, metadata: bool = True) -> list[Path]:
+        """Write the pictures (PNG, JPEG or WebP by the ending) and return their paths; nothing is overwritten.
+
+        Several pictures, and names that are taken, are numbered. Raises UsageError for an unknown ending and
+        OutputError if a file cannot be written.
+        """
+        names.check_suffix(path, "image")
+        written = []
+        for picture in self.pictures:
+            free = names.free_path(path)
+            written.append(save_image(picture.image, free, picture.record if metadata else None))
+        return written
+
+    def _repr_png_(self) -> bytes:
+        """Show the first picture in a notebook."""
+        buffer = io.BytesIO()
+        self.image.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
+    """Return the best pictures so far of a batch at the run's size; the current ones before any was judged."""
+    image = snapshot.image if snapshot.best is None else snapshot.best
+    scores = None if snapshot.best_score is None else snapshot.best_score.tolist()
+    found = []
+    for index, frame in enumerate(images.frames(image, *snapshot.size)):
+        if prepared.config.only in (None, index):
+            score = None if scores is None else scores[index]
+            found.append(Picture(frame, snapshot.seeds[index], score, record(prepared, snapshot.seeds, index)))
+    return found
+
+
+def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, Any]:
+    """Return the metadata of one picture: enough to draw it again, on the same stack bit for bit.
+
+    Of files from outside only base name and sha256 are told, never a path. A picture of a batch names the batch's
+    first seed, its size, and itself by `only`.
+    """
+    config = copy.deepcopy(prepared.config)
+    config.seed, config.count, config.batch_size = seeds[0], len(seeds), len(seeds)
+    config.only = index if len(seeds) > 1 else None
+    config.output = type(config.output)()
+    values = config.to_dict()
+    del values["output"]
+    values["init"]["image"] = _base(config.init.image)
+    values["image_prompts"] = [_base_prompt(text) for text in config.image_prompts]
+    values["models"] = {
+        "vqgan": _base(config.models.vqgan),
+        "clip": [_base(name) for name in config.models.clip],
+    }
+    hashes = {":".join((kind, _base(name))): digest for (kind, name), digest in prepared.models.hashes.items()}
+    return {
+        "schema": SCHEMA,
+        "vqclip": __version__,
+        "seed": seeds[index],
+        "config": values,
+        "weights": hashes,
+        "files": prepared.outside,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a picture's bits depend on."""
+    names_ = ("torch", "open_clip_torch", "taming-transformers-rom1504", "pillow")
+    return {"python": platform.python_version()} | {name: distributions.version(name) for name in names_}
+
+
+def _base(name: str | None) -> str | None:
+    return None if name is None else Path(name).name
+
+
+def _base_prompt(text: str) -> str:
+    prompt = parse_image_prompt(text)
+    return str(type(prompt)(Path(prompt.text).name, prompt.weight, prompt.stop))

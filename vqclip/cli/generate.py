@@ -1,0 +1,156 @@
+"""`vqclip generate`: a sentence becomes a picture."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqclip import config as configs
+from vqclip import replay
+from vqclip.cli.options import generate_options
+from vqclip.cli.progress import Progress
+from vqclip.config import Config
+from vqclip.errors import UsageError, one_line
+from vqclip.types import Notice
+from vqclip.weights import catalog
+
+_EXIT = {"SIGINT": 130, "SIGTERM": 143}
+
+
+@click.command()
+@click.argument("prompt", nargs=-1)
+@click.option("-p", "prompt_option", multiple=True, help="A prompt, as in older tools.")
+@click.option("-s", "size_pair", nargs=2, type=int, help="Width and height, as in older tools.")
+@click.option("--model", help="A VQGAN together with its CLIP.")
+@click.option("--preset", help="A preset of configs/; 'tiny' is the default.")
+@click.option("-c", "files", multiple=True, type=click.Path(path_type=Path), help="A config file (YAML).")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of --print-config.")
+@click.option("--from", "source", type=click.Path(path_type=Path), help="Draw a picture of vqclip's again.")
+@click.option("--print-config", is_flag=True, help="Print the config as YAML and stop.")
+@click.option("--quiet", is_flag=True, help="Show nothing but the files' names.")
+@click.option("--json-progress", is_flag=True, help="A JSON line a step on stderr.")
+@click.option("--offline", is_flag=True, help="Never use the network.")
+@click.option("--yes", is_flag=True, help="Replace an existing file of the given name.")
+@generate_options
+def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> int:
+    """Draw PROMPT: text:weight:stop, several joined by |.
+
+    Words are joined to one prompt; '@FILE' reads prompts from a file, one a line, and '-' from stdin.
+    """
+    if options["offline"]:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    asked = _asked(prompt, flags, options)
+    record = replay.read(options["source"]) if options["source"] else None
+    if record is None:
+        config = configs.build(options["preset"], options["files"], options["sets"], asked)
+    else:
+        config = replay.config_of(record, options["files"], options["sets"], asked)
+    if options["print_config"]:
+        click.echo(configs.to_yaml(config), nl=False)
+        return 0
+    if not config.prompts and not config.image_prompts:
+        raise UsageError("there is no prompt: say what to draw, such as vqclip 'a cat'")
+    return _draw(config, record, options)
+
+
+def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]) -> int:
+    from vqclip import prompts
+
+    prompts.parse_all(config.prompts, config.negative)  # mistakes in the text come before seconds of loading
+    from vqclip import drawing
+    from vqclip.generation.models import Models
+    from vqclip.generation.prepare import prepare
+
+    drawing.check_outputs(config)
+    progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
+    with Stopper() as stopper:
+        models = Models.load(config)
+        resolved = models.resolve(config)
+        prepared = prepare(resolved, models)
+        if record is not None:
+            prepared.notices += replay.check(record, prepared)
+        run = resolved.run
+        width, height = resolved.size
+        about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
+        progress.notice(Notice(f"drawing {' | '.join(prompts.clean(p) for p in resolved.prompts)!r}: {about}"))
+        listener = drawing.Listener(progress.snapshot, progress.notice, stopper.asked)
+        try:
+            drawn = drawing.draw(prepared, listener, replace=options["yes"])
+        finally:
+            progress.close()
+    for path in (*drawn.pictures, *drawn.videos):
+        click.echo(str(path))
+    if drawn.stopped:
+        progress.notice(Notice("stopped: the best picture so far is kept"))
+        return _EXIT[stopper.name]
+    return 0
+
+
+class Stopper:
+    """The first SIGINT or SIGTERM asks the run to end after its step; a second SIGINT ends it at once."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._former: dict[signal.Signals, Any] = {}
+
+    def asked(self) -> bool:
+        """Whether the user asked to stop."""
+        return bool(self.name)
+
+    def __enter__(self) -> Stopper:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            self._former[name] = signal.signal(name, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for name, handler in self._former.items():
+            signal.signal(name, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.name:
+            raise KeyboardInterrupt
+        self.name = signal.Signals(number).name
+
+
+def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Add to the flags what takes more than one option to say."""
+    asked = dict(flags)
+    texts = [*_read_prompts(prompt), *options["prompt_option"]]
+    if texts or prompt:
+        asked["prompts"] = tuple(texts)
+    if options["size_pair"]:
+        asked["size"] = list(options["size_pair"])
+    if options["model"]:
+        vqgan, clip = catalog.pair(options["model"])
+        asked = {"models.vqgan": vqgan, "models.clip": [clip]} | asked
+    return asked
+
+
+def _read_prompts(words: tuple[str, ...]) -> list[str]:
+    """Join the words to one prompt, or read prompts from a file or stdin."""
+    if words == ("-",):
+        return _lines(sys.stdin.read(), "stdin")
+    if len(words) == 1 and words[0].startswith("@") and len(words[0]) > 1:
+        return _lines(_text(Path(words[0][1:])), words[0])
+    return [" ".join(words)] if words else []
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > configs.MAX_FILE:
+            raise UsageError(f"prompt file {file} is over {configs.MAX_FILE // 1024} KB: that is no list of prompts")
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"cannot read the prompt file {file}: {one_line(error)}") from None
+
+
+def _lines(text: str, source: str) -> list[str]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UsageError(f"{source} holds no prompt: write one a line")
+    return lines

@@ -1,0 +1,82 @@
+"""The options of `vqclip generate`, in one table: names, the config key each one sets, and what it says of itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from vqclip import config
+from vqclip.seeding import from_text
+
+# names (with those that users of older tools know), config key, click's keywords
+_FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
+    (("--steps", "-i"), "steps", {"type": int, "help": "Optimization steps; 0 writes the initial grid's picture."}),
+    (("--size",), "size", {"help": "Pixels, N or WIDTHxHEIGHT."}),
+    (("--seed", "-sd"), "seed", {"help": "An integer or any word; without it one is drawn, and recorded."}),
+    (("--output", "-o"), "output.file", {"help": "File for the picture: .png, .jpg or .webp."}),
+    (("--count",), "count", {"type": int, "help": "Number of pictures, from seeds counted up."}),
+    (("--batch-size",), "batch_size", {"type": int, "help": "Pictures drawn at a time."}),
+    (("--init",), "init.kind", {"help": "First grid: random, image, prior or auto."}),
+    (("--init-image", "-ii"), "init.image", {"help": "Picture to begin with."}),
+    (("--strength",), "init.strength", {"type": float, "help": "0..1: share of random codes mixed into it."}),
+    (("--init-weight", "-iw"), "init.weight", {"type": float, "help": "Pull towards the init image."}),
+    (("--image-prompt", "-ip"), "image_prompts", {"multiple": True, "help": "FILE[:weight]: draw what it shows."}),
+    (("--negative",), "negative", {"multiple": True, "help": "What the picture should not show."}),
+    (("--vqgan",), "models.vqgan", {"help": "VQGAN: a name or a file."}),
+    (("--clip", "-m"), "models.clip", {"multiple": True, "help": "CLIP: a name or a file; several guide together."}),
+    (("--views", "-cuts"), "views.count", {"type": int, "help": "Views a step that CLIP judges."}),
+    (("--optimizer", "-opt"), "optimizer.name", {"help": "adam, adamw, nadam, radam, adamax, adagrad, rmsprop, sgd."}),
+    (("--lr", "-lr"), "optimizer.lr", {"type": float, "help": "Learning rate."}),
+    (("--stages",), "stages", {"help": "Coarse to fine, SIDE:SHARE,... such as 128:0.8,full:0.2."}),
+    (("--device",), "run.device", {"help": "auto, cpu, cuda, cuda:N or mps."}),
+    (("--precision",), "run.precision", {"help": "auto, fp32, bf16 or fp16."}),
+    (("--compile",), "run.compile", {"help": "torch.compile: auto, on or off."}),
+    (("--deterministic",), "run.deterministic", {"is_flag": True, "help": "Pictures of a batch equal those alone."}),
+    (("--video",), "output.video", {"help": "Progress video: .mp4, .gif or .webp."}),
+    (("--fps",), "output.fps", {"type": float, "help": "Frames a second of the video."}),
+    (("--length",), "output.length", {"type": float, "help": "Seconds of the video."}),
+    (("--save-every", "-se"), "output.save_every", {"type": int, "help": "Steps between previews; 0 for none."}),
+    (("--keep-run",), "output.keep_run", {"is_flag": True, "help": "Keep the run's folder."}),
+    (("--no-metadata",), "output.metadata", {"is_flag": True, "help": "Write nothing about the picture into it."}),
+]  # fmt: skip
+
+
+def _parameter(key: str) -> str:
+    """click's name for the value of a config key."""
+    return key.replace(".", "__")
+
+
+def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add all options of the table to a command, which receives them as one mapping `flags` of config keys."""
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> Any:
+        flags = {key: values.pop(_parameter(key)) for _, key, _ in _FLAGS}
+        return command(flags=to_config(flags), **values)
+
+    for names, key, keywords in reversed(_FLAGS):
+        keywords = {"default": None, "show_default": False} | keywords
+        wrapped = click.option(*names, _parameter(key), **keywords)(wrapped)
+    return wrapped
+
+
+def to_config(flags: dict[str, Any]) -> dict[str, Any]:
+    """Turn what was typed into values of config keys; what was not typed is left out."""
+    given = {key: value for key, value in flags.items() if value not in (None, (), False)}
+    if "size" in given:
+        given["size"] = config.parse_size(given["size"])
+    if "seed" in given:
+        given["seed"] = from_text(given["seed"])
+    if "stages" in given:
+        given["stages"] = [stage.strip() for stage in given["stages"].split(",")]
+    if "output.metadata" in given:
+        given["output.metadata"] = False
+    if "models.clip" in given:
+        given["models.clip"] = list(given["models.clip"])
+    if "init.image" in given and "init.kind" not in given:
+        given["init.kind"] = "image"
+    return given
+

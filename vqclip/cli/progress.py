@@ -1,0 +1,85 @@
+"""What the user sees while a run goes on: a bar on a terminal, plain lines in a log, JSON lines for other programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+
+import click
+from tqdm import tqdm
+
+from vqclip.types import Notice, Snapshot
+
+_LINES = 20
+
+
+class Progress:
+    """Shows snapshots and notices on stderr; `style` is bar, lines, json or none."""
+
+    def __init__(self, style: str) -> None:
+        self.style = style
+        self._bar: tqdm | None = None
+        self._began = time.monotonic()
+
+    @classmethod
+    def of(cls, *, quiet: bool, as_json: bool) -> Progress:
+        """Choose the style: a bar only where someone watches."""
+        if as_json:
+            return cls("json")
+        return cls("none" if quiet else "bar" if sys.stderr.isatty() else "lines")
+
+    def notice(self, notice: Notice) -> None:
+        """Show a notice above the bar."""
+        if self.style == "json":
+            self._json({"event": "notice", "text": notice.text})
+        elif self.style != "none":
+            tqdm.write(f"vqclip: {notice.text}", file=sys.stderr)
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Show one step."""
+        if snapshot.step == 0:
+            self.close()
+            self._began = time.monotonic()
+        {"bar": self._tick, "lines": self._line, "json": self._record, "none": lambda s: None}[self.style](snapshot)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _tick(self, snapshot: Snapshot) -> None:
+        if self._bar is None:
+            form = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}, {remaining} left{postfix}]"
+            self._bar = tqdm(total=snapshot.steps, unit="step", bar_format=form, file=sys.stderr, dynamic_ncols=True)
+        if snapshot.step:
+            self._bar.set_postfix_str(f"loss {snapshot.loss:.4f}", refresh=False)
+            self._bar.update()
+        if snapshot.last:
+            self.close()
+
+    def _line(self, snapshot: Snapshot) -> None:
+        every = max(math.ceil(snapshot.steps / _LINES), 1)
+        if snapshot.step and (snapshot.step % every == 0 or snapshot.last):
+            rate, left = self._rate(snapshot)
+            click.echo(
+                f"step {snapshot.step}/{snapshot.steps}  loss {snapshot.loss:.4f}  {rate:.2f} steps/s  {left:.0f} s left",
+                err=True,
+            )
+
+    def _record(self, snapshot: Snapshot) -> None:
+        rate, left = self._rate(snapshot)
+        loss = None if math.isnan(snapshot.loss) else snapshot.loss
+        values = {"step": snapshot.step, "steps": snapshot.steps, "seeds": snapshot.seeds, "loss": loss}
+        best = None if snapshot.best_score is None else snapshot.best_score.tolist()
+        self._json({"event": "step", **values, "best": best, "steps_per_second": rate, "seconds_left": left})
+
+    def _rate(self, snapshot: Snapshot) -> tuple[float, float]:
+        """Steps a second so far and seconds left."""
+        rate = snapshot.step / max(time.monotonic() - self._began, 1e-9)
+        return round(rate, 3), round((snapshot.steps - snapshot.step) / rate, 1) if rate else 0.0
+
+    def _json(self, values: dict) -> None:
+        click.echo(json.dumps(values), err=True)

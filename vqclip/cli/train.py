@@ -1,0 +1,57 @@
+"""`vqclip train`: the bundled models again, from nothing but this repository and a font."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqclip.registry import Registry
+
+TASKS = Registry(
+    "model to train",
+    {"vqgan": "vqclip.training.vqgan:VQGANTask", "clip": "vqclip.training.clip:CLIPTask"},
+)
+
+_OPTIONS = [
+    click.option("--minutes", type=float, default=60.0, show_default=True, help="Time to train, measured into steps."),
+    click.option("--steps", type=int, help="Steps to train instead: the same on the same stack."),
+    click.option("--output", "-o", type=click.Path(path_type=Path), help="Weight file to write."),
+    click.option("--folder", type=click.Path(path_type=Path), default=Path(".train"), show_default=True,
+                 help="Renders and the resumable state."),
+    click.option("--font", type=click.Path(path_type=Path), help="NotoColorEmoji.ttf."),
+    click.option("--scenes", type=int, default=60_000, show_default=True, help="Scenes to render."),
+    click.option("--batch", type=int, help="Scenes a step."),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--workers", type=int, default=2, show_default=True, help="Processes that render."),
+    click.option("--device", default="auto", show_default=True),
+    click.option("--compile/--no-compile", default=True, show_default=True, help="Use torch.compile if it works."),
+    click.option("--restart", is_flag=True, help="Forget the state in the folder."),
+]  # fmt: skip
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("model")
+@_options
+def train(model: str, **options: Any) -> None:
+    """Train MODEL (vqgan or clip) on the procedural picture world; going on where it stopped.
+
+    Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state.
+    """
+    TASKS.check(model)
+    from vqclip.training.runner import TrainOptions
+    from vqclip.training.runner import train as run
+
+    settings = TrainOptions(**options)
+    info = run(TASKS.load(model)(settings), settings)
+    for name, value in info["scores"].items():
+        click.echo(f"{name}: {value}")
+    click.echo(str(settings.output or settings.folder / model / f"{model}.safetensors"))

@@ -1,0 +1,423 @@
+"""One tree of dataclasses holds everything that decides a picture; presets, files, `--set` and flags fill it.
+
+Defaults < preset < `-c file.yaml` < `--set key=value` < flags. Prompts never pass through OmegaConf, which would
+resolve `${...}` in them: they are plain tuples, set after the merge.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vqclip import resources, seeding
+from vqclip.errors import UsageError, nearest, one_line, unknown_name
+from vqclip.registries import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
+
+MAX_FILE = 256 * 1024
+DEFAULT_PRESET = "tiny"
+
+
+@dataclass
+class ModelsConfig:
+    """Catalog names or files of the networks; several CLIPs guide together."""
+
+    vqgan: str = "tiny"
+    clip: list[str] = field(default_factory=lambda: ["tiny"])
+
+
+@dataclass
+class InitConfig:
+    """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes."""
+
+    kind: str = "auto"
+    image: str | None = None
+    strength: float = 0.2
+    weight: float = 0.0
+
+
+@dataclass
+class LatentConfig:
+    """How the grid is treated: `clamp` to the codebook's bounds, `ema` decay (0: off), `noise` that fades away."""
+
+    clamp: bool = True
+    ema: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass
+class ViewsConfig:
+    """Views a step and how they are cut; see `vqclip.cutouts.ViewPlan`. `overview` goes from its first to its last value.
+
+    `chunk` views at a time go through CLIP (0: chosen by size and memory); the result does not depend on it.
+    """
+
+    count: int = 32
+    overview: list[float] = field(default_factory=lambda: [0.25, 0.25])
+    smallest: float = 0.4
+    largest: float = 0.9
+    overshoot: float = 0.1
+    chunk: int = 0
+    augmentations: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class OptimizerConfig:
+    """Optimizer and learning rate; `betas` where it has them, `clip_norm` bounds the gradient's norm (0: off)."""
+
+    name: str = "adam"
+    lr: float = 0.1
+    schedule: str = "constant"
+    warmup: int = 0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+
+
+@dataclass
+class BestConfig:
+    """The best iterate: every `every` steps `views` fixed held-out views score the picture."""
+
+    every: int = 10
+    views: int = 8
+
+
+@dataclass
+class OutputConfig:
+    """Files of a run. `save_every` steps the preview is replaced; `video` names an mp4, gif or webp."""
+
+    file: str | None = None
+    folder: str = "outputs"
+    save_every: int = 50
+    video: str | None = None
+    fps: float | None = None
+    length: float | None = None
+    metadata: bool = True
+    keep_run: bool = False
+
+
+@dataclass
+class RunConfig:
+    """Where and how exactly to compute; the `auto` values are resolved by fixed rules before the first step."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
+    deterministic: bool = False
+
+
+@dataclass
+class Config:
+    """Everything that decides a picture.
+
+    `size` is width and height in pixels; `count` pictures are drawn `batch_size` at a time from seeds counted up from
+    `seed`, and `only` picks one of them. `stages` are `SIDE:SHARE` of the steps, coarse to fine, SIDE in pixels of the
+    short side or `full`. `losses` weighs the registered regularizers.
+    """
+
+    prompts: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
+    image_prompts: tuple[str, ...] = ()
+    steps: int = 500
+    size: list[int] = field(default_factory=lambda: [256, 256])
+    seed: int = -1
+    count: int = 1
+    batch_size: int = 1
+    only: int | None = None
+    stages: list[str] = field(default_factory=lambda: ["full:1"])
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    latent: LatentConfig = field(default_factory=LatentConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    losses: dict[str, float] = field(default_factory=dict)
+    best: BestConfig = field(default_factory=BestConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tree as plain data, ready for JSON and YAML."""
+        values = asdict(self)
+        return values | {name: list(values[name]) for name in _PROMPT_FIELDS}
+
+
+_PROMPT_FIELDS = ("prompts", "negative", "image_prompts")
+_CHOICES = {
+    "optimizer.name": tuple(OPTIMIZERS),
+    "optimizer.schedule": tuple(SCHEDULES),
+    "init.kind": ("auto", "random", "image", "prior"),
+    "run.precision": ("auto", "fp32", "bf16", "fp16"),
+    "run.compile": ("auto", "on", "off"),
+}
+# inclusive bounds
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "steps": (0, 1_000_000),
+    "count": (1, 10_000),
+    "batch_size": (1, 256),
+    "init.strength": (0, 1),
+    "init.weight": (0, 1e6),
+    "latent.ema": (0, 0.9999),
+    "latent.noise": (0, 10),
+    "views.count": (1, 1024),
+    "views.smallest": (0.05, 1),
+    "views.largest": (0.05, 1),
+    "views.overshoot": (0, 0.45),
+    "views.chunk": (0, 100_000),
+    "optimizer.lr": (0, 1000),
+    "optimizer.warmup": (0, 100_000),
+    "optimizer.weight_decay": (0, 10),
+    "optimizer.clip_norm": (0, 1e9),
+    "best.every": (1, 100_000),
+    "best.views": (1, 256),
+    "output.save_every": (0, 1_000_000),
+}
+_LARGEST_SIDE = 16384
+
+
+def build(
+    preset: str | None = None,
+    files: Iterable[Path] = (),
+    sets: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the config of a run from its sources, later ones over earlier ones.
+
+    `flags` maps dotted keys to typed values. Raises UsageError for unknown keys (naming the nearest), values of
+    another type, and values out of range.
+    """
+    base = _read(resources.path("configs") / f"{_preset(preset)}.yaml")
+    return from_dict(base, *layers_of(files, sets, flags or {}))
+
+
+def layers_of(files: Iterable[Path], sets: Iterable[str], flags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the user's own layers as nested plain data: files, then `--set`, then flags."""
+    return [*(_read(Path(file)) for file in files), _nest(parse_set(text) for text in sets), _nest(flags.items())]
+
+
+def make_config(*prompts: str, preset: str | None = None, **values: Any) -> Config:
+    """Return a config for Python callers: `make_config("a cat", seed=3, size=128, views={"count": 8})`.
+
+    Keywords are the keys of `Config`; groups take mappings, `size` also a number or "WxH", `seed` also a word.
+    """
+    if isinstance(values.get("size"), (int, str)):
+        values["size"] = parse_size(str(values["size"]))
+    if "seed" in values:
+        values["seed"] = seeding.from_text(str(values["seed"]))
+    layer = {"prompts": prompts} | values if prompts else values
+    return from_dict(_read(resources.path("configs") / f"{_preset(preset)}.yaml"), layer)
+
+
+def from_dict(*layers: Mapping[str, Any]) -> Config:
+    """Return the config of nested plain data, later layers over earlier ones; the same errors as `build`."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    prompts: dict[str, tuple[str, ...]] = {}
+    merged = OmegaConf.structured(_without_prompts())
+    for layer in layers:
+        values = dict(layer)
+        for name in _PROMPT_FIELDS:
+            if name in values:
+                prompts[name] = _texts(name, values.pop(name))
+        _check_keys(values)
+        _refuse_interpolation(values)
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.create(values))
+        except (OmegaConfBaseException, ValueError) as error:
+            key = getattr(error, "full_key", None)
+            reason = one_line(error).split(" full_key")[0]
+            raise UsageError(f"config: {key or 'value'} does not fit: {reason}") from None
+    plain = OmegaConf.to_object(merged)
+    config = Config(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}, **prompts)
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Raise UsageError for the first value that is out of its range or unknown."""
+    for key, (low, high) in _BOUNDS.items():
+        value = _get(config, key)
+        if not low <= value <= high:
+            raise UsageError(f"{key} is {value:g}: give a number from {low:g} to {high:g}")
+    for key, allowed in _CHOICES.items():
+        if _get(config, key) not in allowed:
+            raise unknown_name(key, str(_get(config, key)), allowed)
+    for name in config.views.augmentations:
+        AUGMENTATIONS.check(name)
+    for name in config.losses:
+        REGULARIZERS.check(name)
+    if not config.models.clip:
+        raise UsageError("models.clip is empty: give at least one CLIP, such as tiny")
+    if len(config.size) != 2 or any(not 1 <= side <= _LARGEST_SIDE for side in config.size):
+        given = "x".join(str(side) for side in config.size)
+        raise UsageError(f"size is {given}: give a width and a height of 1 to {_LARGEST_SIDE} pixels")
+    if config.views.smallest > config.views.largest:
+        raise UsageError(f"views.smallest is {config.views.smallest:g}: give at most views.largest")
+    if len(config.views.overview) != 2 or any(not 0 <= share <= 1 for share in config.views.overview):
+        raise UsageError(f"views.overview is {config.views.overview}: give two shares from 0 to 1, first and last")
+    if len(config.optimizer.betas) != 2 or any(not 0 <= beta < 1 for beta in config.optimizer.betas):
+        raise UsageError(f"optimizer.betas is {config.optimizer.betas}: give two numbers from 0 to below 1")
+
+
+def to_yaml(config: Config) -> str:
+    """Return the config as YAML that `-c` reads back."""
+    return yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """Split `key=value` at the first equals sign and convert the value to the declared type of the key."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"--set {text!r}: give key=value, such as views.count=16")
+    return key, _convert(key, value.strip(), _type_of(key))
+
+
+def parse_size(text: str) -> list[int]:
+    """Read `N` or `WxH` as [width, height] in pixels; the range is checked with the config."""
+    parts = text.lower().replace("×", "x").split("x")
+    try:
+        sides = [int(part) for part in parts]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise UsageError(f"size {text!r}: give pixels as N or WIDTHxHEIGHT, such as 256 or 384x256")
+    return sides * 2 if len(sides) == 1 else sides
+
+
+def _preset(name: str | None) -> str:
+    name = name or DEFAULT_PRESET
+    if name not in resources.presets():
+        raise unknown_name("preset", name, resources.presets())
+    return name
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MAX_FILE:
+            raise UsageError(f"config file {file} is over {MAX_FILE // 1024} KB: that is no config")
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the config file {file}: {one_line(error)}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UsageError(f"config file {file} is no valid YAML: {one_line(error)[:200]}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"config file {file} holds no keys: write lines such as 'steps: 300'")
+    return values
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"{name}: give a text or a list of texts, in quotes where YAML reads something else")
+    return tuple(texts)
+
+
+def _nest(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in items:
+        *path, last = key.split(".")
+        level = nested
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last] = value
+    return nested
+
+
+def _check_keys(values: Mapping[str, Any], kind: type = Config, prefix: str = "") -> None:
+    hints = typing.get_type_hints(kind)
+    for key, value in values.items():
+        if key not in hints:
+            _unknown_key(f"{prefix}{key}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"config: {prefix}{key} is a group: write {prefix}{key}.NAME=VALUE")
+            _check_keys(value, hints[key], f"{prefix}{key}.")
+
+
+def _unknown_key(key: str) -> typing.NoReturn:
+    known = list(_leaves(Config))
+    # the last part alone is what users remember: "cuts" or "lr" find their full names too
+    guess = nearest(key, known) or next((k for k in known if k.split(".")[-1] == key.split(".")[-1]), None)
+    hint = f"did you mean {guess!r}? " if guess else ""
+    raise UsageError(f"unknown config key {key!r}: {hint}'vqclip generate --print-config' shows them all")
+
+
+def _leaves(kind: type, prefix: str = "") -> Iterable[str]:
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _leaves(hint, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _refuse_interpolation(values: Any) -> None:
+    """`${...}` would read the environment into the config and from there into the picture's metadata."""
+    if isinstance(values, Mapping):
+        values = [*values.keys(), *values.values()]
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            _refuse_interpolation(value)
+    elif isinstance(values, str) and ("${" in values or values == "???"):
+        raise UsageError(f"config: the value {values!r} holds '${{' or '???', which are refused: write the value itself")
+
+
+def _type_of(key: str) -> Any:
+    kind: Any = Config
+    for part in key.split("."):
+        if typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+            continue
+        hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+        if part not in hints:
+            _unknown_key(key)
+        kind = hints[part]
+    if dataclasses.is_dataclass(kind):
+        raise UsageError(f"config: {key} is a group: write {key}.NAME=VALUE")
+    return kind
+
+
+def _convert(key: str, text: str, kind: Any) -> Any:
+    options = typing.get_args(kind) if typing.get_origin(kind) not in (list, dict, tuple) else ()
+    if type(None) in options:
+        if text.lower() in ("", "none", "null"):
+            return None
+        kind = next(option for option in options if option is not type(None))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "on": True, "off": False}[text.lower()]
+        if kind in (int, float):
+            return kind(text)
+        if typing.get_origin(kind) in (list, dict, tuple):
+            return yaml.safe_load(text)
+    except (KeyError, ValueError, yaml.YAMLError):
+        name = getattr(kind, "__name__", str(kind))
+        raise UsageError(f"{key}={text!r} is no {name}: give a value of that kind") from None
+    return text
+
+
+def _get(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _without_prompts() -> Any:
+    """The tree without its prompt fields, as OmegaConf's schema: it knows no variadic tuples, and must not see them."""
+    kept = [(f.name, f.type, f) for f in dataclasses.fields(Config) if f.name not in _PROMPT_FIELDS]
+    hints = typing.get_type_hints(Config)
+    return dataclasses.make_dataclass("Schema", [(name, hints[name], _copy(f)) for name, _, f in kept])
+
+
+def _copy(source: dataclasses.Field) -> Any:
+    if source.default_factory is not dataclasses.MISSING:
+        return field(default_factory=source.default_factory)
+    return field(default=source.default)

@@ -1,0 +1,188 @@
+"""A run with its files: consumes the stream of snapshots and writes pictures, preview, video and log.
+
+While it runs, `<picture without ending>.run/` stands beside each picture; it goes when the run ends well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vqclip import atomic
+from vqclip.api import Picture, of_snapshot
+from vqclip.config import Config, to_yaml
+from vqclip.errors import OutputError, VqclipError
+from vqclip.generation.loop import batches, stream
+from vqclip.generation.prepare import Prepared
+from vqclip.types import Notice, Snapshot
+from vqclip.writers import metadata, names
+from vqclip.writers.image import save_image
+from vqclip.writers.video import FramePlan, VideoWriter, check_encoder, plan
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def check_outputs(config: Config) -> None:
+    """Raise UsageError or OutputError, before any network is loaded, for files that could not be written."""
+    if config.output.file:
+        names.check_suffix(config.output.file, "image")
+        names.check_writable(Path(config.output.file).parent)
+    else:
+        names.check_writable(Path(config.output.folder))
+    if config.output.video:
+        names.check_suffix(config.output.video, "video")
+        names.check_writable(Path(config.output.video).parent)
+        _frame_plan(config)
+        check_encoder(config.output.video)
+
+
+@dataclass
+class Listener:
+    """What a face of the program wants to hear: every snapshot, notices, and whether the user asked to stop."""
+
+    on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None
+    on_notice: Callable[[Notice], None] = lambda notice: None
+    stop: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Drawn:
+    """The files of a run; `stopped` says whether the user ended it early."""
+
+    pictures: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
+    stopped: bool = False
+
+
+def draw(prepared: Prepared, listener: Listener | None = None, *, replace: bool = False) -> Drawn:
+    """Draw all pictures of a prepared run into files and return them.
+
+    An existing file of the configured name is replaced only with `replace`, else the new one is numbered. When the
+    listener stops the run, or it fails, the best picture so far and the video up to there are kept; the error follows.
+    """
+    listener = listener or Listener()
+    drawn = Drawn()
+    snapshots = stream(prepared)
+    with contextlib.closing(snapshots):
+        for seeds in batches(prepared.config):
+            batch = _Batch(prepared, seeds, listener, replace)
+            try:
+                drawn.stopped = batch.consume(snapshots)
+            except BaseException:
+                # whatever ended the run, the picture is worth more than the reason, which is raised after it
+                with contextlib.suppress(VqclipError):
+                    batch.keep(drawn)
+                raise
+            batch.keep(drawn)
+            if drawn.stopped:
+                break
+    return drawn
+
+
+class _Batch:
+    """The files of the pictures that are drawn together."""
+
+    def __init__(self, prepared: Prepared, seeds: tuple[int, ...], listener: Listener, replace: bool) -> None:
+        self.prepared, self.config, self.listener = prepared, prepared.config, listener
+        self.wanted = [k for k in range(len(seeds)) if self.config.only in (None, k)]
+        self.paths = {k: self._picture_path(seeds[k], replace) for k in self.wanted}
+        self.folders = {k: names.run_folder(path) for k, path in self.paths.items()}
+        for folder in self.folders.values():
+            names.check_writable(folder)
+            atomic.write_text(folder / "config.yaml", to_yaml(self.config))
+        self.frames = _frame_plan(self.config) if self.config.output.video else None
+        self.videos = {k: self._video(k, replace) for k in self.wanted} if self.frames else {}
+        self.last: Snapshot | None = None
+
+    def consume(self, snapshots: Iterator[Snapshot]) -> bool:
+        """Take the snapshots of this batch; return True if the user stopped it."""
+        for snapshot in snapshots:
+            self.last = snapshot
+            self._tell(snapshot)
+            self._write_frames(snapshot)
+            self._preview(snapshot)
+            if snapshot.last:
+                return False
+            if self.listener.stop():
+                return True
+        return False
+
+    def keep(self, drawn: Drawn) -> None:
+        """Write pictures and videos from the last snapshot and remove the run folders."""
+        if self.last is None:
+            self._clean()
+            return
+        for k, picture in zip(self.wanted, of_snapshot(self.prepared, self.last), strict=True):
+            drawn.pictures.append(self._save(picture, self.paths[k]))
+        for video in self.videos.values():
+            if self.last.step or not self.config.steps:
+                drawn.videos.append(video.finish())
+        self._clean()
+
+    def _save(self, picture: Picture, path: Path) -> Path:
+        record = picture.record
+        if self.last is not None and not self.last.last:
+            record = record | {"stopped_at_step": self.last.step}
+        if not self.config.output.metadata:
+            return save_image(picture.image, path, None)
+        if not metadata.fits(record, _FORMATS[path.suffix.lower()]):
+            self.listener.on_notice(Notice(f"{path.name} holds only a part of its metadata: save as PNG to keep all"))
+        return save_image(picture.image, path, record)
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        for notice in snapshot.notices:
+            self.listener.on_notice(notice)
+        self.listener.on_snapshot(snapshot)
+
+    def _write_frames(self, snapshot: Snapshot) -> None:
+        if self.frames is None or not self.frames.keeps(max(snapshot.step - 1, 0)):
+            return
+        if snapshot.step == 0 and self.config.steps:
+            return
+        pictures = snapshot.pictures()
+        for k, video in self.videos.items():
+            video.write(np.asarray(pictures[k]))
+
+    def _preview(self, snapshot: Snapshot) -> None:
+        every = self.config.output.save_every
+        if not every or not snapshot.step or snapshot.step % every or snapshot.last:
+            return
+        pictures = snapshot.pictures()
+        for k, folder in self.folders.items():
+            save_image(pictures[k], folder / "preview.png", None)
+
+    def _picture_path(self, seed: int, replace: bool) -> Path:
+        output = self.config.output
+        if output.file is None:
+            first = (*self.config.prompts, *self.config.image_prompts)[0]
+            return names.next_path(output.folder, seed, first)
+        return _own_name(output.file, replace and self.config.count == 1)
+
+    def _video(self, k: int, replace: bool) -> VideoWriter:
+        path = _own_name(self.config.output.video, replace and self.config.count == 1)
+        comment = " | ".join(self.config.prompts) if self.config.output.metadata else None
+        assert self.frames is not None
+        return VideoWriter(path, self.folders[k], tuple(self.config.size), self.frames.fps, comment=comment)
+
+    def _clean(self) -> None:
+        """Remove the run folders, unless they are to be kept."""
+        for video in self.videos.values():
+            with contextlib.suppress(OutputError):
+                video.close()
+        if not self.config.output.keep_run:
+            for folder in self.folders.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_name(name: str, replace: bool) -> Path:
+    return Path(name) if replace else names.free_path(name)
+
+
+def _frame_plan(config: Config) -> FramePlan:
+    output = config.output
+    return plan(config.steps, output.fps, output.length, Path(output.video or "").suffix.lower())

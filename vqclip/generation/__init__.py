@@ -1,0 +1,1 @@
+"""The run: one loop that yields a snapshot a step, and what surrounds it."""

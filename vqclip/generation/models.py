@@ -1,0 +1,40 @@
+"""The networks of a run, loaded once and used for as many runs as one likes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vqclip.config import Config
+from vqclip.generation import resolve
+from vqclip.models.clip import CLIP
+from vqclip.models.vqgan import VQGAN
+from vqclip.weights.load import load_clip, load_vqgan
+
+
+@dataclass
+class Models:
+    """A VQGAN and the CLIPs that guide it, on one device, with the sha256 of each one's weights by (kind, name)."""
+
+    vqgan: VQGAN
+    clips: list[CLIP]
+    hashes: dict[tuple[str, str], str]
+
+    @classmethod
+    def load(cls, config: Config) -> Models:
+        """Load the networks that a config names; raises UsageError and WeightsError."""
+        device = torch.device(resolve.device(config.run.device))
+        vqgan, digest = load_vqgan(config.models.vqgan)
+        hashes = {("vqgan", config.models.vqgan): digest}
+        clips = []
+        for name in config.models.clip:
+            clip, digest = load_clip(name)
+            hashes["clip", name] = digest
+            clips.append(clip.to(device))
+        vqgan.network.to(device, memory_format=torch.channels_last)
+        return cls(vqgan.to(device), clips, hashes)
+
+    def resolve(self, config: Config) -> Config:
+        """Return the config with every `auto` settled for these networks."""
+        return resolve.resolve(config, self.vqgan.architecture, [clip.image_size for clip in self.clips])

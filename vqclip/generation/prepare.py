@@ -1,0 +1,126 @@
+"""Everything a run needs before its first step, from a resolved config: targets, files, stages, first grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqclip import guidance as guides
+from vqclip import images, latents, prompts
+from vqclip.config import Config
+from vqclip.errors import UsageError, WeightsError
+from vqclip.generation import stages
+from vqclip.generation.models import Models
+from vqclip.generation.run import Run
+from vqclip.guidance import Guidance
+from vqclip.prompts import Prompt
+from vqclip.types import Notice
+from vqclip.weights import files
+
+
+@dataclass
+class Prepared:
+    """What all batches of a run share. `outside` tells of each file that came from outside its name and sha256."""
+
+    config: Config
+    models: Models
+    guidance: Guidance
+    stages: list[stages.Stage]
+    init_image: Tensor | None
+    notices: list[Notice]
+    outside: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def run(self, seeds: Sequence[int]) -> Run:
+        """Return the run that draws one picture per seed."""
+        z = first_grid(self, tuple(seeds))
+        return Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, z, self.init_image)
+
+
+def prepare(config: Config, models: Models) -> Prepared:
+    """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
+    outside: dict[str, dict[str, Any]] = {}
+    texts = prompts.parse_all(config.prompts, config.negative)
+    pictures = [parse_image_prompt(text) for text in config.image_prompts]
+    check_weights([*texts, *pictures])
+    targets, notices = [], []
+    for clip in models.clips:
+        embeddings, told = guides.encode_prompts(clip, texts)
+        notices += told
+        for index, picture in enumerate(pictures):
+            image = _read(picture.text, f"image_prompts.{index}", outside).to(clip.mean.device)
+            embeddings.append(guides.encode_picture(clip, image))
+        both = [*texts, *pictures]
+        targets.append(guides.targets_of(embeddings, [p.weight for p in both], [p.stop for p in both]))
+    notices += _unknown_words(texts, models)
+    guidance = Guidance(models.clips, targets, config.views, config.run.precision)
+    init_image = _init_image(config, models, outside)
+    plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
+    return Prepared(config, models, guidance, plan, init_image, list(dict.fromkeys(notices)), outside)
+
+
+def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> Tensor:
+    """Return the latents (B, C, h, w) of the first stage: random codes, or the init image with some of them."""
+    config, vqgan, stage = prepared.config, prepared.models.vqgan, prepared.stages[0]
+    if config.init.kind == "prior":
+        raise WeightsError(f"no prior fits the VQGAN {config.models.vqgan!r}: give --init random, image or auto")
+    codes = latents.random_grid(vqgan.codebook, seeds, stage.height, stage.width)
+    if config.init.kind == "random":
+        return codes
+    if prepared.init_image is None:
+        raise UsageError("--init image needs a picture: give --init-image FILE")
+    side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
+    image = torch.nn.functional.interpolate(prepared.init_image, side, mode="bicubic", antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        z, _ = vqgan.quantize(vqgan.encode(image))
+    return latents.blend(z, codes, config.init.strength)
+
+
+def parse_image_prompt(text: str) -> Prompt:
+    """Read `FILE[:weight[:stop]]`; the file's name stands in the prompt's text."""
+    if Path(text).exists():
+        return Prompt(text)
+    # the grammar of text prompts would clean the name; only its numbers are wanted
+    suffix = prompts.numbers_of(text)
+    return Prompt(text[: len(text) - len(suffix.text)], *suffix.numbers)
+
+
+def check_weights(parsed: Sequence[Prompt]) -> None:
+    """Raise UsageError if there is nothing to draw."""
+    if not parsed:
+        raise UsageError("there is no prompt: say what to draw, such as vqclip 'a cat'")
+    if not any(prompt.weight for prompt in parsed):
+        raise UsageError("all prompts have weight 0: give at least one of them another weight")
+
+
+def _unknown_words(texts: Sequence[Prompt], models: Models) -> list[Notice]:
+    known = frozenset.intersection(*(clip.words for clip in models.clips))
+    unknown = prompts.unknown_words(texts, known)
+    if not unknown:
+        return []
+    listed = ", ".join(repr(word) for word in unknown[:8]) + (", ..." if len(unknown) > 8 else "")
+    return [
+        Notice(
+            f"the bundled models do not know {listed}: they draw the picture world of docs/world.md only; "
+            "give other weights with --vqgan and --clip for anything else"
+        )
+    ]
+
+
+def _init_image(config: Config, models: Models, outside: dict[str, dict[str, Any]]) -> Tensor | None:
+    if config.init.image is None:
+        return None
+    factor = models.vqgan.factor
+    width, height = (-(-side // factor) * factor for side in config.size)
+    image = _read(config.init.image, "init.image", outside, (width, height))
+    return image.to(models.clips[0].mean.device)
+
+
+def _read(path: str, key: str, outside: dict[str, dict[str, Any]], size: tuple[int, int] | None = None) -> Tensor:
+    image = images.read_image(path)
+    outside[key] = {"name": Path(path).name, "sha256": files.sha256(Path(path))}
+    return images.to_tensor(images.cover(image, *size) if size else image)

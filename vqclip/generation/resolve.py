@@ -1,0 +1,93 @@
+"""From what was asked to what is done: every `auto` gets its value, by fixed rules, before the first draw."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+
+from vqclip import seeding
+from vqclip.config import Config
+from vqclip.errors import MemoryBudgetError, UsageError
+from vqclip.types import VQGANArchitecture
+from vqclip.weights import memory
+
+# below this side of a CLIP's views a CPU gains nothing from bf16: measured, the casts cost what the products save
+_SMALL_VIEW = 128
+
+
+def resolve(config: Config, architecture: VQGANArchitecture, view_sides: Sequence[int]) -> Config:
+    """Return the config with seed, device, precision, compile, init and view chunk settled.
+
+    Raises UsageError for a device this machine lacks, and MemoryBudgetError if the estimate exceeds its memory.
+    """
+    resolved = copy.deepcopy(config)
+    if resolved.seed == -1:
+        resolved.seed = seeding.fresh()
+    resolved.run.device = device(config.run.device)
+    resolved.run.precision = _precision(config.run.precision, resolved.run.device, view_sides)
+    resolved.run.compile = "off" if config.run.compile == "auto" else config.run.compile
+    if resolved.init.kind == "auto":
+        resolved.init.kind = "image" if config.init.image else "random"
+    total = total_memory(resolved.run.device)
+    batch = min(config.batch_size, config.count)
+    if resolved.views.chunk == 0:
+        resolved.views.chunk = min(memory.view_chunk(config.views.count, batch, s, total) for s in view_sides)
+    _check_memory(resolved, architecture, view_sides, total, batch)
+    return resolved
+
+
+def device(name: str) -> str:
+    """Return the device to compute on; `auto` prefers CUDA, then Apple's MPS, then the CPU."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    try:
+        kind = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}: give auto, cpu, cuda, cuda:N or mps") from None
+    present = {"cpu": True, "cuda": cuda and (kind.index or 0) < torch.cuda.device_count(), "mps": mps}
+    if not present.get(kind.type, False):
+        raise UsageError(f"this machine has no device {name!r}: leave --device out, or give cpu")
+    return name
+
+
+def total_memory(name: str) -> int:
+    """Return the total memory in bytes of a device, never what happens to be free."""
+    if name.startswith("cuda"):
+        return torch.cuda.get_device_properties(name).total_memory
+    return memory.machine_bytes()
+
+
+def _precision(asked: str, device_name: str, view_sides: Sequence[int]) -> str:
+    if asked == "fp16" and not device_name.startswith("cuda"):
+        raise UsageError(f"precision fp16 needs a CUDA device, not {device_name}: give bf16, fp32 or auto")
+    if asked != "auto":
+        return asked
+    if device_name.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    if device_name == "cpu" and torch.backends.mkldnn.is_available() and min(view_sides) > _SMALL_VIEW:
+        return "bf16" if "avx512_bf16" in _cpu_flags() else "fp32"
+    return "fp32"
+
+
+def _cpu_flags() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            return next((line for line in stream if line.startswith("flags")), "")
+    except OSError:
+        return ""
+
+
+def _check_memory(
+    config: Config, architecture: VQGANArchitecture, view_sides: Sequence[int], total: int, batch: int
+) -> None:
+    width, height = (math.ceil(side / architecture.factor) * architecture.factor for side in config.size)
+    needed = memory.run_bytes(architecture, (width, height), batch, config.views.chunk, view_sides)
+    if needed > total:
+        raise MemoryBudgetError(
+            f"{width}x{height} pixels need about {needed / 2**30:.1f} GB and {config.run.device} has "
+            f"{total / 2**30:.1f} GB: give a smaller --size, or fewer pictures at a time"
+        )

@@ -1,0 +1,142 @@
+"""One step of a run: latents to picture to views to losses and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqclip import latents, optim, schedules
+from vqclip.config import Config
+from vqclip.errors import NumericError
+from vqclip.generation.stages import Stage
+from vqclip.generation.state import Best, State
+from vqclip.guidance import Guidance, autocast
+from vqclip.losses.regularizers import LossInputs
+from vqclip.registries import INTERVENTIONS, REGULARIZERS
+from vqclip.types import ImageTokenizer
+
+
+class Run:
+    """B pictures drawn together: the networks, the guidance, and the state that steps change."""
+
+    def __init__(
+        self,
+        config: Config,
+        vqgan: ImageTokenizer,
+        guidance: Guidance,
+        stages: Sequence[Stage],
+        seeds: Sequence[int],
+        z: Tensor,
+        init_image: Tensor | None = None,
+    ) -> None:
+        self.config, self.vqgan, self.guidance = config, vqgan, guidance
+        self.stages, self.seeds = list(stages), tuple(seeds)
+        self.init_image = init_image
+        self.low, self.high = latents.bounds(vqgan.codebook)
+        self.interventions = [INTERVENTIONS.load(name)() for name in INTERVENTIONS]
+        weights = dict(config.losses)
+        if config.init.weight:
+            weights["init_image"] = config.init.weight
+        self.regularizers = {name: (REGULARIZERS.load(name), weight) for name, weight in weights.items() if weight}
+        self.state = State.start(z, config)
+
+    def step(self) -> Tensor:
+        """Do one optimization step and return the picture (B, 3, H, W) it began with.
+
+        Raises NumericError if a loss or gradient is not finite; the latents are then those of before the step.
+        """
+        for intervention in self.interventions:
+            intervention(self)
+        state, config = self.state, self.config
+        progress = state.step / max(config.steps, 1)
+        lr = config.optimizer.lr * schedules.factor(
+            config.optimizer.schedule, state.step, config.steps, config.optimizer.warmup
+        )
+        optim.set_lr(state.optimizer, lr)
+        state.optimizer.zero_grad(set_to_none=True)
+        image, state.losses = self._backward(progress)
+        self._check_finite()
+        if config.optimizer.clip_norm:
+            torch.nn.utils.clip_grad_norm_([state.z], config.optimizer.clip_norm)
+        state.optimizer.step()
+        self._settle(progress)
+        state.step += 1
+        self._score()
+        return image
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the picture (B, 3, H, W) of the nearest codes to latents; no gradient passes the quantization."""
+        groups = z.split(1) if self.config.run.deterministic else (z,)
+        return torch.cat([self._decode(self.vqgan.quantize(group)[0]) for group in groups])
+
+    def on_codebook_scale(self, z: Tensor) -> Tensor:
+        """Return latents (B, C, h, w) moved onto their nearest codes, where optimization begins."""
+        return self.vqgan.quantize(z)[0]
+
+    def _decode(self, z_q: Tensor) -> Tensor:
+        with autocast(z_q.device.type, self.config.run.precision):
+            return self.vqgan.decode(z_q)
+
+    def _backward(self, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Leave the gradient of all losses in `z.grad`; return picture and losses.
+
+        With `deterministic` each picture of a batch goes alone: float kernels round differently in other batches.
+        """
+        count = len(self.seeds)
+        size = 1 if self.config.run.deterministic else count
+        parts = [self._backward_part(slice(b, b + size), progress) for b in range(0, count, size)]
+        images, losses = zip(*parts, strict=True)
+        return torch.cat(images), {name: torch.cat([part[name] for part in losses]) for name in losses[0]}
+
+    def _backward_part(self, part: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        z, seeds = self.state.z[part], self.seeds[part]
+        z_q, _ = self.vqgan.quantize(z)
+        image = self._decode(latents.straight_through(z, z_q))
+        leaf = image.detach().requires_grad_()
+        losses = {"prompt": self.guidance.backward(leaf, seeds, self.state.step, progress)}
+        if self.regularizers:
+            inputs = LossInputs(leaf, z, z_q, self._init_at(leaf))
+            terms = {name: weight * loss(inputs) for name, (loss, weight) in self.regularizers.items()}
+            torch.stack(list(terms.values())).sum().backward(retain_graph=True)
+            losses |= {name: value.detach() for name, value in terms.items()}
+        image.backward(leaf.grad)
+        return leaf.detach(), losses
+
+    def _init_at(self, image: Tensor) -> Tensor | None:
+        if self.init_image is None or self.init_image.shape[-2:] == image.shape[-2:]:
+            return self.init_image
+        return torch.nn.functional.interpolate(self.init_image, image.shape[-2:], mode="bilinear", antialias=True)
+
+    def _check_finite(self) -> None:
+        values = [*self.state.losses.values(), self.state.z.grad]
+        if not all(bool(value.isfinite().all()) for value in values):
+            raise NumericError(
+                f"the loss is not a finite number at step {self.state.step + 1}: give a lower --lr or --precision fp32"
+            )
+
+    @torch.no_grad()
+    def _settle(self, progress: float) -> None:
+        """After the optimizer: noise that fades to nothing at two thirds of the run, clamp, moving average."""
+        state, config = self.state, self.config
+        strength = config.latent.noise * max(1 - 1.5 * progress, 0.0)
+        if strength:
+            state.z += strength * latents.noise(state.z.shape, self.seeds, state.step).to(state.z)
+        if config.latent.clamp:
+            state.z.copy_(state.z.clamp(self.low, self.high))
+        if state.average:
+            state.average.update(state.z)
+
+    @torch.no_grad()
+    def _score(self) -> None:
+        """Let the held-out views judge every so many steps, and at the end of a stage."""
+        state, every = self.state, self.config.best.every
+        if state.step % every and state.step != self.stages[state.stage].stop:
+            return
+        image = self.decode(state.output)
+        score = self.guidance.score(image, self.seeds, self.config.best.views)
+        if state.best is None:
+            state.best = Best(score, state.output.clone(), image, state.step)
+        else:
+            state.best.update(score, state.output, image, state.step)

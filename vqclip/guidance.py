@@ -1,0 +1,122 @@
+"""From an image to its losses: views are cut, embedded and compared with the prompts, chunk by chunk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqclip import cutouts, prompts, schedules
+from vqclip.config import ViewsConfig
+from vqclip.cutouts import ViewPlan, Views
+from vqclip.losses.prompt import Targets, prompt_loss
+from vqclip.prompts import Prompt
+from vqclip.types import Notice, Perceptor
+
+_HELD_OUT = ("noise", "erase", "grayscale")
+
+
+def encode_prompts(perceptor: Perceptor, parsed: Sequence[Prompt]) -> tuple[list[Tensor], list[Notice]]:
+    """Return the embedding (D,) of each prompt; one that exceeds the context is split, averaged, and told of."""
+    embeddings, notices = [], []
+    for prompt in parsed:
+        parts = prompts.split_long(prompt.text, perceptor.context_length, perceptor.count_tokens)
+        if len(parts) > 1:
+            notices.append(
+                Notice(
+                    f"the prompt has {perceptor.count_tokens(prompt.text)} tokens and CLIP reads "
+                    f"{perceptor.context_length}: it was split into {len(parts)} parts, whose meanings are averaged"
+                )
+            )
+        with torch.no_grad():
+            mean = perceptor.encode_text(parts).mean(0)
+        embeddings.append(torch.nn.functional.normalize(mean, dim=0))
+    return embeddings, notices
+
+
+def encode_picture(perceptor: Perceptor, image: Tensor) -> Tensor:
+    """Return the embedding (D,) of an image prompt (1, 3, H, W): its whole and eight mild crops, averaged."""
+    plan = ViewPlan(count=9, overview=0.34, smallest=0.7, largest=0.95, overshoot=0.0)
+    aspect = aspect_of(image)
+    views = [cutouts.draw(plan, 0, 0, aspect, perceptor.image_size)]
+    with torch.no_grad():
+        mean = perceptor.encode_image(cutouts.render(image, views, perceptor.image_size)).mean(0)
+    return torch.nn.functional.normalize(mean, dim=0)
+
+
+def targets_of(embeddings: Sequence[Tensor], weights: Sequence[float], stops: Sequence[float]) -> Targets:
+    """Return the targets of one CLIP from its embeddings (D,) and their weights and stops."""
+    stacked = torch.stack(list(embeddings))
+    return Targets(stacked, stacked.new_tensor(weights), stacked.new_tensor(stops))
+
+
+def aspect_of(image: Tensor) -> tuple[float, float]:
+    """Return width and height of an image (B, 3, H, W) in short sides."""
+    height, width = image.shape[-2:]
+    short = min(height, width)
+    return width / short, height / short
+
+
+class Guidance:
+    """The CLIPs of a run with what they are to see; knows nothing of latents."""
+
+    def __init__(
+        self, perceptors: Sequence[Perceptor], targets: Sequence[Targets], config: ViewsConfig, precision: str
+    ) -> None:
+        self.pairs = list(zip(perceptors, targets, strict=True))
+        self.config = config
+        self.precision = precision
+
+    def plan(self, progress: float) -> ViewPlan:
+        """Return how views are drawn at `progress` in [0, 1] of the run."""
+        c = self.config
+        overview = schedules.between(c.overview[0], c.overview[1], progress)
+        return ViewPlan(c.count, overview, c.smallest, c.largest, c.overshoot, c.augmentations)
+
+    def backward(self, image: Tensor, seeds: Sequence[int], step: int, progress: float) -> Tensor:
+        """Add the gradient of the prompt loss to `image.grad` and return the loss (B,).
+
+        `image` (B, 3, H, W) must be a leaf. CLIP sees `chunk` views of each picture at a time, so that memory does not
+        grow with their number; the sum over the chunks is the whole.
+        """
+        total = image.new_zeros(len(image))
+        for perceptor, targets in self.pairs:
+            views = [
+                cutouts.draw(self.plan(progress), seed, step, aspect_of(image), perceptor.image_size) for seed in seeds
+            ]
+            chunk = self.config.chunk or self.config.count
+            for start in range(0, self.config.count, chunk):
+                part = [v.part(start, start + chunk) for v in views]
+                loss = self._view_losses(perceptor, targets, image, part).sum(1)
+                loss = loss / (self.config.count * len(self.pairs))
+                loss.sum().backward()
+                total += loss.detach()
+        return total
+
+    @torch.no_grad()
+    def score(self, image: Tensor, seeds: Sequence[int], views: int) -> Tensor:
+        """Return the loss (B,) by fixed held-out views without noise: the same at every step, so steps compare."""
+        kept = {name: value for name, value in self.config.augmentations.items() if name not in _HELD_OUT}
+        c = self.config
+        plan = ViewPlan(views, 0.5, c.smallest, c.largest, c.overshoot, kept)
+        total = image.new_zeros(len(image))
+        for perceptor, targets in self.pairs:
+            drawn = [cutouts.draw(plan, seed, -1, aspect_of(image), perceptor.image_size) for seed in seeds]
+            total += self._view_losses(perceptor, targets, image, drawn).mean(1) / len(self.pairs)
+        return total
+
+    def _view_losses(self, perceptor: Perceptor, targets: Targets, image: Tensor, views: list[Views]) -> Tensor:
+        """Return the loss of each view, (B, n)."""
+        cuts = cutouts.render(image, views, perceptor.image_size)
+        with autocast(image.device.type, self.precision):
+            embeddings = perceptor.encode_image(cuts)
+        return prompt_loss(embeddings.float(), targets).view(len(views), -1)
+
+
+def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager:
+    """Return the context in which networks compute in a resolved precision; fp32 leaves everything as it is."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device_type, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision])

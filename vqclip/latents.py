@@ -1,0 +1,69 @@
+"""The latent grid: how it starts, how the gradient passes its quantization, how it is kept near the codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vqclip import seeding
+
+# codes that training never touched keep an initial norm of about 1e-3 and decode to nothing
+_LIVE_NORM = 1e-2
+
+
+def straight_through(z: Tensor, z_q: Tensor) -> Tensor:
+    """Return z_q whose gradient goes to z unchanged (Bengio et al. 2013)."""
+    return z + (z_q - z).detach()
+
+
+def live_codes(codebook: Tensor) -> Tensor:
+    """Return the indices of the codes (K, C) that training has used; all of them if none stands out."""
+    live = (codebook.norm(dim=1) > _LIVE_NORM).nonzero().flatten()
+    return live if len(live) else torch.arange(len(codebook), device=codebook.device)
+
+
+def bounds(codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least and greatest value of each channel over the codes (K, C), as (1, C, 1, 1)."""
+    low, high = codebook.min(dim=0).values, codebook.max(dim=0).values
+    return low.view(1, -1, 1, 1), high.view(1, -1, 1, 1)
+
+
+def random_grid(codebook: Tensor, seeds: tuple[int, ...], height: int, width: int) -> Tensor:
+    """Return a grid (B, C, height, width) of live codes drawn uniformly, one picture per seed."""
+    live = live_codes(codebook).cpu()
+    grids = [
+        live[torch.randint(len(live), (height, width), generator=seeding.generator(seed, "initial grid"))]
+        for seed in seeds
+    ]
+    return codebook[torch.stack(grids).to(codebook.device)].permute(0, 3, 1, 2).contiguous()
+
+
+def blend(z: Tensor, codes: Tensor, strength: float) -> Tensor:
+    """Return (1 - strength) of a grid and `strength` of random codes, both (B, C, h, w)."""
+    return (1 - strength) * z + strength * codes
+
+
+def noise(shape: torch.Size, seeds: tuple[int, ...], step: int) -> Tensor:
+    """Return normal noise (B, C, h, w) of one step, each picture's drawn from its own seed."""
+    return torch.stack(
+        [torch.randn(shape[1:], generator=seeding.generator(seed, "latent noise", step)) for seed in seeds]
+    )
+
+
+class Average:
+    """Exponential moving average of the grid without the bias of its start (Kingma and Ba 2015, section 3)."""
+
+    def __init__(self, decay: float, like: Tensor) -> None:
+        self.decay = decay
+        self.total = torch.zeros_like(like)
+        self.weight = 0.0
+
+    def update(self, z: Tensor) -> None:
+        """Take in the grid after a step."""
+        self.total.mul_(self.decay).add_(z.detach(), alpha=1 - self.decay)
+        self.weight = self.decay * self.weight + (1 - self.decay)
+
+    @property
+    def value(self) -> Tensor:
+        """The average (B, C, h, w) of all grids taken in."""
+        return self.total / self.weight

@@ -1,0 +1,1 @@
+"""What the picture is judged by: the distance to the prompts, and registered regularizers."""

@@ -1,0 +1,35 @@
+"""The distance between views and prompts: Crowson et al. 2022's squared great-circle distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_ALMOST_ONE = 1 - 1e-6
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Embeddings (P, D) of P prompts with their weights and stops, each (P,)."""
+
+    embeddings: Tensor
+    weights: Tensor
+    stops: Tensor
+
+
+def great_circle(a: Tensor, b: Tensor) -> Tensor:
+    """Half the squared angle between unit vectors a (N, D) and b (P, D), as (N, P): 2 asin(|a - b| / 2)^2."""
+    return torch.acos((a @ b.t()).clamp(-_ALMOST_ONE, _ALMOST_ONE)).square() / 2
+
+
+def prompt_loss(views: Tensor, targets: Targets) -> Tensor:
+    """Return the loss (N,) of view embeddings (N, D): the weighted distances to all prompts, summed.
+
+    A negative weight turns the distance round. Where the signed distance is below the prompt's stop the value stands
+    but its gradient is cut, view by view.
+    """
+    signed = great_circle(views, targets.embeddings) * targets.weights.sign()
+    gated = torch.where(signed > targets.stops, signed, signed.detach())
+    return (targets.weights.abs() * gated).sum(1)

@@ -1,0 +1,30 @@
+"""Optimizers of torch by name, built from the config."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqclip.config import OptimizerConfig
+from vqclip.registries import OPTIMIZERS
+
+def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
+    """Return the configured optimizer over the latent grid; SGD and RMSprop take the first beta as momentum."""
+    kind: Any = OPTIMIZERS.load(config.name)
+    accepted = inspect.signature(kind).parameters
+    wanted = {
+        "lr": config.lr,
+        "betas": tuple(config.betas),
+        "momentum": config.betas[0],
+        "weight_decay": config.weight_decay,
+    }
+    return kind([z], **{name: value for name, value in wanted.items() if name in accepted})
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,48 @@
+"""All variants that vqclip knows by name, as torch-free records; a new one is a line here and a function there."""
+
+from __future__ import annotations
+
+from vqclip.registry import Registry
+
+AUGMENTATIONS = Registry(
+    "augmentation",
+    {
+        name: f"vqclip.augmentations:{name.upper()}"
+        for name in (
+            "rotate", "shear", "perspective", "flip",
+            "brightness", "contrast", "saturation", "hue", "grayscale",
+            "noise", "erase",
+        )
+    },
+)  # fmt: skip
+
+OPTIMIZERS = Registry(
+    "optimizer",
+    {
+        name.lower(): f"torch.optim:{name}"
+        for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "RMSprop", "SGD")
+    },
+)
+
+SCHEDULES = Registry(
+    "schedule",
+    {name: f"vqclip.schedules:{name}" for name in ("constant", "cosine", "linear", "step")},
+)
+
+# a regularizer is a function of `vqclip.losses.regularizers.LossInputs` that returns (B,), lower being better
+REGULARIZERS = Registry(
+    "loss",
+    {
+        "init_image": "vqclip.losses.regularizers:init_image",
+        "tv": "vqclip.losses.regularizers:total_variation",
+        "latent": "vqclip.losses.regularizers:latent_norm",
+        "commitment": "vqclip.losses.regularizers:commitment",
+        "range": "vqclip.losses.regularizers:saturation",
+    },
+)
+
+# an intervention is a class without arguments whose objects are called with the run once before every step
+INTERVENTIONS = Registry(
+    "intervention",
+    {"coarse_to_fine": "vqclip.generation.interventions.coarse_to_fine:CoarseToFine"},
+)

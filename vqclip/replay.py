@@ -1,0 +1,91 @@
+"""Drawing a picture again from what it says of itself. Nothing in its metadata is ever opened or believed unchecked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vqclip import config as configs
+from vqclip.config import Config
+from vqclip.errors import UsageError, WeightsError
+from vqclip.types import Notice
+from vqclip.writers import metadata
+
+if TYPE_CHECKING:
+    from vqclip.generation.prepare import Prepared
+
+SCHEMA = 1
+# files from outside: key of the config, and the option that names them anew
+_OUTSIDE = {"init.image": "--init-image", "models.vqgan": "--vqgan", "models.clip": "--clip"}
+
+
+def read(picture: Path) -> dict[str, Any]:
+    """Return the record in a picture's metadata; UsageError if there is none that can be drawn."""
+    record = metadata.read(picture)["record"]
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        raise UsageError(f"{picture} holds no vqclip metadata to draw from: give a picture that vqclip saved as PNG")
+    if record.get("schema") != SCHEMA:
+        raise UsageError(f"{picture} has metadata of schema {record.get('schema')!r}, this version reads {SCHEMA}")
+    return record
+
+
+def config_of(
+    record: Mapping[str, Any], files: Iterable[Path], sets: Iterable[str], asked: Mapping[str, Any]
+) -> Config:
+    """Return the config of a record with what the user changes; files from outside must be given again."""
+    recorded = {key: value for key, value in record["config"].items() if key != "output"}
+    changes = configs.layers_of(files, sets, asked)
+    config = configs.from_dict(recorded, *changes)
+    for key, option in _OUTSIDE.items():
+        wanted = _value(recorded, key)
+        if _is_file(key, wanted) and not any(_value(layer, key) is not None for layer in changes):
+            raise UsageError(f"the picture was drawn with the file {wanted!r}: give it again with {option} FILE")
+    wanted = recorded.get("image_prompts")
+    if wanted and not any("image_prompts" in layer for layer in changes):
+        raise UsageError(f"the picture was drawn with image prompts {wanted}: give them again with --image-prompt FILE")
+    return config
+
+
+def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
+    """Compare files, weights and versions with those recorded.
+
+    Raises UsageError for another file and WeightsError for other weights of one's own; bundled weights and libraries
+    that have changed since are told of: the picture will differ.
+    """
+    for key, seen in _mapping(record.get("files")).items():
+        given = prepared.outside.get(key)
+        if given and given["sha256"] != _mapping(seen).get("sha256"):
+            raise UsageError(f"{given['name']} is not the file the picture was drawn with (another sha256): find that one")
+    notices = []
+    hashes = {f"{kind}:{Path(name).name}": digest for (kind, name), digest in prepared.models.hashes.items()}
+    for name, digest in hashes.items():
+        recorded = _mapping(record.get("weights")).get(name)
+        if recorded == digest:
+            continue
+        if _is_file("", name):
+            raise WeightsError(f"{name} is not the weight file the picture was drawn with (another sha256)")
+        notices.append(Notice(f"the weights of {name} have changed since: the picture will differ"))
+    from vqclip.api import versions
+
+    changed = [name for name, v in versions().items() if _mapping(record.get("versions")).get(name) != v]
+    if changed:
+        notices.append(Notice(f"other versions of {', '.join(changed)}: the picture may differ in detail"))
+    return notices
+
+
+def _value(tree: Mapping[str, Any], key: str) -> Any:
+    value: Any = tree
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_file(key: str, value: Any) -> bool:
+    """An init image is always a file; a model is one if its name has a suffix."""
+    names = value if isinstance(value, list) else [value]
+    return any(isinstance(name, str) and (key == "init.image" or bool(Path(name).suffix)) for name in names)

@@ -1,0 +1,41 @@
+"""How a quantity changes over a run: registered shapes, each a factor of the progress 0..1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from vqclip.registries import SCHEDULES
+
+
+def constant(progress: float) -> float:
+    """1 all the way."""
+    del progress
+    return 1.0
+
+
+def linear(progress: float) -> float:
+    """From 1 down to 0.1."""
+    return 1.0 - 0.9 * progress
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine from 1 down to 0.1 (Loshchilov and Hutter 2017, without restarts)."""
+    return 0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2
+
+
+def step(progress: float) -> float:
+    """1 for three quarters of the run, then 0.1 (pixray's default)."""
+    return 1.0 if progress < 0.75 else 0.1
+
+
+def factor(name: str, index: int, total: int, warmup: int = 0) -> float:
+    """Return the factor of schedule `name` at step `index` of `total`, after a linear warm-up of `warmup` steps."""
+    shape: Callable[[float], float] = SCHEDULES.load(name)
+    progress = min(index / max(total, 1), 1.0)
+    return shape(progress) * min((index + 1) / (warmup + 1), 1.0)
+
+
+def between(start: float, end: float, progress: float) -> float:
+    """Return the value on the straight way from `start` to `end`."""
+    return start + (end - start) * progress
