@@ -21,7 +21,14 @@ from vqclip.training import clip as clip_recipe
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 
 VQ = VQGANArchitecture(
-    ch=32, ch_mult=(1, 1, 2), num_res_blocks=1, attn_levels=(1, 2), resolution=32, z_channels=12, embed_dim=8, n_embed=64
+    ch=32,
+    ch_mult=(1, 1, 2),
+    num_res_blocks=1,
+    attn_levels=(1, 2),
+    resolution=32,
+    z_channels=12,
+    embed_dim=8,
+    n_embed=64,
 )
 # taming's GumbelVQ works only where both widths are equal
 GUMBEL = replace(VQ, quantizer="gumbel", embed_dim=12)
@@ -97,19 +104,11 @@ def test_encode_equals_taming(pair: tuple[VQGAN, Reference], image: Tensor) -> N
 def test_decode_equals_taming(pair: tuple[VQGAN, Reference]) -> None:
     ours, theirs = pair
     z = 2 * torch.randn(2, ours.codebook.shape[1], 6, 10, generator=torch.Generator().manual_seed(3))
-    expected = theirs.decoder(theirs.post_quant_conv(z))
-    scale = 0.9 / float(expected.abs().max())
-    for factor in (scale, 4 * scale):  # inside the range, then cut off
-        for network in (ours.network.decoder, theirs.decoder):
-            network.conv_out.weight.data *= factor
-            network.conv_out.bias.data *= factor
-        inside = (theirs.decoder(theirs.post_quant_conv(z)) + 1) / 2
-        assert (inside.min() < 0) == (factor > scale)
-        assert_equal(ours.decode(z), inside.clamp(0, 1))
-        assert ours.decode(z).shape == (2, 3, 24, 40)
-        for network in (ours.network.decoder, theirs.decoder):
-            network.conv_out.weight.data /= factor
-            network.conv_out.bias.data /= factor
+    expected = (theirs.decoder(theirs.post_quant_conv(z)) + 1) / 2
+    beyond = ((expected < 0) | (expected > 1)).float().mean()
+    assert 0.05 < beyond < 0.95, "the test sees both what is cut off and what is not"
+    assert_equal(ours.decode(z), expected.clamp(0, 1))
+    assert expected.shape == (2, 3, 24, 40)
 
 
 @torch.no_grad()

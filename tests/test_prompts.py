@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 
@@ -73,8 +74,8 @@ def test_a_prompt_reads_as_the_grammar_says(given_text: str, expected: list[Prom
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "   ", "|", " | | ", "\x00", ":2", " :2:3", "cat | :2", "cat:1:abc", "cat:1:nan", "cat:1:", "cat:1: two\nlines",
-     r"cat:1:b\:c", "cat:1e999", "cat:1:-1e999", "x" * (MAX_LENGTH + 1), "cat:1:" + "z" * 5000],
+    ["", "   ", "|", " | | ", "\x00", ":2", " :2:3", "cat | :2", "cat:1:abc", "cat:1:nan", "cat:1:",
+     "cat:1: two\nlines", r"cat:1:b\:c", "cat:1e999", "cat:1:-1e999", "x" * (MAX_LENGTH + 1), "cat:1:" + "z" * 5000],
 )  # fmt: skip
 def test_a_bad_prompt_is_a_usage_error_of_one_short_line(bad: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -104,13 +105,13 @@ def test_any_text_is_prompts_or_a_usage_error(text: str) -> None:
         assert parse(str(prompt)) == [prompt]
 
 
-@pytest.mark.parametrize("hostile", ["cat:" + "1" * 9000 + "x", "cat:" + "1" * 300 + ":" + "1" * 300 + "x", "cat" + ":" * 9000])
+@pytest.mark.parametrize(
+    "hostile", ["cat:" + "1" * 9000 + "x", "cat:" + "1" * 300 + ":" + "1" * 300 + "x", "cat" + ":" * 9000]
+)
 def test_hostile_prompts_are_parsed_in_no_time(hostile: str) -> None:
     began = time.process_time()
-    try:
+    with contextlib.suppress(UsageError):
         parse(hostile)
-    except UsageError:
-        pass
     assert time.process_time() - began < 0.25
 
 

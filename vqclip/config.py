@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from vqclip import resources, seeding
-from vqclip.errors import UsageError, nearest, one_line, unknown_name
+from vqclip.config_text import check_keys, nest, parse_set, parse_size, read_file, refuse_interpolation
+from vqclip.errors import UsageError, one_line, unknown_name
 from vqclip.registries import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
 
-MAX_FILE = 256 * 1024
 DEFAULT_PRESET = "tiny"
 
 
@@ -52,7 +52,7 @@ class LatentConfig:
 
 @dataclass
 class ViewsConfig:
-    """Views a step and how they are cut; see `vqclip.cutouts.ViewPlan`. `overview` goes from its first to its last value.
+    """Views a step and how they are cut, see `vqclip.cutouts.ViewPlan`; `overview` goes from first to last value.
 
     `chunk` views at a time go through CLIP (0: chosen by size and memory); the result does not depend on it.
     """
@@ -190,17 +190,21 @@ def build(
     `flags` maps dotted keys to typed values. Raises UsageError for unknown keys (naming the nearest), values of
     another type, and values out of range.
     """
-    base = _read(resources.path("configs") / f"{_preset(preset)}.yaml")
+    base = read_file(resources.path("configs") / f"{_preset(preset)}.yaml")
     return from_dict(base, *layers_of(files, sets, flags or {}))
 
 
 def layers_of(files: Iterable[Path], sets: Iterable[str], flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the user's own layers as nested plain data: files, then `--set`, then flags."""
-    return [*(_read(Path(file)) for file in files), _nest(parse_set(text) for text in sets), _nest(flags.items())]
+    return [
+        *(read_file(Path(file)) for file in files),
+        nest(parse_set(text, Config) for text in sets),
+        nest(flags.items()),
+    ]
 
 
 def make_config(*prompts: str, preset: str | None = None, **values: Any) -> Config:
-    """Return a config for Python callers: `make_config("a cat", seed=3, size=128, views={"count": 8})`.
+    """Return a config for Python callers, such as `make_config("a cat", seed=3, views={"count": 8})`.
 
     Keywords are the keys of `Config`; groups take mappings, `size` also a number or "WxH", `seed` also a word.
     """
@@ -209,7 +213,7 @@ def make_config(*prompts: str, preset: str | None = None, **values: Any) -> Conf
     if "seed" in values:
         values["seed"] = seeding.from_text(str(values["seed"]))
     layer = {"prompts": prompts} | values if prompts else values
-    return from_dict(_read(resources.path("configs") / f"{_preset(preset)}.yaml"), layer)
+    return from_dict(read_file(resources.path("configs") / f"{_preset(preset)}.yaml"), layer)
 
 
 def from_dict(*layers: Mapping[str, Any]) -> Config:
@@ -224,8 +228,8 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
         for name in _PROMPT_FIELDS:
             if name in values:
                 prompts[name] = _texts(name, values.pop(name))
-        _check_keys(values)
-        _refuse_interpolation(values)
+        check_keys(values, Config)
+        refuse_interpolation(values)
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(values))
         except (OmegaConfBaseException, ValueError) as error:
@@ -269,27 +273,6 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
 
 
-def parse_set(text: str) -> tuple[str, Any]:
-    """Split `key=value` at the first equals sign and convert the value to the declared type of the key."""
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise UsageError(f"--set {text!r}: give key=value, such as views.count=16")
-    return key, _convert(key, value.strip(), _type_of(key))
-
-
-def parse_size(text: str) -> list[int]:
-    """Read `N` or `WxH` as [width, height] in pixels; the range is checked with the config."""
-    parts = text.lower().replace("×", "x").split("x")
-    try:
-        sides = [int(part) for part in parts]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2):
-        raise UsageError(f"size {text!r}: give pixels as N or WIDTHxHEIGHT, such as 256 or 384x256")
-    return sides * 2 if len(sides) == 1 else sides
-
-
 def _preset(name: str | None) -> str:
     name = name or DEFAULT_PRESET
     if name not in resources.presets():
@@ -297,110 +280,11 @@ def _preset(name: str | None) -> str:
     return name
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        if file.stat().st_size > MAX_FILE:
-            raise UsageError(f"config file {file} is over {MAX_FILE // 1024} KB: that is no config")
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the config file {file}: {one_line(error)}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UsageError(f"config file {file} is no valid YAML: {one_line(error)[:200]}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(f"config file {file} holds no keys: write lines such as 'steps: 300'")
-    return values
-
-
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise UsageError(f"{name}: give a text or a list of texts, in quotes where YAML reads something else")
     return tuple(texts)
-
-
-def _nest(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for key, value in items:
-        *path, last = key.split(".")
-        level = nested
-        for part in path:
-            level = level.setdefault(part, {})
-        level[last] = value
-    return nested
-
-
-def _check_keys(values: Mapping[str, Any], kind: type = Config, prefix: str = "") -> None:
-    hints = typing.get_type_hints(kind)
-    for key, value in values.items():
-        if key not in hints:
-            _unknown_key(f"{prefix}{key}")
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise UsageError(f"config: {prefix}{key} is a group: write {prefix}{key}.NAME=VALUE")
-            _check_keys(value, hints[key], f"{prefix}{key}.")
-
-
-def _unknown_key(key: str) -> typing.NoReturn:
-    known = list(_leaves(Config))
-    # the last part alone is what users remember: "cuts" or "lr" find their full names too
-    guess = nearest(key, known) or next((k for k in known if k.split(".")[-1] == key.split(".")[-1]), None)
-    hint = f"did you mean {guess!r}? " if guess else ""
-    raise UsageError(f"unknown config key {key!r}: {hint}'vqclip generate --print-config' shows them all")
-
-
-def _leaves(kind: type, prefix: str = "") -> Iterable[str]:
-    for name, hint in typing.get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint):
-            yield from _leaves(hint, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def _refuse_interpolation(values: Any) -> None:
-    """`${...}` would read the environment into the config and from there into the picture's metadata."""
-    if isinstance(values, Mapping):
-        values = [*values.keys(), *values.values()]
-    if isinstance(values, (list, tuple)):
-        for value in values:
-            _refuse_interpolation(value)
-    elif isinstance(values, str) and ("${" in values or values == "???"):
-        raise UsageError(f"config: the value {values!r} holds '${{' or '???', which are refused: write the value itself")
-
-
-def _type_of(key: str) -> Any:
-    kind: Any = Config
-    for part in key.split("."):
-        if typing.get_origin(kind) is dict:
-            kind = typing.get_args(kind)[1]
-            continue
-        hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-        if part not in hints:
-            _unknown_key(key)
-        kind = hints[part]
-    if dataclasses.is_dataclass(kind):
-        raise UsageError(f"config: {key} is a group: write {key}.NAME=VALUE")
-    return kind
-
-
-def _convert(key: str, text: str, kind: Any) -> Any:
-    options = typing.get_args(kind) if typing.get_origin(kind) not in (list, dict, tuple) else ()
-    if type(None) in options:
-        if text.lower() in ("", "none", "null"):
-            return None
-        kind = next(option for option in options if option is not type(None))
-    try:
-        if kind is bool:
-            return {"true": True, "false": False, "on": True, "off": False}[text.lower()]
-        if kind in (int, float):
-            return kind(text)
-        if typing.get_origin(kind) in (list, dict, tuple):
-            return yaml.safe_load(text)
-    except (KeyError, ValueError, yaml.YAMLError):
-        name = getattr(kind, "__name__", str(kind))
-        raise UsageError(f"{key}={text!r} is no {name}: give a value of that kind") from None
-    return text
 
 
 def _get(config: Config, key: str) -> Any:

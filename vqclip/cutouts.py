@@ -18,6 +18,7 @@ from vqclip import seeding
 from vqclip.augmentations import Augmentation
 from vqclip.registries import AUGMENTATIONS
 
+
 @dataclass(frozen=True)
 class ViewPlan:
     """How views are drawn at one step.
@@ -88,6 +89,8 @@ def draw(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, float], view
 
 
 def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tuple[Tensor, Tensor, tuple]:
+    for name in strengths:
+        AUGMENTATIONS.check(name)
     geometry = torch.eye(3).expand(n, 3, 3)
     color = torch.eye(4).expand(n, 4, 4)
     pixel = []
@@ -141,13 +144,20 @@ def _render_one(pyramid: list[Tensor], views: Views, view_side: int) -> Tensor:
     for level in levels.unique().tolist():
         chosen = (levels == level).nonzero().flatten()
         order += chosen.tolist()
-        rows = grid[chosen].reshape(1, -1, view_side, 2).to(image.device)
+        rows = _onto_level(grid[chosen], image, pyramid[level], level)
+        rows = rows.reshape(1, -1, view_side, 2).to(image.device)
         cut = nn.functional.grid_sample(pyramid[level], rows.to(image.dtype), "bilinear", "reflection", False)
         out.append(cut.view(3, len(chosen), view_side, view_side).transpose(0, 1))
     cuts = torch.cat(out)
     if order != sorted(order):
         cuts = cuts[torch.tensor(order, device=cuts.device).argsort()]
     return _finish(cuts, views)
+
+
+def _onto_level(grid: Tensor, image: Tensor, pooled: Tensor, level: int) -> Tensor:
+    """Move a grid from the image onto a pyramid level, whose last cell may reach over the edge of the image."""
+    covered = torch.tensor([pooled.shape[-1] / image.shape[-1], pooled.shape[-2] / image.shape[-2]]) * 2**level
+    return grid / covered + (1 / covered - 1)
 
 
 def _grid(homography: Tensor, view_side: int) -> Tensor:

@@ -73,10 +73,10 @@ def draw(prepared: Prepared, listener: Listener | None = None, *, replace: bool 
             batch = _Batch(prepared, seeds, listener, replace)
             try:
                 drawn.stopped = batch.consume(snapshots)
-            except BaseException:
+            except BaseException as error:
                 # whatever ended the run, the picture is worth more than the reason, which is raised after it
                 with contextlib.suppress(VqclipError):
-                    batch.keep(drawn)
+                    batch.keep(drawn, videos=not isinstance(error, KeyboardInterrupt))
                 raise
             batch.keep(drawn)
             if drawn.stopped:
@@ -96,7 +96,7 @@ class _Batch:
             names.check_writable(folder)
             atomic.write_text(folder / "config.yaml", to_yaml(self.config))
         self.frames = _frame_plan(self.config) if self.config.output.video else None
-        self.videos = {k: self._video(k, replace) for k in self.wanted} if self.frames else {}
+        self.videos = {k: self._video(k, self.frames.fps, replace) for k in self.wanted} if self.frames else {}
         self.last: Snapshot | None = None
 
     def consume(self, snapshots: Iterator[Snapshot]) -> bool:
@@ -112,16 +112,15 @@ class _Batch:
                 return True
         return False
 
-    def keep(self, drawn: Drawn) -> None:
-        """Write pictures and videos from the last snapshot and remove the run folders."""
+    def keep(self, drawn: Drawn, *, videos: bool = True) -> None:
+        """Write the pictures of the last snapshot and, unless the user is in a hurry, the videos; clean up."""
         if self.last is None:
             self._clean()
             return
         for k, picture in zip(self.wanted, of_snapshot(self.prepared, self.last), strict=True):
             drawn.pictures.append(self._save(picture, self.paths[k]))
-        for video in self.videos.values():
-            if self.last.step or not self.config.steps:
-                drawn.videos.append(video.finish())
+        if videos and (self.last.step or not self.config.steps):
+            drawn.videos += [video.finish() for video in self.videos.values()]
         self._clean()
 
     def _save(self, picture: Picture, path: Path) -> Path:
@@ -163,11 +162,10 @@ class _Batch:
             return names.next_path(output.folder, seed, first)
         return _own_name(output.file, replace and self.config.count == 1)
 
-    def _video(self, k: int, replace: bool) -> VideoWriter:
+    def _video(self, k: int, fps: float, replace: bool) -> VideoWriter:
         path = _own_name(self.config.output.video, replace and self.config.count == 1)
         comment = " | ".join(self.config.prompts) if self.config.output.metadata else None
-        assert self.frames is not None
-        return VideoWriter(path, self.folders[k], tuple(self.config.size), self.frames.fps, comment=comment)
+        return VideoWriter(path, self.folders[k], tuple(self.config.size), fps, comment=comment)
 
     def _clean(self) -> None:
         """Remove the run folders, unless they are to be kept."""

@@ -45,8 +45,9 @@ class MemoryBudgetError(VqclipError):
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name closest to `name`, or None if nothing is close."""
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    names = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return names[matches[0]] if matches else None
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UsageError:
@@ -59,5 +60,5 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UsageError:
 
 def one_line(error: BaseException) -> str:
     """Return the message of any exception squeezed to one printable line."""
-    text = " ".join(str(error).split())
+    text = " ".join("".join(c if c.isprintable() or c.isspace() else "" for c in str(error)).split())
     return text or type(error).__name__

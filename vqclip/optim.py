@@ -11,6 +11,7 @@ from torch import Tensor
 from vqclip.config import OptimizerConfig
 from vqclip.registries import OPTIMIZERS
 
+
 def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
     """Return the configured optimizer over the latent grid; SGD and RMSprop take the first beta as momentum."""
     kind: Any = OPTIMIZERS.load(config.name)

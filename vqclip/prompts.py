@@ -18,7 +18,7 @@ NO_STOP = -math.inf
 MAX_LENGTH = 20_000
 NEGATIVE_WEIGHT = -0.3
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*"
+_NUMBER = r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*"
 # one or two numbers at the end, unless a digit stands before the first colon
 _SUFFIX = re.compile(rf"(?<![0-9])(?::{_NUMBER}){{1,2}}$")
 # a number in the place of the weight with something else in the place of the stop
@@ -111,19 +111,22 @@ def unknown_words(prompts: Iterable[Prompt], known: frozenset[str]) -> list[str]
     """Return the words of the prompts that a model does not know, each once; an empty `known` means any word."""
     if not known:
         return []
-    found = [part for prompt in prompts for word in words_of(prompt.text) for part in re.split("['-]", word)]
+    words = [word.removesuffix("'s") for prompt in prompts for word in words_of(prompt.text)]
+    found = [part for word in words for part in re.split("['-]", word)]
     return list(dict.fromkeys(word for word in found if word and word not in known))
 
 
 def split_long(text: str, limit: int, count_tokens: Callable[[str], int]) -> list[str]:
     """Split a text into parts of at most `limit` tokens, at commas and full stops if it can, else between words.
 
-    A single word that is too long is cut. The parts are meant to be averaged.
+    A word of over a hundred letters is cut: byte-pair encoding takes time in the square of a word's length. The parts
+    are meant to be averaged.
     """
+    text = re.sub(r"(\S{100})(?=\S)", r"\1 ", text)
     if count_tokens(text) <= limit:
         return [text]
     parts: list[str] = []
-    for clause in re.split(r"(?<=[,.;!?])\s+", text):
+    for clause in re.split(r"(?<=[,.;!?])\s+", text.strip()):
         for piece in _pieces(clause, limit, count_tokens):
             joined = f"{parts[-1]} {piece}" if parts else piece
             if parts and count_tokens(joined) <= limit:

@@ -24,6 +24,13 @@ class Registry(Mapping[str, str]):
         self.check(name)
         return self._records[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._records
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the record of a name, or the default if there is none."""
+        return self._records.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)
 

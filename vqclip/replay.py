@@ -56,7 +56,9 @@ def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
     for key, seen in _mapping(record.get("files")).items():
         given = prepared.outside.get(key)
         if given and given["sha256"] != _mapping(seen).get("sha256"):
-            raise UsageError(f"{given['name']} is not the file the picture was drawn with (another sha256): find that one")
+            raise UsageError(
+                f"{given['name']} is not the file the picture was drawn with (another sha256): find that one"
+            )
     notices = []
     hashes = {f"{kind}:{Path(name).name}": digest for (kind, name), digest in prepared.models.hashes.items()}
     for name, digest in hashes.items():

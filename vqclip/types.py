@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +33,13 @@ class VQGANArchitecture:
     n_embed: int = 1024
     quantizer: str = "vq"
 
+    def __post_init__(self) -> None:
+        sizes = (self.ch, self.num_res_blocks, self.resolution, self.z_channels, self.embed_dim, self.n_embed)
+        if not all(type(n) is int and 0 < n <= 1 << 20 for n in (*sizes, *self.ch_mult)) or not self.ch_mult:
+            raise ValueError("sizes must be whole numbers from 1 to 2**20")
+        if self.quantizer not in ("vq", "gumbel"):
+            raise ValueError(f"unknown quantizer {self.quantizer!r}: known are gumbel, vq")
+
     @property
     def factor(self) -> int:
         """Pixels per latent cell along a side."""
@@ -48,8 +56,10 @@ class VQGANArchitecture:
         try:
             values |= {name: tuple(int(v) for v in values[name]) for name in ("ch_mult", "attn_levels")}
             return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"damaged VQGAN architecture in the weight file: {error}; fetch the file again") from None
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            raise WeightsError(
+                f"damaged VQGAN architecture in the weight file: {error}; fetch the file again"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,19 @@ class CLIPArchitecture:
     merges: int | None = None
     words: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        vision, text = self.model["vision_cfg"], self.model["text_cfg"]
+        # names with these characters, and these keys, make timm and open_clip open folders or the Hub
+        tower = vision.get("timm_model_name") or ""
+        if not re.fullmatch(r"[a-z0-9_.]*", tower) or vision.get("timm_model_pretrained") or text.get("hf_model_name"):
+            raise ValueError("it names a model outside the file")
+        if not all(isinstance(word, str) for word in self.words):
+            raise ValueError("its words are no texts")
+        if not (len(self.mean) == len(self.std) == 3 and all(s > 0 for s in self.std)):
+            raise ValueError("mean and std must be three numbers each, std above 0")
+        if self.merges is not None and not 0 <= self.merges <= text.get("vocab_size", 49408) - 514:
+            raise ValueError("its vocabulary is smaller than its tokenizer's")
+
     def to_json(self) -> str:
         """Return the record as JSON, the form it has in a weight file's metadata."""
         return json.dumps(asdict(self))
@@ -77,7 +100,7 @@ class CLIPArchitecture:
         try:
             values |= {name: tuple(values[name]) for name in ("mean", "std", "words")}
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"damaged CLIP architecture in the weight file: {error}; fetch the file again") from None
 
 

@@ -15,6 +15,7 @@ from vqclip import replay
 from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
 from vqclip.config import Config
+from vqclip.config_text import MAX_FILE
 from vqclip.errors import UsageError, one_line
 from vqclip.types import Notice
 from vqclip.weights import catalog
@@ -142,8 +143,8 @@ def _read_prompts(words: tuple[str, ...]) -> list[str]:
 
 def _text(file: Path) -> str:
     try:
-        if file.stat().st_size > configs.MAX_FILE:
-            raise UsageError(f"prompt file {file} is over {configs.MAX_FILE // 1024} KB: that is no list of prompts")
+        if file.stat().st_size > MAX_FILE:
+            raise UsageError(f"prompt file {file} is over {MAX_FILE // 1024} KB: that is no list of prompts")
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UsageError(f"cannot read the prompt file {file}: {one_line(error)}") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vqclip import config
+from vqclip import config_text
 from vqclip.seeding import from_text
 
 # names (with those that users of older tools know), config key, click's keywords
@@ -65,9 +65,9 @@ def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def to_config(flags: dict[str, Any]) -> dict[str, Any]:
     """Turn what was typed into values of config keys; what was not typed is left out."""
-    given = {key: value for key, value in flags.items() if value not in (None, (), False)}
+    given = {key: value for key, value in flags.items() if value is not None and value is not False and value != ()}
     if "size" in given:
-        given["size"] = config.parse_size(given["size"])
+        given["size"] = config_text.parse_size(given["size"])
     if "seed" in given:
         given["seed"] = from_text(given["seed"])
     if "stages" in given:
@@ -79,4 +79,3 @@ def to_config(flags: dict[str, Any]) -> dict[str, Any]:
     if "init.image" in given and "init.kind" not in given:
         given["init.kind"] = "image"
     return given
-

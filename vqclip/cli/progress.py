@@ -64,10 +64,8 @@ class Progress:
         every = max(math.ceil(snapshot.steps / _LINES), 1)
         if snapshot.step and (snapshot.step % every == 0 or snapshot.last):
             rate, left = self._rate(snapshot)
-            click.echo(
-                f"step {snapshot.step}/{snapshot.steps}  loss {snapshot.loss:.4f}  {rate:.2f} steps/s  {left:.0f} s left",
-                err=True,
-            )
+            step = f"step {snapshot.step}/{snapshot.steps}"
+            click.echo(f"{step}  loss {snapshot.loss:.4f}  {rate:.2f} steps/s  {left:.0f} s left", err=True)
 
     def _record(self, snapshot: Snapshot) -> None:
         rate, left = self._rate(snapshot)

@@ -56,4 +56,3 @@ def _snapshot(run: Run, image: Tensor, notices: tuple[Notice, ...] = ()) -> Snap
         best_score=None if best is None else best.score,
         notices=notices,
     )
-

@@ -22,7 +22,12 @@ def vqclip_convnext_s(pretrained: bool = False, **options: Any) -> ConvNeXt:
     """ConvNeXt (Liu et al. 2022) of 4 M parameters for views of 64 pixels: an overlapping stem and 5x5 kernels."""
     if pretrained:
         raise ValueError("this tower is trained by vqclip itself and has no pretrained timm weights")
-    options["pretrained_cfg"] = {"input_size": (3, 64, 64), "pool_size": (2, 2), "num_classes": 0, "classifier": "head.fc"}
+    options["pretrained_cfg"] = {
+        "input_size": (3, 64, 64),
+        "pool_size": (2, 2),
+        "num_classes": 0,
+        "classifier": "head.fc",
+    }
     sizes = {"depths": (2, 2, 4, 2), "dims": (48, 96, 192, 384), "kernel_sizes": 5}
     return build_model_with_cfg(
         ConvNeXt, "vqclip_convnext_s", False, stem_type="overlap_tiered", conv_mlp=True, **sizes, **options
@@ -75,4 +80,3 @@ def build_tokenizer(merges: int | None, context_length: int) -> SimpleTokenizer:
         shortened = Path(folder) / "bpe.txt.gz"
         shortened.write_bytes(gzip.compress("\n".join(lines).encode("utf-8")))
         return SimpleTokenizer(bpe_path=str(shortened), context_length=context_length)
-

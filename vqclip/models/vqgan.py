@@ -29,9 +29,10 @@ class TamingNetwork(nn.Module):
             "out_ch": 3,
             "ch_mult": a.ch_mult,
             "num_res_blocks": a.num_res_blocks,
-            "attn_resolutions": [a.resolution // 2**level for level in a.attn_levels],
+            "attn_resolutions": [a.factor // 2**level for level in a.attn_levels],
             "in_channels": 3,
-            "resolution": a.resolution,
+            # only places attention: a power of two keeps encoder and decoder on the same levels
+            "resolution": a.factor,
             "z_channels": a.z_channels,
             "double_z": False,
         }
@@ -42,9 +43,7 @@ class TamingNetwork(nn.Module):
             self.quantize = GumbelQuantize(a.z_channels, a.embed_dim, n_embed=a.n_embed, kl_weight=1e-8)
         else:
             self.quantize = VectorQuantizer2(a.n_embed, a.embed_dim, beta=0.25, legacy=False)
-        # taming's GumbelVQ keeps z_channels here: its quantizer does the projection to the codes
-        inner = a.z_channels if a.quantizer == "gumbel" else a.embed_dim
-        self.quant_conv = nn.Conv2d(a.z_channels, inner, 1)
+        self.quant_conv = nn.Conv2d(a.z_channels, a.embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(a.embed_dim, a.z_channels, 1)
 
 

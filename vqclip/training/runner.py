@@ -178,9 +178,7 @@ class _State:
     def save(self, index: int, total: int | None, seconds: float) -> None:
         """Write state and plan, each atomically."""
         buffer = io.BytesIO()
-        torch.save(
-            {"modules": self.task.modules.state_dict(), "optimizer": self.task.optimizer.state_dict()}, buffer
-        )
+        torch.save({"modules": self.task.modules.state_dict(), "optimizer": self.task.optimizer.state_dict()}, buffer)
         atomic.write(self.file, lambda stream: stream.write(buffer.getbuffer()))
         self.plan = {"index": index, "steps": total, "seconds": round(seconds, 1)}
         atomic.write_text(self.plan_file, json.dumps(self.plan))

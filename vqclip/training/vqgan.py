@@ -1,8 +1,8 @@
 """`vqclip train vqgan`: the bundled VQGAN, a small taming architecture trained on rendered scenes.
 
 Reconstruction is an L1 distance on several scales; the codes are low-dimensional and of unit norm (Yu et al. 2021,
-"Vector-quantized image modeling with improved VQGAN"), learned by exponential moving averages (van den Oord et al. 2017,
-appendix) with dead codes restarted from the batch (Dhariwal et al. 2020, "Jukebox").
+"Vector-quantized image modeling with improved VQGAN"), learned by moving averages (van den Oord et al. 2017,
+appendix), with dead codes restarted from the batch (Dhariwal et al. 2020).
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ ARCHITECTURE = VQGANArchitecture(
     resolution=128,
     z_channels=64,
     embed_dim=8,
-    n_embed=1024,
+    n_embed=2048,
 )
 SIDE = 128
 _DECAY = 0.99
-_RESTART_EVERY, _RESTART_BELOW = 50, 0.3
+_RESTART_EVERY, _RESTART_BELOW = 50, 0.05
 _COMMIT = 0.25
 _SPREAD = 1.0
+# share of the training over which more and more pictures pass through the codes
+_RAMP = 0.25
 
 
 class Codebook(nn.Module):
@@ -74,7 +76,7 @@ class VQGANTask:
     """Training of the bundled VQGAN."""
 
     name = "vqgan"
-    lr = 6e-4
+    lr = 1e-3
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
@@ -96,7 +98,6 @@ class VQGANTask:
 
     def step(self, index: int, progress: float) -> dict[str, float]:
         """One batch: encode, quantize, decode, compare; then the codebook follows its latents."""
-        del progress
         x = self._pictures(index)
         z = self._encode(x)
         flat = normalize(z.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, ARCHITECTURE.embed_dim)
@@ -106,7 +107,10 @@ class VQGANTask:
         indices = (flat.detach() @ codes.t()).argmax(1)
         chosen = embedding(indices, codes)
         commit = (flat - chosen).square().sum(1).mean()
-        passed = flat + (chosen - flat).detach()
+        quantized = flat + (chosen - flat).detach()
+        # early on some pictures skip the codes: the networks learn colors first, which codes at random hide from them
+        share = torch.rand(len(z), generator=torch.Generator().manual_seed(index)) < progress / _RAMP
+        passed = torch.where(share.to(x.device).repeat_interleave(len(flat) // len(z))[:, None], quantized, flat)
         shape = (z.shape[0], z.shape[2], z.shape[3], -1)
         y = self._decode(passed.view(shape).permute(0, 3, 1, 2))
         reconstruction = multiscale_l1(y.float(), x)
@@ -164,7 +168,9 @@ class VQGANTask:
         for i in rng.integers(self.large.count, size=half):
             top, left = rng.integers(SIDE + 1, size=2)
             pictures.append(self.large.images[i, top : top + SIDE, left : left + SIDE])
-        pictures = [p[:, ::-1] if mirror else p for p, mirror in zip(pictures, rng.random(self.batch) < 0.5)]
+        pictures = [
+            p[:, ::-1] if mirror else p for p, mirror in zip(pictures, rng.random(self.batch) < 0.5, strict=True)
+        ]
         x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
         return x.to(self.device, memory_format=torch.channels_last)
 
@@ -182,7 +188,11 @@ def isotropy(z: Tensor) -> Tensor:
 
 
 def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:
-    """L1 distance of pictures plus that of three levels of their Laplacian pyramids (Bojanowski et al. 2018)."""
+    """L1 distance of pictures plus that of three levels of their Laplacian pyramids (Bojanowski et al. 2018).
+
+    The pyramid's top, the mean color of what one code covers, counts squared too: an L1 distance alone is content with
+    the median color, grey, for very long.
+    """
     loss = l1_loss(y, x)
     difference = y - x
     for _ in range(3):
@@ -190,4 +200,4 @@ def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:
         detail = difference - interpolate(smaller, scale_factor=2, mode="nearest")
         loss = loss + 0.5 * detail.abs().mean()
         difference = smaller
-    return loss + 0.5 * difference.abs().mean()
+    return loss + difference.abs().mean() + 4 * difference.square().mean()

@@ -81,7 +81,8 @@ def sniff(path: Path) -> None:
         raise WeightsError(f"{path} is a web page, not weights (a failed download): {_FETCH_AGAIN}")
     if text.startswith(b"version https://git-lfs"):
         raise WeightsError(f"{path} is a pointer of git-lfs, not weights: run 'git lfs pull' or {_FETCH_AGAIN}")
-    if head.startswith((b"PK", b"\x80")):
+    # safetensors begin with eight bytes of length, which may look like anything, and a brace
+    if head.startswith((b"PK", b"\x80")) and head[8:9] != b"{":
         raise WeightsError(f"{path} is a pickled checkpoint: only safetensors files written by vqclip are read")
 
 
@@ -101,6 +102,6 @@ def _float(tensor: Tensor) -> Tensor:
 def _info(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from vqclip import resources
-from vqclip.errors import WeightsError
+from vqclip.errors import UsageError, VqclipError, WeightsError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import catalog, files
 
@@ -23,7 +24,7 @@ def load_vqgan(name: str) -> tuple[VQGAN, str]:
 
     path = locate("vqgan", name)
     file = files.read(path, "vqgan")
-    vqgan = VQGAN(VQGANArchitecture.from_json(file.architecture))
+    vqgan = _build(VQGAN, VQGANArchitecture.from_json(file.architecture), path)
     _fill(vqgan.network, file.tensors, path)
     return _frozen(vqgan), file.sha256
 
@@ -34,7 +35,7 @@ def load_clip(name: str) -> tuple[CLIP, str]:
 
     path = locate("clip", name)
     file = files.read(path, "clip")
-    clip = CLIP(CLIPArchitecture.from_json(file.architecture))
+    clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
     _fill(clip.network, file.tensors, path)
     return _frozen(clip), file.sha256
 
@@ -43,7 +44,21 @@ def locate(kind: str, name: str) -> Path:
     """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash)."""
     if Path(name).suffix or "/" in name or "\\" in name:
         return Path(name)
-    return resources.path(f"checkpoints/{catalog.find(kind, name).file}")
+    try:
+        return resources.path(f"checkpoints/{catalog.find(kind, name).file}")
+    except UsageError:
+        raise
+    except VqclipError as error:
+        raise WeightsError(str(error)) from None
+
+
+def _build(network: Callable[[Any], Any], architecture: Any, path: Path) -> Any:
+    try:
+        return network(architecture)
+    except Exception as error:  # noqa: BLE001 - taming and open_clip raise anything for sizes that make no network
+        raise WeightsError(
+            f"{path} describes no network that can be built ({one_line(error)[:120]}); fetch or train it again"
+        ) from None
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

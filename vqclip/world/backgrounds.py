@@ -50,7 +50,7 @@ class Canvas:
     def ridge(self, ys: np.ndarray, color: Color, floor: float = 1.0) -> None:
         """Fill between an evenly spaced skyline `ys` and `floor`."""
         xs = np.linspace(0.0, 1.0, len(ys))
-        self.polygon([*zip(xs.tolist(), ys.tolist()), (1.0, floor), (0.0, floor)], color)
+        self.polygon([*zip(xs.tolist(), ys.tolist(), strict=True), (1.0, floor), (0.0, floor)], color)
 
     def disc(self, x: float, y: float, radius: float, color: Color | None, outline: Color | None = None) -> None:
         """A disc and/or its outline."""
@@ -141,10 +141,13 @@ def _desert(canvas: Canvas) -> None:
         xs = np.linspace(0.0, 1.0, 40)[start : start + 14]
         foot = part + 0.1 * np.sin(np.linspace(0.0, np.pi, 14)) ** 1.5
         shadow = tuple(int(value * 0.8) for value in sand)
-        canvas.polygon([*zip(xs.tolist(), part.tolist()), *zip(xs[::-1].tolist(), foot[::-1].tolist())], shadow)
+        canvas.polygon(
+            [*zip(xs.tolist(), part.tolist(), strict=True), *zip(xs[::-1].tolist(), foot[::-1].tolist(), strict=False)],
+            shadow,
+        )
         for row in range(1, 4):
             ripple = crest + 0.035 * row + 0.006 * np.sin(np.arange(40) * 1.4)
-            canvas.line(list(zip(np.linspace(0, 1, 40).tolist(), ripple.tolist())), 0.004, shadow)
+            canvas.line(list(zip(np.linspace(0, 1, 40).tolist(), ripple.tolist(), strict=True)), 0.004, shadow)
 
 
 def _conifer(canvas: Canvas, x: float, foot: float, tall: float, color: Color, snow: bool = False) -> None:
@@ -207,7 +210,9 @@ def _under_water(canvas: Canvas) -> None:
     canvas.ridge(_waves(rng, 30, 0.94, (0.02, 0.015)), canvas.tint((150, 150, 110)))
     for x, tall, lean in rng.random((int(rng.integers(4, 9)), 3)):
         t = np.linspace(0.0, 1.0, 10)
-        weed = zip((x + 0.025 * np.sin(7 * t + 6 * lean)).tolist(), (0.98 - (0.12 + 0.22 * tall) * t).tolist())
+        weed = zip(
+            (x + 0.025 * np.sin(7 * t + 6 * lean)).tolist(), (0.98 - (0.12 + 0.22 * tall) * t).tolist(), strict=True
+        )
         canvas.line(list(weed), 0.022, canvas.tint((30, 120, 78)))
     for x, y, size in rng.random((int(rng.integers(14, 26)), 3)):
         radius = 0.01 + 0.024 * size * size

@@ -19,7 +19,7 @@ def _polygon(corners: int, start: float, radius: float = 0.5) -> list[_Point]:
 
 def _star() -> list[_Point]:
     outer, inner = _polygon(5, -90.0), _polygon(5, -54.0, 0.2)
-    return [point for pair in zip(outer, inner) for point in pair]
+    return [point for pair in zip(outer, inner, strict=True) for point in pair]
 
 
 def _draw_polygon(draw: ImageDraw.ImageDraw, side: int, points: list[_Point]) -> None:
@@ -87,7 +87,7 @@ def _spiral(draw: ImageDraw.ImageDraw, side: int) -> None:
     turn = np.linspace(0.0, 1.0, 420)
     angle, radius = 2.0 * np.pi * 2.9 * turn, 0.445 * turn
     dot = 0.05 * side
-    for x, y in zip(side * (0.5 + radius * np.cos(angle)), side * (0.5 + radius * np.sin(angle))):
+    for x, y in zip(side * (0.5 + radius * np.cos(angle)), side * (0.5 + radius * np.sin(angle)), strict=True):
         draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=255)
 
 

@@ -1,0 +1,137 @@
+"""Measure the peak memory of a run's steps and compare it with the estimate of `vqclip.weights.memory`.
+
+    python benchmarks/memory.py [--sizes 128,256,512] [--views 16,64] [--steps 2] [--model tiny]
+
+Every case runs in a child process of its own: it loads the networks, prepares a run on the full grid, and steps.
+`ready` is the memory before the first step (to compare with `_BASE`), `growth` what the steps add at their peak (to
+compare with decoder, views and pictures). A least-squares fit of the growth proposes the constants of that module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+MIB = 2**20
+
+
+def main() -> None:
+    """Measure all cases and print a table and the fit."""
+    options = parse()
+    if options.child:
+        print(json.dumps(measure(*json.loads(options.child))))
+        return
+    cases = [(size, views) for size in options.sizes for views in options.views]
+    rows = [in_child(options.model, size, views, options.steps) for size, views in cases]
+    print(f"{'size':>5} {'views':>5} {'ready':>7} {'growth':>7} {'estimate':>8} {'peak':>7} {'run_bytes':>9} {'ratio':>6}")
+    for row in rows:
+        mib = {key: value / MIB for key, value in row.items() if key not in ("size", "views")}
+        estimate = mib["decoder"] + mib["view"] + mib["pictures"]
+        print(
+            f"{row['size']:5} {row['views']:5} {mib['ready']:7.0f} {mib['growth']:7.0f} {estimate:8.0f} "
+            f"{mib['peak']:7.0f} {mib['run']:9.0f} {row['run'] / row['peak']:6.2f}"
+        )
+    print("in MiB; ratio = run_bytes / peak, meant to lie between 1 and 1.5")
+    fit(rows)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="peak memory of a step beside its estimate")
+    parser.add_argument("--sizes", type=numbers, default=[128, 256, 512], help="sides in pixels")
+    parser.add_argument("--views", type=numbers, default=[16, 64], help="views a step, all in one chunk")
+    parser.add_argument("--steps", type=int, default=2, help="steps to measure")
+    parser.add_argument("--model", default="tiny", help="a VQGAN with its CLIP")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def numbers(text: str) -> list[int]:
+    """Read `128,256` as a list."""
+    return [int(part) for part in text.split(",")]
+
+
+def in_child(model: str, size: int, views: int, steps: int) -> dict[str, int]:
+    """Return what a fresh process measures for one case."""
+    case = json.dumps([model, size, views, steps])
+    done = subprocess.run([sys.executable, __file__, "--child", case], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def measure(model: str, size: int, views: int, steps: int) -> dict[str, int]:
+    """Run `steps` steps on the full grid in this process; return bytes measured and estimated."""
+    from vqclip import make_config
+    from vqclip.generation.models import Models
+    from vqclip.generation.prepare import prepare
+    from vqclip.weights import memory
+
+    config = make_config(
+        "a cat",
+        seed=1,
+        size=size,
+        steps=1000,
+        stages=["full:1"],
+        models={"vqgan": model, "clip": [model]},
+        views={"count": views, "chunk": views},
+        best={"every": 1000},
+        run={"device": "cpu", "precision": "fp32"},
+    )
+    models = Models.load(config)
+    run = prepare(models.resolve(config), models).run((1,))
+    ready = peak_bytes()
+    for _ in range(steps):
+        run.step()
+    peak = peak_bytes()
+    architecture, sides = models.vqgan.architecture, [clip.image_size for clip in models.clips]
+    estimate = memory.run_bytes(architecture, (size, size), 1, views, sides)
+    decoder, view = memory.decoder_bytes(architecture, size, size), views * max(map(memory.view_bytes, sides))
+    return {
+        "size": size, "views": views, "ready": ready, "growth": peak - ready, "peak": peak, "run": estimate,
+        "decoder": decoder, "view": view, "pictures": estimate - decoder - view - memory._BASE,
+        "attention": attention_bytes(decoder, architecture, size), "view_pixels": views * max(sides) ** 2,
+    }  # fmt: skip
+
+
+def attention_bytes(decoder: int, architecture: object, size: int) -> int:
+    """Return the part of the decoder's estimate that does not scale with `_PER_BLOCK`."""
+    from unittest.mock import patch
+
+    from vqclip.weights import memory
+
+    with patch.object(memory, "_PER_BLOCK", 0.0):
+        return min(memory.decoder_bytes(architecture, size, size), decoder)
+
+
+def peak_bytes() -> int:
+    """Return the largest resident memory this process has had."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def fit(rows: list[dict[str, int]]) -> None:
+    """Propose constants: growth - attention - pictures = a * blocks + b * view pixels, by least relative squares."""
+    from vqclip.weights import memory
+
+    blocks = np.array([(row["decoder"] - row["attention"]) / memory._PER_BLOCK for row in rows])
+    pixels = np.array([row["view_pixels"] * memory._FLOAT for row in rows], dtype=float)
+    growth = np.array([row["growth"] - row["attention"] - row["pictures"] for row in rows], dtype=float)
+    weight = 1 / np.array([max(row["growth"], 1) for row in rows], dtype=float)
+    columns = np.stack([blocks, pixels], 1) * weight[:, None]
+    (per_block, per_pixel), *_ = np.linalg.lstsq(columns, growth * weight, rcond=None)
+    base = max(row["ready"] for row in rows) / MIB
+    print(f"now:    _PER_BLOCK = {memory._PER_BLOCK}, _PER_VIEW_PIXEL = {memory._PER_VIEW_PIXEL}, ", end="")
+    print(f"_BASE = {memory._BASE / MIB:.0f} MiB")
+    print(f"fitted: _PER_BLOCK = {per_block:.1f}, _PER_VIEW_PIXEL = {per_pixel:.0f}, _BASE = {base:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

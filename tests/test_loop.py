@@ -1,0 +1,338 @@
+"""The parts of the loop, one by one: latents, losses, optimizers, schedules, stages, interventions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from helpers import models, run_of, small, threads
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vqclip import latents, optim, schedules
+from vqclip.config import OptimizerConfig
+from vqclip.errors import UsageError
+from vqclip.generation import stages
+from vqclip.generation.stages import Stage
+from vqclip.losses.prompt import Targets, great_circle, prompt_loss
+from vqclip.losses.regularizers import LossInputs
+from vqclip.prompts import NO_STOP
+from vqclip.registries import INTERVENTIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with threads(1):
+        yield
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def unit(n: int, d: int = 16, seed: int = 0) -> Tensor:
+    return normalize(rand(n, d, seed=seed) - 0.5, dim=1)
+
+
+# --- latents ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_gradient_goes_straight_through_the_quantization() -> None:
+    z, codes, pull = rand(1, 2, 3, 3).requires_grad_(), rand(1, 2, 3, 3, seed=1), rand(1, 2, 3, 3, seed=2)
+    passed = latents.straight_through(z, codes)
+    (passed * pull).sum().backward()
+    assert torch.allclose(passed, codes)
+    assert torch.equal(z.grad, pull)
+
+
+def test_the_grid_stays_within_the_bounds_of_the_codebook_only_if_clamped() -> None:
+    low, high = latents.bounds(models().vqgan.codebook)
+    outside = {}
+    for clamp in (True, False):
+        run = run_of(small(optimizer={"lr": 50.0}, latent={"clamp": clamp}))
+        run.step()
+        outside[clamp] = bool(((run.state.z < low) | (run.state.z > high)).any())
+    assert outside == {True: False, False: True}
+
+
+def test_bounds_are_the_extremes_of_each_channel() -> None:
+    low, high = latents.bounds(torch.tensor([[0.0, 5.0], [-1.0, 7.0], [2.0, 6.0]]))
+    assert (low.flatten().tolist(), high.flatten().tolist()) == ([-1.0, 5.0], [2.0, 7.0])
+    assert low.shape == high.shape == (1, 2, 1, 1)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.99])
+def test_the_average_is_the_weighted_mean_of_all_grids(decay: float) -> None:
+    grids = [rand(1, 2, 2, 2, seed=k) for k in range(6)]
+    average = latents.Average(decay, grids[0])
+    for count, grid in enumerate(grids, 1):
+        average.update(grid)
+        weights = [decay ** (count - 1 - k) for k in range(count)]
+        naive = sum(w * g for w, g in zip(weights, grids[:count], strict=True)) / sum(weights)
+        assert torch.allclose(average.value, naive, atol=1e-6)
+
+
+def test_the_shown_grid_is_the_average_where_there_is_one() -> None:
+    for decay in (0.0, 0.8):
+        run, seen = run_of(small(latent={"ema": decay})), []
+        for _ in range(3):
+            run.step()
+            seen.append(run.state.z.detach().clone())
+        weights = torch.tensor([decay**k for k in (2, 1, 0)])
+        expected = sum(w * z for w, z in zip(weights / weights.sum(), seen, strict=True))
+        assert torch.allclose(run.state.output, expected, atol=1e-5)
+
+
+def test_only_codes_that_training_used_start_a_picture() -> None:
+    codebook = torch.cat([rand(3, 4) + 1, torch.full((50, 4), 1e-4)])
+    grid = latents.random_grid(codebook, (1, 2), 8, 9)
+    assert grid.shape == (2, 4, 8, 9)
+    assert float(grid.min()) >= 1.0
+    assert latents.live_codes(codebook).tolist() == [0, 1, 2]
+    assert latents.live_codes(codebook[3:]).tolist() == list(range(50))
+
+
+def test_a_grid_of_live_codes_is_made_of_codes_and_uses_many() -> None:
+    vqgan = models().vqgan
+    grid = latents.random_grid(vqgan.codebook, (1,), 16, 16)
+    codes, indices = vqgan.quantize(grid)
+    assert torch.allclose(codes, grid)
+    assert len(indices.unique()) > 100
+
+
+def test_latent_noise_fades_to_nothing_before_the_end() -> None:
+    moved = []
+    for noise in (0.0, 0.5):
+        run = run_of(small(steps=3, latent={"noise": noise, "ema": 0.0}))
+        run.state.step = 2
+        run.step()
+        moved.append(run.state.z.detach())
+    assert torch.equal(*moved)
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_distance_is_the_squared_great_circle() -> None:
+    a, b = unit(200), unit(5, seed=1)
+    chord = (a[:, None].double() - b[None].double()).norm(dim=2)
+    assert torch.allclose(great_circle(a, b).double(), 2 * (chord / 2).asin().square(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_distance_of_equal_and_opposite_directions_is_finite_with_its_gradient() -> None:
+    a = unit(1)
+    for other in (a, -a):
+        leaf = a.clone().requires_grad_()
+        great_circle(leaf, other).sum().backward()
+        assert bool(leaf.grad.isfinite().all())
+    assert float(great_circle(a, a)) < 1e-5
+    assert float(great_circle(a, -a)) == pytest.approx(math.pi**2 / 2, rel=2e-3)
+
+
+def loss_and_gradient(views: Tensor, embeddings: Tensor, weights: list[float], stops: list[float]) -> tuple:
+    leaf = views.clone().requires_grad_()
+    loss = prompt_loss(leaf, Targets(embeddings, torch.tensor(weights), torch.tensor(stops)))
+    loss.sum().backward()
+    return loss.detach(), leaf.grad
+
+
+def test_a_negative_weight_turns_the_pull_round() -> None:
+    plus = loss_and_gradient(unit(6), unit(1, seed=1), [1.0], [NO_STOP])
+    minus = loss_and_gradient(unit(6), unit(1, seed=1), [-1.0], [NO_STOP])
+    assert torch.allclose(plus[0], -minus[0])
+    assert torch.allclose(plus[1], -minus[1])
+
+
+def test_weights_scale_and_prompts_add_up() -> None:
+    targets = unit(2, seed=1)
+    both = loss_and_gradient(unit(6), targets, [2.0, -0.5], [NO_STOP, NO_STOP])
+    first = loss_and_gradient(unit(6), targets[:1], [1.0], [NO_STOP])
+    second = loss_and_gradient(unit(6), targets[1:], [-1.0], [NO_STOP])
+    for whole, one, other in zip(both, first, second, strict=True):
+        assert torch.allclose(whole, 2 * one + 0.5 * other, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1.0, -1.0])
+def test_a_stop_cuts_the_gradient_view_by_view_and_keeps_the_value(weight: float) -> None:
+    views, target = unit(20), unit(1, seed=1)
+    free = loss_and_gradient(views, target, [weight], [NO_STOP])
+    stop = float(free[0].median())
+    gated = loss_and_gradient(views, target, [weight], [stop])
+    assert torch.equal(gated[0], free[0])
+    reached = free[0] <= stop
+    assert 0 < int(reached.sum()) < 20
+    assert not gated[1][reached].any()
+    assert torch.equal(gated[1][~reached], free[1][~reached])
+
+
+@pytest.mark.parametrize("name", list(REGULARIZERS))
+def test_every_regularizer_gives_one_finite_value_a_picture_alone_as_in_a_batch(name: str) -> None:
+    loss = REGULARIZERS.load(name)
+    image, z, z_q, init = (rand(2, 3, 16, 16), rand(2, 4, 2, 2), rand(2, 4, 2, 2, seed=1), rand(1, 3, 16, 16, seed=2))
+    image = (image * 1.2 - 0.1).clamp(0, 1).requires_grad_()
+    z.requires_grad_()
+    value = loss(LossInputs(image, z, z_q, init))
+    assert value.shape == (2,)
+    assert bool((value > 0).all() & value.isfinite().all())
+    for b in range(2):
+        alone = loss(LossInputs(image[b : b + 1], z[b : b + 1], z_q[b : b + 1], init))
+        assert torch.allclose(alone, value[b : b + 1])
+    value.sum().backward()
+    assert any(leaf.grad is not None and leaf.grad.any() for leaf in (image, z))
+
+
+@pytest.mark.parametrize("name", list(REGULARIZERS))
+def test_the_gradient_of_a_regularizer_adds_to_that_of_the_prompt(name: str) -> None:
+    def gradient(weight: float) -> Tensor:
+        run = run_of(small(losses={name: weight}))
+        run.init_image = rand(1, 3, 64, 64)
+        with torch.no_grad():
+            run.state.z.add_(0.3 * rand(*run.state.z.shape, seed=3))
+        run.step()
+        assert set(run.state.losses) == ({"prompt", name} if weight else {"prompt"})
+        return run.state.z.grad
+
+    bare, single, double = (gradient(weight) for weight in (0.0, 50.0, 100.0))
+    assert (single - bare).norm() > 0
+    assert (double - bare - 2 * (single - bare)).norm() < 1e-4 * double.norm()
+
+
+def test_the_init_image_loss_is_nothing_without_an_init_image() -> None:
+    inputs = LossInputs(rand(2, 3, 4, 4), rand(2, 4, 1, 1), rand(2, 4, 1, 1))
+    assert REGULARIZERS.load("init_image")(inputs).tolist() == [0.0, 0.0]
+
+
+# --- optimizers and schedules ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_every_optimizer_descends_a_bowl(name: str) -> None:
+    z = torch.full((1, 2, 2, 2), 3.0, requires_grad=True)
+    optimizer = optim.build(OptimizerConfig(name=name, lr=0.1), z)
+    for _ in range(30):
+        optimizer.zero_grad()
+        z.square().sum().backward()
+        optimizer.step()
+    assert 0 <= float(z.detach().square().sum()) < 0.95 * 72
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_every_optimizer_moves_a_run(name: str) -> None:
+    run = run_of(small(optimizer={"name": name, "weight_decay": 0.01}, views={"count": 2}))
+    before = run.state.z.detach().clone()
+    for _ in range(3):
+        run.step()
+    after = run.state.z.detach()
+    assert bool(after.isfinite().all())
+    assert not torch.equal(after, before)
+
+
+def test_optimizers_get_their_settings() -> None:
+    config = OptimizerConfig(name="adamw", lr=0.3, betas=[0.5, 0.6], weight_decay=0.7)
+    group = optim.build(config, torch.zeros(1, requires_grad=True)).param_groups[0]
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.3, (0.5, 0.6), 0.7)
+    assert optim.build(OptimizerConfig(name="sgd"), torch.zeros(1, requires_grad=True)).param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_every_schedule_falls_from_1_and_stays_above_0(name: str) -> None:
+    factors = [schedules.factor(name, step, 100) for step in range(101)]
+    assert factors[0] == 1.0
+    assert all(0 < late <= early for early, late in itertools.pairwise(factors))
+    assert schedules.factor(name, 0, 0) > 0
+
+
+def test_a_warm_up_rises_evenly_to_the_schedule() -> None:
+    assert [schedules.factor("constant", step, 100, 4) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+
+
+def test_the_learning_rate_of_a_run_follows_the_schedule() -> None:
+    run, seen = run_of(small(steps=4, optimizer={"lr": 0.2, "schedule": "linear"})), []
+    for _ in range(4):
+        run.step()
+        seen.append(run.state.optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx([0.2 * f for f in (1.0, 0.775, 0.55, 0.325)])
+
+
+def test_a_gradient_is_clipped_to_its_norm() -> None:
+    run = run_of(small(optimizer={"name": "sgd", "betas": [0.0, 0.0], "lr": 1.0, "clip_norm": 1e-3}, latent={"clamp": False}))
+    before = run.state.z.detach().clone()
+    run.step()
+    assert float((run.state.z.detach() - before).norm()) == pytest.approx(1e-3, rel=1e-2)
+
+
+# --- stages and interventions ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "steps", "size", "expected"),
+    [
+        (["full:1"], 10, (64, 64), [Stage(0, 10, 4, 4)]),
+        (["full"], 10, (64, 64), [Stage(0, 10, 4, 4)]),
+        (["128:0.8", "full:0.2"], 10, (256, 256), [Stage(0, 8, 8, 8), Stage(8, 10, 16, 16)]),
+        (["128:0.8", "full:0.2"], 10, (512, 256), [Stage(0, 8, 8, 16), Stage(8, 10, 16, 32)]),
+        (["128:0.8", "full:0.2"], 10, (256, 384), [Stage(0, 8, 12, 8), Stage(8, 10, 24, 16)]),
+        # shares count in proportion
+        (["128:4", "full:1"], 10, (256, 256), [Stage(0, 8, 8, 8), Stage(8, 10, 16, 16)]),
+        # not coarser than the picture: left out
+        (["128:0.8", "full:0.2"], 10, (128, 128), [Stage(0, 10, 8, 8)]),
+        (["256:0.8", "full:0.2"], 10, (128, 512), [Stage(0, 10, 32, 8)]),
+        # its share goes to the other coarse ones
+        (["64:0.4", "300:0.4", "full:0.2"], 10, (256, 256), [Stage(0, 8, 4, 4), Stage(8, 10, 16, 16)]),
+        # in any order, coarse comes first
+        (["full:0.2", "128:0.4", "64:0.4"], 10, (256, 256),
+         [Stage(0, 4, 4, 4), Stage(4, 8, 8, 8), Stage(8, 10, 16, 16)]),
+        # sides that are no multiple are covered
+        (["full:1"], 3, (70, 50), [Stage(0, 3, 4, 5)]),
+        (["64:0.5", "full:0.5"], 4, (100, 130), [Stage(0, 2, 6, 4), Stage(2, 4, 9, 7)]),
+        (["full:1"], 3, (1, 1), [Stage(0, 3, 1, 1)]),
+        # too few steps for all stages: the picture's own grid is the one that stays
+        (["128:0.85", "full:0.15"], 0, (256, 256), [Stage(0, 0, 16, 16)]),
+    ],
+)  # fmt: skip
+def test_stages_share_the_steps(texts: list[str], steps: int, size: tuple[int, int], expected: list[Stage]) -> None:
+    assert stages.plan(texts, steps, size, 16) == expected
+
+
+@pytest.mark.parametrize("texts", [["64:0.3", "128:0.4", "full:0.3"], ["128:0.85", "full:0.15"], ["full:1"]])
+@pytest.mark.parametrize("size", [(256, 256), (100, 300), (129, 131)])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 7, 500])
+def test_stages_cover_all_steps_and_end_on_the_full_grid(texts: list[str], steps: int, size: tuple[int, int]) -> None:
+    planned = stages.plan(texts, steps, size, 16)
+    assert (planned[0].start, planned[-1].stop) == (0, steps)
+    assert all(early.stop == late.start for early, late in itertools.pairwise(planned))
+    assert all(early.height <= late.height and early.width <= late.width for early, late in itertools.pairwise(planned))
+    full = (math.ceil(size[1] / 16), math.ceil(size[0] / 16))
+    assert (planned[-1].height, planned[-1].width) == full
+
+
+@pytest.mark.parametrize("texts", [["128:1"], [], ["x:1", "full:1"], ["full:0"], ["full:-1"], ["0:1", "full:1"],
+                                   ["128:nan", "full:1"], ["128:inf", "full:1"], ["128:0.5:2", "full:1"]])  # fmt: skip
+def test_stages_that_make_no_sense_are_usage_errors(texts: list[str]) -> None:
+    with pytest.raises(UsageError):
+        stages.plan(texts, 10, (256, 256), 16)
+
+
+@pytest.mark.parametrize("name", list(INTERVENTIONS))
+def test_every_intervention_leaves_a_run_of_one_stage_as_it_is(name: str) -> None:
+    run = run_of(small())
+    z, optimizer = run.state.z, run.state.optimizer
+    INTERVENTIONS.load(name)()(run)
+    assert run.state.z is z
+    assert run.state.optimizer is optimizer
+
+
+def test_a_new_stage_goes_on_from_the_picture_of_the_last() -> None:
+    run = run_of(small(size=128, stages=["64:0.5", "full:0.5"], steps=4))
+    for _ in range(2):
+        run.step()
+    coarse = run.decode(run.state.output)
+    run.step()
+    fine = run.decode(run.state.z)
+    assert (run.state.stage, fine.shape[-1], run.state.best) == (1, 128, None)
+    small_again = torch.nn.functional.interpolate(fine, coarse.shape[-2:], mode="bilinear", antialias=True)
+    away = torch.nn.functional.interpolate(run_of(small(seed=8)).decode(run.state.z)[:, :, ::2, ::2].flip(-1), 64)
+    assert (small_again - coarse).square().mean() < (away - coarse).square().mean()

@@ -1,0 +1,144 @@
+"""Text becomes typed values: YAML files, `key=value` and sizes, checked against a tree of dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vqclip.errors import UsageError, nearest, one_line
+
+MAX_FILE = 256 * 1024
+
+
+def parse_set(text: str, tree: type) -> tuple[str, Any]:
+    """Split `key=value` at the first equals sign and convert the value to the type the tree declares."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"--set {text!r}: give key=value, such as views.count=16")
+    return key, _convert(key, value.strip(), _type_of(key, tree))
+
+
+def parse_size(text: str) -> list[int]:
+    """Read `N` or `WxH` as [width, height] in pixels; the range is checked with the config."""
+    parts = text.lower().replace("×", "x").split("x")
+    try:
+        sides = [int(part) for part in parts]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise UsageError(f"size {text!r}: give pixels as N or WIDTHxHEIGHT, such as 256 or 384x256")
+    return sides * 2 if len(sides) == 1 else sides
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """Read a YAML file of at most 256 KB as a mapping; UsageError, in one line, for anything else."""
+    try:
+        if file.stat().st_size > MAX_FILE:
+            raise UsageError(f"config file {file} is over {MAX_FILE // 1024} KB: that is no config")
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the config file {file}: {one_line(error)}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UsageError(f"config file {file} is no valid YAML: {one_line(error)[:200]}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"config file {file} holds no keys: write lines such as 'steps: 300'")
+    return values
+
+
+def nest(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Turn dotted keys into nested mappings."""
+    nested: dict[str, Any] = {}
+    for key, value in items:
+        *path, last = key.split(".")
+        level = nested
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last] = value
+    return nested
+
+
+def check_keys(values: Mapping[str, Any], tree: type) -> None:
+    """Raise UsageError for the first key of nested data that the tree lacks, naming the nearest one."""
+    _check_keys(values, tree, tree, "")
+
+
+def _check_keys(values: Mapping[str, Any], kind: type, tree: type, prefix: str) -> None:
+    hints = typing.get_type_hints(kind)
+    for key, value in values.items():
+        if key not in hints:
+            _unknown_key(f"{prefix}{key}", tree)
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"config: {prefix}{key} is a group: write {prefix}{key}.NAME=VALUE")
+            _check_keys(value, hints[key], tree, f"{prefix}{key}.")
+
+
+def _unknown_key(key: str, tree: type) -> typing.NoReturn:
+    known = list(_leaves(tree))
+    # the last part alone is what users remember: "cuts" or "lr" find their full names too
+    guess = nearest(key, known) or next((k for k in known if k.split(".")[-1] == key.split(".")[-1]), None)
+    hint = f"did you mean {guess!r}? " if guess else ""
+    raise UsageError(f"unknown config key {key!r}: {hint}'vqclip generate --print-config' shows them all")
+
+
+def _leaves(kind: type, prefix: str = "") -> Iterable[str]:
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _leaves(hint, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def refuse_interpolation(values: Any) -> None:
+    """`${...}` would read the environment into the config and from there into the picture's metadata."""
+    if isinstance(values, Mapping):
+        values = [*values.keys(), *values.values()]
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            refuse_interpolation(value)
+    elif isinstance(values, str) and ("${" in values or values == "???"):
+        raise UsageError(
+            f"config: the value {values!r} holds '${{' or '???', which are refused: write the value itself"
+        )
+
+
+def _type_of(key: str, tree: type) -> Any:
+    kind: Any = tree
+    for part in key.split("."):
+        if typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+            continue
+        hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+        if part not in hints:
+            _unknown_key(key, tree)
+        kind = hints[part]
+    if dataclasses.is_dataclass(kind):
+        raise UsageError(f"config: {key} is a group: write {key}.NAME=VALUE")
+    return kind
+
+
+def _convert(key: str, text: str, kind: Any) -> Any:
+    options = typing.get_args(kind) if typing.get_origin(kind) not in (list, dict, tuple) else ()
+    if type(None) in options:
+        if text.lower() in ("", "none", "null"):
+            return None
+        kind = next(option for option in options if option is not type(None))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "on": True, "off": False}[text.lower()]
+        if kind in (int, float):
+            return kind(text)
+        if typing.get_origin(kind) in (list, dict, tuple):
+            return yaml.safe_load(text)
+    except (KeyError, ValueError, yaml.YAMLError):
+        name = getattr(kind, "__name__", str(kind))
+        raise UsageError(f"{key}={text!r} is no {name}: give a value of that kind") from None
+    return text
