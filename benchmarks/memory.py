@@ -1,6 +1,6 @@
 """Measure the peak memory of a run's steps and compare it with the estimate of `vqclip.weights.memory`.
 
-    python benchmarks/memory.py [--sizes 128,256,512] [--views 16,64] [--steps 2] [--model tiny]
+python benchmarks/memory.py [--sizes 128,256,512] [--views 16,64] [--steps 2] [--model tiny]
 
 Every case runs in a child process of its own: it loads the networks, prepares a run on the full grid, and steps.
 `ready` is the memory before the first step (to compare with `_BASE`), `growth` what the steps add at their peak (to
@@ -29,15 +29,18 @@ def main() -> None:
         print(json.dumps(measure(*json.loads(options.child))))
         return
     cases = [(size, views) for size in options.sizes for views in options.views]
-    rows = [in_child(options.model, size, views, options.steps) for size, views in cases]
-    print(f"{'size':>5} {'views':>5} {'ready':>7} {'growth':>7} {'estimate':>8} {'peak':>7} {'run_bytes':>9} {'ratio':>6}")
-    for row in rows:
+    print(" size views   ready  growth estimate    peak run_bytes  ratio")
+    rows = []
+    for size, views in cases:
+        row = in_child(options.model, size, views, options.steps)
         mib = {key: value / MIB for key, value in row.items() if key not in ("size", "views")}
         estimate = mib["decoder"] + mib["view"] + mib["pictures"]
         print(
-            f"{row['size']:5} {row['views']:5} {mib['ready']:7.0f} {mib['growth']:7.0f} {estimate:8.0f} "
-            f"{mib['peak']:7.0f} {mib['run']:9.0f} {row['run'] / row['peak']:6.2f}"
+            f"{size:5} {views:5} {mib['ready']:7.0f} {mib['growth']:7.0f} {estimate:8.0f} "
+            f"{mib['peak']:7.0f} {mib['run']:9.0f} {row['run'] / row['peak']:6.2f}",
+            flush=True,
         )
+        rows.append(row)
     print("in MiB; ratio = run_bytes / peak, meant to lie between 1 and 1.5")
     fit(rows)
 

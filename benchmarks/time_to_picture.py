@@ -44,8 +44,8 @@ def main() -> int:
     for number in range(1, options.repeat + 1):
         run = draw(options.steps, options.size)
         peak = f"{run.peak / 2**20:9.0f}" if run.peak else "        -"
-        width, height = run.size
-        print(f"{number:3} {run.seconds:8.1f} {run.first_step:9.1f} {run.rate:8.2f} {peak}  {width}x{height}", flush=True)
+        picture = "x".join(map(str, run.size))
+        print(f"{number:3} {run.seconds:8.1f} {run.first_step:9.1f} {run.rate:8.2f} {peak}  {picture}", flush=True)
         runs.append(run)
     slowest = max(run.seconds for run in runs)
     if options.limit is not None and slowest > options.limit:

@@ -9,15 +9,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 import vqclip
 from vqclip import config as configs
+from vqclip.cli.main import run
 from vqclip.config import Config
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
@@ -60,6 +63,44 @@ def small(*prompts: str, **values: Any) -> Config:
 def models() -> Models:
     """Return the bundled models, loaded once."""
     return Models.load(small())
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a call of the command line did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def files(self) -> list[Path]:
+        """The names it printed."""
+        return [Path(line) for line in self.out.splitlines()]
+
+    @property
+    def complaints(self) -> list[str]:
+        """Its lines on stderr but those of a run that goes well."""
+        return [line for line in self.err.splitlines() if not line.startswith(("vqclip: drawing '", "step "))]
+
+
+class CommandLine:
+    """Runs the command line in this process, loading the bundled models only once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        load, loaded, bundled = Models.load, models(), small().models
+        monkeypatch.setattr(Models, "load", lambda config: loaded if config.models == bundled else load(config))
+        self.capsys = capsys
+
+    def __call__(self, *args: str | Path) -> Ran:
+        """Run `vqclip` with these arguments."""
+        code = run([str(arg) for arg in args])
+        captured = self.capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    def draw(self, *args: str | Path) -> Ran:
+        """Run `vqclip` with these arguments and few small steps, which they may override."""
+        return self(*SMALL_FLAGS, *args)
 
 
 def prepared(config: Config) -> Prepared:

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_SIZES = ("ch", "num_res_blocks", "resolution", "z_channels", "embed_dim", "n_embed", "norm_groups")
+
+
 @dataclass(frozen=True)
 class VQGANArchitecture:
     """Sizes of a taming-transformers VQGAN (Esser et al. 2021).
 
     `resolution` is the nominal training side in pixels; taming places attention by resolution, so levels are recorded
     here (0 = full side) and turned into resolutions when the network is built.
+
+    `norm_groups` is 32 in taming. A narrow network needs fewer: where a group is a single channel, the norm before the
+    last convolution erases the mean of every channel, and with it the color of the picture.
     """
 
     ch: int = 128
@@ -32,9 +38,10 @@ class VQGANArchitecture:
     embed_dim: int = 256
     n_embed: int = 1024
     quantizer: str = "vq"
+    norm_groups: int = 32
 
     def __post_init__(self) -> None:
-        sizes = (self.ch, self.num_res_blocks, self.resolution, self.z_channels, self.embed_dim, self.n_embed)
+        sizes = [getattr(self, name) for name in _SIZES]
         if not all(type(n) is int and 0 < n <= 1 << 20 for n in (*sizes, *self.ch_mult)) or not self.ch_mult:
             raise ValueError("sizes must be whole numbers from 1 to 2**20")
         if self.quantizer not in ("vq", "gumbel"):

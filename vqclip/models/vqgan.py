@@ -39,6 +39,11 @@ class TamingNetwork(nn.Module):
         with contextlib.redirect_stdout(io.StringIO()):  # the Decoder prints its latent shape
             self.encoder = Encoder(**ddconfig)
             self.decoder = Decoder(**ddconfig)
+        for module in self.modules():
+            if isinstance(module, nn.GroupNorm):
+                if module.num_channels % a.norm_groups:
+                    raise ValueError(f"{module.num_channels} channels do not fall into {a.norm_groups} groups")
+                module.num_groups = a.norm_groups
         if a.quantizer == "gumbel":
             self.quantize = GumbelQuantize(a.z_channels, a.embed_dim, n_embed=a.n_embed, kl_weight=1e-8)
         else:

@@ -67,7 +67,9 @@ class CLIPTask:
         self._embed = maybe_compile(self._embed_eager, options.compile)
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, _SCENE_SIDE)
         self.scenes.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1001, 1024, SIDE).render(options.font, options.workers)
+        self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 1024), SIDE).render(
+            options.font, options.workers
+        )
         self.captioner = Captioner(self.scenes.scenes)
         self.plan = cutouts.ViewPlan(
             count=self.batch,

@@ -31,6 +31,7 @@ ARCHITECTURE = VQGANArchitecture(
     z_channels=64,
     embed_dim=8,
     n_embed=2048,
+    norm_groups=8,
 )
 SIDE = 128
 _DECAY = 0.99
@@ -92,9 +93,11 @@ class VQGANTask:
         self._encode = maybe_compile(self._encode_eager, options.compile)
         self._decode = maybe_compile(self._decode_eager, options.compile)
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE).render(options.font, options.workers)
-        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 64), 2 * SIDE)
+        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * SIDE)
         self.large.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1000, 64, SIDE).render(options.font, options.workers)
+        self.held_out = SceneSet(options.folder, options.seed + 1000, min(options.scenes, 64), SIDE).render(
+            options.font, options.workers
+        )
 
     def step(self, index: int, progress: float) -> dict[str, float]:
         """One batch: encode, quantize, decode, compare; then the codebook follows its latents."""
@@ -190,8 +193,8 @@ def isotropy(z: Tensor) -> Tensor:
 def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:
     """L1 distance of pictures plus that of three levels of their Laplacian pyramids (Bojanowski et al. 2018).
 
-    The pyramid's top, the mean color of what one code covers, counts squared too: an L1 distance alone is content with
-    the median color, grey, for very long.
+    The pyramid's top, the mean color of what one code covers, counts squared too, and its opponent colors most of all:
+    an L1 distance alone is content with the median color, grey, for very long.
     """
     loss = l1_loss(y, x)
     difference = y - x
@@ -200,4 +203,6 @@ def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:
         detail = difference - interpolate(smaller, scale_factor=2, mode="nearest")
         loss = loss + 0.5 * detail.abs().mean()
         difference = smaller
-    return loss + difference.abs().mean() + 4 * difference.square().mean()
+    red, green, blue = difference.unbind(1)
+    opponent = (red - blue).square().mean() + (2 * green - red - blue).square().mean()
+    return loss + difference.abs().mean() + 4 * difference.square().mean() + 4 * opponent

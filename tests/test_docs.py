@@ -1,0 +1,119 @@
+"""The documents tell the truth: links, options, exit codes and the Python of the README."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import safetensors
+from helpers import threads
+
+from vqclip import errors
+from vqclip.cli.generate import generate
+from vqclip.cli.main import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = (".", "docs", "benchmarks", "checkpoints", "examples")
+DOCUMENTS = sorted(file for folder in FOLDERS for file in (ROOT / folder).glob("*.md"))
+README = (ROOT / "README.md").read_text("utf-8")
+# signals, not errors: see vqclip/cli/generate.py
+SIGNALS = {130, 143}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Return the arguments of every vqclip command in the README."""
+    lines = [part.strip() for block in blocks("bash") for line in block.splitlines() for part in line.split("&&")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("vqclip ")]
+
+
+def options_of(command: click.Command) -> set[str]:
+    found = {name for p in command.params if isinstance(p, click.Option) for name in (*p.opts, *p.secondary_opts)}
+    return found | {"--help", "-h"}
+
+
+def all_options() -> set[str]:
+    context = click.Context(cli)
+    found = {"--version"}
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        found |= options_of(command)
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_every_linked_file_exists(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8"))
+    local = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [target for target in local if target and not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_every_anchor_is_a_heading(document: Path) -> None:
+    text = document.read_text("utf-8")
+    headings = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.M)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
+
+
+def test_every_option_in_the_readme_exists() -> None:
+    words = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+    assert len(words) > 15
+    assert words - all_options() == set()
+
+
+def test_the_options_of_older_tools_in_the_readme_exist() -> None:
+    (line,) = re.findall(r"^Options of older tools work too: `(.+)`", README, re.MULTILINE)
+    assert set(line.split()) <= options_of(generate)
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_every_command_in_the_readme_parses(arguments: list[str]) -> None:
+    arguments = arguments[: arguments.index(">")] if ">" in arguments else arguments
+    named = arguments[0] in cli.list_commands(click.Context(cli))
+    name, rest = (arguments[0], arguments[1:]) if named else ("generate", arguments)
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    if "--help" not in rest:
+        command.make_context(name, list(rest))
+
+
+def test_the_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
+    table = README.partition("## Exit codes")[2].partition("\n## ")[0]
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    raised = {kind.exit_code for _, kind in inspect.getmembers(errors, inspect.isclass) if hasattr(kind, "exit_code")}
+    assert told == {0} | raised | SIGNALS
+    assert set(importlib.import_module("vqclip.cli.generate")._EXIT.values()) == SIGNALS
+
+
+@pytest.mark.parametrize("kind", ["vqgan", "clip"])
+def test_the_model_cards_tell_the_size_of_the_files(kind: str) -> None:
+    card = (ROOT / "docs/models.md").read_text("utf-8").partition(f"\n## tiny-{kind}\n")[2].partition("\n## ")[0]
+    file = ROOT / "checkpoints" / f"tiny-{kind}.safetensors"
+    with safetensors.safe_open(file, framework="np") as opened:
+        shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 (no mapping)
+        architecture = json.loads(opened.metadata()["architecture"])
+    told = re.search(r"\| size \| ([\d.]+) million parameters.*?, ([\d.]+) MB \|", card)
+    assert told is not None
+    assert told.groups() == (f"{sum(map(math.prod, shapes)) / 1e6:.1f}", f"{file.stat().st_size / 1e6:.1f}")
+    if kind == "vqgan":
+        assert f"| codes | {architecture['n_embed']} of {architecture['embed_dim']} dimensions" in card
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[2][:40])
+def test_the_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = re.sub(r"steps=\d+", "steps=1, size=64", re.sub(r', size="\w+"', "", code))
+    with threads(1):
+        exec(compile(short, "README.md", "exec"), {})
+    assert list(tmp_path.glob("*.png"))
