@@ -206,6 +206,11 @@ def test_picture_and_video_of_one_name_keep_it(cli: CommandLine) -> None:
     assert sorted(file.name for file in Path().iterdir()) == ["cat.mp4", "cat.png"]
 
 
+def test_picture_and_video_cannot_be_the_same_file(cli: CommandLine) -> None:
+    ran = cli.draw("a red cat", "-o", "cat.webp", "--video", "cat.webp")
+    assert (ran.code, len(ran.complaints)) == (2, 1)
+
+
 @pytest.mark.parametrize("batch", ["1", "2"])
 def test_several_pictures_have_names_of_their_own(cli: CommandLine, batch: str) -> None:
     args = ("--count", "2", "--batch-size", batch, "-o", "cat.png", "--video", "film.gif", "--deterministic")
@@ -223,7 +228,8 @@ def test_the_ending_names_the_format(cli: CommandLine, name: str) -> None:
     assert ran.files == [Path(name)]
     with Image.open(name) as image:
         assert image.size == (64, 64)
-        assert image.format == {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".png": "PNG"}[Path(name).suffix.lower()]
+        formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".png": "PNG"}
+        assert image.format == formats[Path(name).suffix.lower()]
     assert record(name)["seed"] == 7
 
 
@@ -242,11 +248,11 @@ def test_a_run_folder_with_config_and_preview_stands_beside_the_picture_and_goes
 
     def watched(batch: Any, snapshot: Any) -> None:
         notice(batch, snapshot)
-        seen.append(sorted(file.name for file in Path("cat.run").iterdir()))
+        seen.append(sorted(file.name for file in batch.folders[0].iterdir()))
 
     monkeypatch.setattr(drawing._Batch, "_preview", watched)
     assert cli.draw("a red cat", "-o", "cat.png", "--save-every", "2").code == 0
-    assert seen == [["config.yaml"], ["config.yaml"], ["config.yaml", "preview.png"], ["config.yaml", "preview.png"]]
+    assert seen == [["config.yaml"]] * 2 + [["config.yaml", "preview.png"]] * 2
     assert [file.name for file in Path().iterdir()] == ["cat.png"]
     assert cli.draw("a red cat", "-o", "kept.png", "--save-every", "2", "--keep-run").code == 0
     assert Image.open("kept.run/preview.png").size == (64, 64)

@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
-    SMALL_FLAGS, draw, models, photo, prepared, relative, run_of, sha, small, snapshots, start_cli, threads,
+    SMALL_FLAGS,
+    draw,
+    models,
+    photo,
+    prepared,
+    relative,
+    run_of,
+    sha,
+    small,
+    snapshots,
+    start_cli,
+    threads,
 )  # fmt: skip
 
 from vqclip import cutouts, drawing, images, latents

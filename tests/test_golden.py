@@ -48,9 +48,7 @@ def test_a_golden_picture_is_drawn_again(
 
 
 @pytest.mark.parametrize("what", list(CHANGED))
-def test_a_changed_constant_of_the_loop_breaks_both_comparisons(
-    what: str, recorded: dict[str, dict[str, str]]
-) -> None:
+def test_a_changed_constant_of_the_loop_breaks_both_comparisons(what: str, recorded: dict[str, dict[str, str]]) -> None:
     golden, found = cases.load("cat"), cases.draw("cat", CHANGED[what])
     assert cases.exact(found, golden)
     assert cases.close(found, golden)

@@ -240,7 +240,8 @@ def test_optimizers_get_their_settings() -> None:
     config = OptimizerConfig(name="adamw", lr=0.3, betas=[0.5, 0.6], weight_decay=0.7)
     group = optim.build(config, torch.zeros(1, requires_grad=True)).param_groups[0]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.3, (0.5, 0.6), 0.7)
-    assert optim.build(OptimizerConfig(name="sgd"), torch.zeros(1, requires_grad=True)).param_groups[0]["momentum"] == 0.9
+    sgd = optim.build(OptimizerConfig(name="sgd"), torch.zeros(1, requires_grad=True))
+    assert sgd.param_groups[0]["momentum"] == 0.9
 
 
 @pytest.mark.parametrize("name", list(SCHEDULES))
@@ -252,7 +253,8 @@ def test_every_schedule_falls_from_1_and_stays_above_0(name: str) -> None:
 
 
 def test_a_warm_up_rises_evenly_to_the_schedule() -> None:
-    assert [schedules.factor("constant", step, 100, 4) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    factors = [schedules.factor("constant", step, 100, 4) for step in range(6)]
+    assert factors == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
 
 
 def test_the_learning_rate_of_a_run_follows_the_schedule() -> None:
@@ -264,7 +266,8 @@ def test_the_learning_rate_of_a_run_follows_the_schedule() -> None:
 
 
 def test_a_gradient_is_clipped_to_its_norm() -> None:
-    run = run_of(small(optimizer={"name": "sgd", "betas": [0.0, 0.0], "lr": 1.0, "clip_norm": 1e-3}, latent={"clamp": False}))
+    plain = {"name": "sgd", "betas": [0.0, 0.0], "lr": 1.0, "clip_norm": 1e-3}
+    run = run_of(small(optimizer=plain, latent={"clamp": False}))
     before = run.state.z.detach().clone()
     run.step()
     assert float((run.state.z.detach() - before).norm()) == pytest.approx(1e-3, rel=1e-2)

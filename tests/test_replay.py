@@ -270,3 +270,46 @@ def test_info_of_a_strangers_picture_writes_no_control_characters(cli: CommandLi
         ran = cli("info", "tampered.png", *args)
         assert ran.code == 0, ran.err
         assert "\x1b" not in ran.out + ran.err
+
+
+# --- prompts that look dangerous -------------------------------------------------------------------------------------
+
+STRANGE = {
+    "control": "a \x1b[31mred\x07 cat\x00\x9b",
+    "emoji": "🐱🦊👩‍👩‍👧",
+    "CJK": "一只红色的猫",
+    "right to left": "قطة حمراء",
+    "long": ("a red cat, " * 1000)[:10_000],
+    "one long word": "x" * 10_000,
+    "path": "../../../../tmp/pwned",
+    "absolute path": "/etc/passwd",
+    "windows path": "C:\\Windows\\system32",
+    "substitution": "$(touch x)",
+    "backticks": "`touch x`",
+    "semicolon": "cat; rm -rf *; touch x",
+    "interpolation": "${oc.env:HOME} ???",
+    "python": "{0.__class__} %s %(x)s {x}",
+    "yaml": "a: [b, &c *c]",
+    "quotes": "\"'`",
+    "surrogate": "cat \udc80",
+    "combining": "Z" + "\u0334" * 50,
+    "dots": "...",
+    "nul device": "con",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_strange_prompt_is_drawn_and_does_nothing_else(cli: CommandLine, name: str) -> None:
+    film = ["--video", "film.mp4"] if name in ("control", "substitution", "quotes", "long") else []
+    ran = cli.draw("--steps", "1", *film, "--", STRANGE[name])
+    assert ran.code == 0, ran.err
+    assert not set(map(chr, (*range(10), *range(11, 32), *range(127, 160)))) & set(ran.out + ran.err)
+    assert max(map(len, ran.err.splitlines())) < 1000
+    assert sorted(file.name for file in Path().iterdir()) == [*film[1:], "outputs"]
+    picture, *films = ran.files
+    assert picture.parts[0] == "outputs"
+    assert len(picture.parts) == 3
+    assert films == [Path(file) for file in film[1:]]
+    again = cli("--from", picture, "-o", "again.png")
+    assert again.code == 0, again.err
+    assert sha("again.png") == sha(picture)
