@@ -1,4 +1,4 @@
-"""Training of the bundled models: deterministic, resumable, and its weight files load through the program's own code."""
+"""Training of the bundled models: deterministic, resumable, and its weight files load with the program's own code."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from vqclip import images
 from vqclip.config import Config
 from vqclip.generation.loop import stream
@@ -139,9 +141,10 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a picture's bits depend on."""
-    names_ = ("torch", "open_clip_torch", "taming-transformers-rom1504", "pillow")
-    return {"python": platform.python_version()} | {name: distributions.version(name) for name in names_}
+    """Return the versions, and the number of threads, that a picture's bits depend on."""
+    libraries = ("torch", "open_clip_torch", "taming-transformers-rom1504", "pillow")
+    found = {name: distributions.version(name) for name in libraries}
+    return {"python": platform.python_version(), **found, "threads": str(torch.get_num_threads())}
 
 
 def _base(name: str | None) -> str | None:

@@ -6,6 +6,7 @@ While it runs, `<picture without ending>.run/` stands beside each picture; it go
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -62,15 +63,15 @@ class Drawn:
 def draw(prepared: Prepared, listener: Listener | None = None, *, replace: bool = False) -> Drawn:
     """Draw all pictures of a prepared run into files and return them.
 
-    An existing file of the configured name is replaced only with `replace`, else the new one is numbered. When the
+    Existing files of the configured names are replaced only with `replace`, else the new ones are numbered. When the
     listener stops the run, or it fails, the best picture so far and the video up to there are kept; the error follows.
     """
     listener = listener or Listener()
-    drawn = Drawn()
+    drawn, own = Drawn(), _OwnNames(replace)
     snapshots = stream(prepared)
     with contextlib.closing(snapshots):
         for seeds in batches(prepared.config):
-            batch = _Batch(prepared, seeds, listener, replace)
+            batch = _Batch(prepared, seeds, listener, own)
             try:
                 drawn.stopped = batch.consume(snapshots)
             except BaseException as error:
@@ -87,16 +88,19 @@ def draw(prepared: Prepared, listener: Listener | None = None, *, replace: bool 
 class _Batch:
     """The files of the pictures that are drawn together."""
 
-    def __init__(self, prepared: Prepared, seeds: tuple[int, ...], listener: Listener, replace: bool) -> None:
+    def __init__(self, prepared: Prepared, seeds: tuple[int, ...], listener: Listener, own: _OwnNames) -> None:
         self.prepared, self.config, self.listener = prepared, prepared.config, listener
+        self.own = own
         self.wanted = [k for k in range(len(seeds)) if self.config.only in (None, k)]
-        self.paths = {k: self._picture_path(seeds[k], replace) for k in self.wanted}
-        self.folders = {k: names.run_folder(path) for k, path in self.paths.items()}
-        for folder in self.folders.values():
-            names.check_writable(folder)
-            atomic.write_text(folder / "config.yaml", to_yaml(self.config))
+        self.paths: dict[int, Path] = {}
+        self.folders: dict[int, Path] = {}
+        for k in self.wanted:
+            # the run's folder reserves the name, so that the next picture gets another one
+            self.paths[k] = self._picture_path(seeds[k])
+            self.folders[k] = names.check_writable(names.run_folder(self.paths[k]))
+            atomic.write_text(self.folders[k] / "config.yaml", to_yaml(self.config))
         self.frames = _frame_plan(self.config) if self.config.output.video else None
-        self.videos = {k: self._video(k, self.frames.fps, replace) for k in self.wanted} if self.frames else {}
+        self.videos = {k: self._video(k, self.frames.fps) for k in self.wanted} if self.frames else {}
         self.last: Snapshot | None = None
 
     def consume(self, snapshots: Iterator[Snapshot]) -> bool:
@@ -155,15 +159,15 @@ class _Batch:
         for k, folder in self.folders.items():
             save_image(pictures[k], folder / "preview.png", None)
 
-    def _picture_path(self, seed: int, replace: bool) -> Path:
+    def _picture_path(self, seed: int) -> Path:
         output = self.config.output
         if output.file is None:
             first = (*self.config.prompts, *self.config.image_prompts)[0]
             return names.next_path(output.folder, seed, first)
-        return _own_name(output.file, replace and self.config.count == 1)
+        return self.own.next(output.file)
 
-    def _video(self, k: int, fps: float, replace: bool) -> VideoWriter:
-        path = _own_name(self.config.output.video, replace and self.config.count == 1)
+    def _video(self, k: int, fps: float) -> VideoWriter:
+        path = self.own.next(self.config.output.video)
         comment = " | ".join(self.config.prompts) if self.config.output.metadata else None
         return VideoWriter(path, self.folders[k], tuple(self.config.size), fps, comment=comment)
 
@@ -177,8 +181,25 @@ class _Batch:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _own_name(name: str, replace: bool) -> Path:
-    return Path(name) if replace else names.free_path(name)
+class _OwnNames:
+    """Names that the user gave, numbered where one is used already, in this run or (unless replacing) on the disk."""
+
+    def __init__(self, replace: bool) -> None:
+        self.replace = replace
+        self.used: set[Path] = set()
+
+    def next(self, name: str) -> Path:
+        """Return the next name to write to."""
+        free = next(path for path in names.numbered(name) if path not in self.used and self._may_write(path))
+        self.used.add(free)
+        return free
+
+    def _may_write(self, path: Path) -> bool:
+        if self.replace:
+            return True
+        # a picture's run folder tells of another run that draws it; a video is drawn in that of its picture
+        drawing = path.suffix.lower() in names.IMAGE_SUFFIXES and names.run_folder(path).exists()
+        return not os.path.lexists(path) and not drawing
 
 
 def _frame_plan(config: Config) -> FramePlan:

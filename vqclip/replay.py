@@ -72,7 +72,7 @@ def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
 
     changed = [name for name, v in versions().items() if _mapping(record.get("versions")).get(name) != v]
     if changed:
-        notices.append(Notice(f"other versions of {', '.join(changed)}: the picture may differ in detail"))
+        notices.append(Notice(f"drawn with other {', '.join(changed)}: the picture may differ in detail"))
     return notices
 
 

@@ -170,7 +170,8 @@ class Snapshot:
 
     `image` (B, 3, H, W) in [0, 1] is the current picture at the side of the current stage; `best` (B, 3, H, W) and
     `best_score` (B,) the best iterate so far by the held-out views (lower is better) at the final side, None before
-    the final stage. `losses` maps each loss to its values (B,).
+    the final stage. `losses` maps each loss to its values (B,). `work` in [0, 1] is the share of the batch's work that
+    is done: a step on a finer grid is more work than one on a coarse grid.
     """
 
     step: int
@@ -183,6 +184,7 @@ class Snapshot:
     best: Tensor | None = None
     best_step: int = 0
     best_score: Tensor | None = None
+    work: float = 0.0
     notices: tuple[Notice, ...] = ()
 
     @property

@@ -47,6 +47,8 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
         os.environ["HF_HUB_OFFLINE"] = "1"
     asked = _asked(prompt, flags, options)
     record = replay.read(options["source"]) if options["source"] else None
+    if record is not None and options["preset"]:
+        raise UsageError("--from and --preset exclude each other: the picture brings its own settings")
     if record is None:
         config = configs.build(options["preset"], options["files"], options["sets"], asked)
     else:
@@ -78,7 +80,8 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
         run = resolved.run
         width, height = resolved.size
         about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
-        progress.notice(Notice(f"drawing {' | '.join(prompts.clean(p) for p in resolved.prompts)!r}: {about}"))
+        what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
+        progress.notice(Notice(f"drawing {what!r}: {about}"))
         listener = drawing.Listener(progress.snapshot, progress.notice, stopper.asked)
         try:
             drawn = drawing.draw(prepared, listener, replace=options["yes"])

@@ -52,10 +52,12 @@ class Progress:
 
     def _tick(self, snapshot: Snapshot) -> None:
         if self._bar is None:
-            form = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}, {remaining} left{postfix}]"
+            form = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
             self._bar = tqdm(total=snapshot.steps, unit="step", bar_format=form, file=sys.stderr, dynamic_ncols=True)
         if snapshot.step:
-            self._bar.set_postfix_str(f"loss {snapshot.loss:.4f}", refresh=False)
+            _, left = self._rate(snapshot)
+            shown = "?" if left is None else tqdm.format_interval(left)
+            self._bar.set_postfix_str(f"{shown} left, loss {snapshot.loss:.4f}", refresh=False)
             self._bar.update()
         if snapshot.last:
             self.close()
@@ -65,7 +67,7 @@ class Progress:
         if snapshot.step and (snapshot.step % every == 0 or snapshot.last):
             rate, left = self._rate(snapshot)
             step = f"step {snapshot.step}/{snapshot.steps}"
-            click.echo(f"{step}  loss {snapshot.loss:.4f}  {rate:.2f} steps/s  {left:.0f} s left", err=True)
+            click.echo(f"{step}  loss {snapshot.loss:.4f}  {rate:.2f} steps/s  {left or 0:.0f} s left", err=True)
 
     def _record(self, snapshot: Snapshot) -> None:
         rate, left = self._rate(snapshot)
@@ -74,10 +76,11 @@ class Progress:
         best = None if snapshot.best_score is None else snapshot.best_score.tolist()
         self._json({"event": "step", **values, "best": best, "steps_per_second": rate, "seconds_left": left})
 
-    def _rate(self, snapshot: Snapshot) -> tuple[float, float]:
-        """Steps a second so far and seconds left."""
-        rate = snapshot.step / max(time.monotonic() - self._began, 1e-9)
-        return round(rate, 3), round((snapshot.steps - snapshot.step) / rate, 1) if rate else 0.0
+    def _rate(self, snapshot: Snapshot) -> tuple[float, float | None]:
+        """Steps a second so far, and the seconds left by the share of the work done (None before the first step)."""
+        elapsed = time.monotonic() - self._began
+        left = elapsed * (1 - snapshot.work) / snapshot.work if snapshot.work else None
+        return round(snapshot.step / max(elapsed, 1e-9), 3), None if left is None else round(left, 1)
 
     def _json(self, values: dict) -> None:
         click.echo(json.dumps(values), err=True)

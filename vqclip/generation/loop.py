@@ -10,6 +10,7 @@ from vqclip.config import Config
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
+from vqclip.generation.stages import work
 from vqclip.types import Notice, Snapshot
 
 
@@ -54,5 +55,6 @@ def _snapshot(run: Run, image: Tensor, notices: tuple[Notice, ...] = ()) -> Snap
         best=None if best is None else best.image,
         best_step=0 if best is None else best.step,
         best_score=None if best is None else best.score,
+        work=work(run.stages, run.state.step),
         notices=notices,
     )

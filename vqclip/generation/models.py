@@ -33,6 +33,9 @@ class Models:
             hashes["clip", name] = digest
             clips.append(clip.to(device))
         vqgan.network.to(device, memory_format=torch.channels_last)
+        if config.run.compile == "on":
+            for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
+                network.compile()
         return cls(vqgan.to(device), clips, hashes)
 
     def resolve(self, config: Config) -> Config:

@@ -59,6 +59,8 @@ def prepare(config: Config, models: Models) -> Prepared:
     notices += _unknown_words(texts, models)
     guidance = Guidance(models.clips, targets, config.views, config.run.precision)
     init_image = _init_image(config, models, outside)
+    if init_image is None and (config.init.weight or config.losses.get("init_image")):
+        raise UsageError("a weight of the init image needs one: give --init-image FILE")
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
     return Prepared(config, models, guidance, plan, init_image, list(dict.fromkeys(notices)), outside)
 
@@ -105,8 +107,8 @@ def _unknown_words(texts: Sequence[Prompt], models: Models) -> list[Notice]:
     listed = ", ".join(repr(word) for word in unknown[:8]) + (", ..." if len(unknown) > 8 else "")
     return [
         Notice(
-            f"the bundled models do not know {listed}: they draw the picture world of docs/world.md only; "
-            "give other weights with --vqgan and --clip for anything else"
+            f"the models do not know {listed} and will guess: 'vqclip models list' says what they draw, and README.md "
+            "where the words stand"
         )
     ]
 

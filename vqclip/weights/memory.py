@@ -12,9 +12,9 @@ from vqclip.types import VQGANArchitecture
 _FLOAT = 4
 # Tensors that autograd keeps per residual block and channel, and per CLIP view pixel: fitted to measured peaks
 # (benchmarks/memory.py); the estimate is meant to be right within a factor of 1.5 and rather high.
-_PER_BLOCK = 7.0
-_PER_VIEW_PIXEL = 260.0
-_BASE = 700 * 2**20
+_PER_BLOCK = 7.5
+_PER_VIEW_PIXEL = 200.0
+_BASE = 900 * 2**20
 
 
 def decoder_bytes(architecture: VQGANArchitecture, width: int, height: int) -> int:

@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 from vqclip import atomic
@@ -57,11 +58,17 @@ def next_path(folder: str | Path, seed: int, prompt: str, suffix: str = ".png") 
     raise AssertionError("unreachable: the counter has no end")
 
 
-def free_path(path: str | Path) -> Path:
-    """Return `path`, or `name-1.png`, `name-2.png`, ... if it is taken by a file or by a run that draws it."""
+def numbered(path: str | Path) -> Iterator[Path]:
+    """Yield `path`, then `name-1.png`, `name-2.png`, ... without end."""
     path = Path(path)
-    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(1))
-    return next(p for p in itertools.chain([path], numbered) if not (os.path.lexists(p) or run_folder(p).exists()))
+    yield path
+    for number in itertools.count(1):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def free_path(path: str | Path) -> Path:
+    """Return the first of the numbered names that neither a file has nor a run that draws it."""
+    return next(p for p in numbered(path) if not (os.path.lexists(p) or run_folder(p).exists()))
 
 
 def check_writable(folder: str | Path) -> Path:
