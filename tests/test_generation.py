@@ -232,11 +232,22 @@ def test_the_result_is_the_iterate_with_the_lowest_held_out_score() -> None:
         picture = run.decode(run.state.output)
         scores.append(float(run.guidance.score(picture, (7,), 2)))
         pictures.append(images.to_pil(picture))
-    best = scores.index(min(scores))
-    assert best < 5, "the case shows nothing: the last iterate is the best; take another seed"
     result = draw(config)
     assert result.pictures[0].score == pytest.approx(min(scores), rel=1e-6)
-    assert sha(result.image) == sha(pictures[best])
+    assert sha(result.image) == sha(pictures[scores.index(min(scores))])
+
+
+def test_an_iterate_in_the_middle_can_be_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(steps=5, best={"every": 1}, latent={"ema": 0.0})
+    run, pictures = run_of(config), []
+    for _ in range(config.steps):
+        run.step()
+        pictures.append(images.to_pil(run.decode(run.state.output)))
+    scores = iter([3.0, 1.0, 2.0, 1.0, 4.0])
+    monkeypatch.setattr(Guidance, "score", lambda guidance, image, seeds, views: torch.tensor([next(scores)]))
+    result = draw(config)
+    assert result.pictures[0].score == 1.0
+    assert sha(result.image) == sha(pictures[1])
 
 
 def test_each_picture_of_a_batch_keeps_its_own_best() -> None:

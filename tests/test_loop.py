@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
-from helpers import models, relative, run_of, small, threads
+from helpers import models, photo, relative, run_of, small, threads
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -185,11 +186,11 @@ def test_every_regularizer_gives_one_finite_value_a_picture_alone_as_in_a_batch(
 
 
 @pytest.mark.parametrize("name", list(REGULARIZERS))
-def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str) -> None:
-    weight, init = 1e5, rand(1, 3, 64, 64)
-    runs = [run_of(small(losses={name: w} if w else {})) for w in (0.0, weight, 2 * weight)]
+def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str, tmp_path: Path) -> None:
+    weight, begin = 1e7, {"kind": "random", "image": str(photo(tmp_path / "in.png"))}
+    runs = [run_of(small(init=begin, losses={name: w} if w else {})) for w in (0.0, weight, 2 * weight)]
+    init = runs[0].init_image
     for run in runs:
-        run.init_image = init
         with torch.no_grad():
             run.state.z.add_(0.3 * rand(*run.state.z.shape, seed=3))
     z = runs[0].state.z.detach().clone().requires_grad_()
@@ -203,7 +204,7 @@ def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str) 
     for run, factor in zip(runs[1:], (weight, 2 * weight), strict=True):
         assert torch.allclose(run.state.losses[name], factor * value.detach(), rtol=1e-4)
         # the prompt pulls too, but next to nothing
-        assert relative(run.state.z.grad, factor * z.grad) < 1e-2
+        assert relative(run.state.z.grad, factor * z.grad) < 2e-2
 
 
 def test_the_init_image_loss_is_nothing_without_an_init_image() -> None:

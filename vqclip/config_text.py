@@ -75,6 +75,8 @@ def _check_keys(values: Mapping[str, Any], kind: type, tree: type, prefix: str) 
     for key, value in values.items():
         if key not in hints:
             _unknown_key(f"{prefix}{key}", tree)
+        if hints[key] == list[str] and isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise UsageError(f"config: {prefix}{key} holds {value}, which are not all texts: put each in quotes")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise UsageError(f"config: {prefix}{key} is a group: write {prefix}{key}.NAME=VALUE")
@@ -136,6 +138,9 @@ def _convert(key: str, text: str, kind: Any) -> Any:
             return {"true": True, "false": False, "on": True, "off": False}[text.lower()]
         if kind in (int, float):
             return kind(text)
+        if kind == list[str]:
+            # YAML would read the stage 64:0.35 as a number in base 60
+            return [item.strip(" '\"") for item in text.strip("[] ").split(",") if item.strip()]
         if typing.get_origin(kind) in (list, dict, tuple):
             return yaml.safe_load(text)
     except (KeyError, ValueError, yaml.YAMLError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -43,7 +45,7 @@ def blend(z: Tensor, codes: Tensor, strength: float) -> Tensor:
     return (1 - strength) * z + strength * codes
 
 
-def noise(shape: torch.Size, seeds: tuple[int, ...], step: int) -> Tensor:
+def noise(shape: torch.Size, seeds: Sequence[int], step: int) -> Tensor:
     """Return normal noise (B, C, h, w) of one step, each picture's drawn from its own seed."""
     return torch.stack(
         [torch.randn(shape[1:], generator=seeding.generator(seed, "latent noise", step)) for seed in seeds]

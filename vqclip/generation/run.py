@@ -61,7 +61,7 @@ class Run:
         if config.optimizer.clip_norm:
             torch.nn.utils.clip_grad_norm_([state.z], config.optimizer.clip_norm)
         state.optimizer.step()
-        self._settle(progress)
+        self._settle()
         state.step += 1
         self._score()
         return image
@@ -92,7 +92,7 @@ class Run:
 
     def _backward_part(self, part: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         z, seeds = self.state.z[part], self.seeds[part]
-        z_q, _ = self.vqgan.quantize(z)
+        z_q, _ = self.vqgan.quantize(self._shaken(z, seeds, progress))
         image = self._decode(latents.straight_through(z, z_q))
         leaf = image.detach().requires_grad_()
         losses = {"prompt": self.guidance.backward(leaf, seeds, self.state.step, progress)}
@@ -103,6 +103,13 @@ class Run:
             losses |= {name: value.detach() for name, value in terms.items()}
         image.backward(leaf.grad)
         return leaf.detach(), losses
+
+    def _shaken(self, z: Tensor, seeds: Sequence[int], progress: float) -> Tensor:
+        """Return latents with noise that fades to nothing at two thirds of the run, so that no cell settles early."""
+        strength = self.config.latent.noise * max(1 - 1.5 * progress, 0.0)
+        if not strength:
+            return z
+        return z + strength * latents.noise(z.shape, seeds, self.state.step).to(z)
 
     def _init_at(self, image: Tensor) -> Tensor | None:
         if self.init_image is None or self.init_image.shape[-2:] == image.shape[-2:]:
@@ -117,12 +124,9 @@ class Run:
             )
 
     @torch.no_grad()
-    def _settle(self, progress: float) -> None:
-        """After the optimizer: noise that fades to nothing at two thirds of the run, clamp, moving average."""
+    def _settle(self) -> None:
+        """After the optimizer: clamp, moving average."""
         state, config = self.state, self.config
-        strength = config.latent.noise * max(1 - 1.5 * progress, 0.0)
-        if strength:
-            state.z += strength * latents.noise(state.z.shape, self.seeds, state.step).to(state.z)
         if config.latent.clamp:
             state.z.copy_(state.z.clamp(self.low, self.high))
         if state.average:
