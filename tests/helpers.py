@@ -30,7 +30,7 @@ from vqclip.types import Snapshot
 ROOT = Path(__file__).resolve().parent.parent
 # the same small run for the command line
 SMALL_FLAGS = ("--size", "64", "--steps", "3", "--seed", "7", "--views", "4", "--device", "cpu",
-               "--set", "best.views=2", "--set", "stages=['full:1']")  # fmt: skip
+               "--set", "best.views=2", "--set", "stages=['full:1']", "--set", "latent.noise=0")  # fmt: skip
 _SMALL: dict[str, Any] = {
     "seed": 7,
     "steps": 3,
@@ -38,6 +38,7 @@ _SMALL: dict[str, Any] = {
     "stages": ["full:1"],
     "views": {"count": 4},
     "best": {"views": 2},
+    "latent": {"noise": 0.0},
     "run": {"device": "cpu"},
 }
 
