@@ -255,6 +255,8 @@ def check(config: Config) -> None:
         AUGMENTATIONS.check(name)
     for name in config.losses:
         REGULARIZERS.check(name)
+    if config.only is not None and not 0 <= config.only < config.count <= config.batch_size:
+        raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")
     if not config.models.clip:
         raise UsageError("models.clip is empty: give at least one CLIP, such as tiny")
     if len(config.size) != 2 or any(not 1 <= side <= _LARGEST_SIDE for side in config.size):

@@ -41,7 +41,7 @@ def read_file(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_FILE:
             raise UsageError(f"config file {file} is over {MAX_FILE // 1024} KB: that is no config")
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = _load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the config file {file}: {one_line(error)}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -99,6 +99,13 @@ def _leaves(kind: type, prefix: str = "") -> Iterable[str]:
             yield f"{prefix}{name}"
 
 
+def _load(text: str) -> Any:
+    """Read YAML without aliases: with them a list may hold itself, and a few lines unfold to gigabytes."""
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise yaml.YAMLError("it uses aliases (*name), which are refused: write the values themselves")
+    return yaml.safe_load(text)
+
+
 def refuse_interpolation(values: Any) -> None:
     """`${...}` would read the environment into the config and from there into the picture's metadata."""
     if isinstance(values, Mapping):
@@ -142,7 +149,7 @@ def _convert(key: str, text: str, kind: Any) -> Any:
             # YAML would read the stage 64:0.35 as a number in base 60
             return [item.strip(" '\"") for item in text.strip("[] ").split(",") if item.strip()]
         if typing.get_origin(kind) in (list, dict, tuple):
-            return yaml.safe_load(text)
+            return _load(text)
     except (KeyError, ValueError, yaml.YAMLError):
         name = getattr(kind, "__name__", str(kind))
         raise UsageError(f"{key}={text!r} is no {name}: give a value of that kind") from None

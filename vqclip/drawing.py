@@ -98,6 +98,7 @@ class _Batch:
             # the run's folder reserves the name, so that the next picture gets another one
             self.paths[k] = self._picture_path(seeds[k])
             self.folders[k] = names.check_writable(names.run_folder(self.paths[k]))
+            own.folders.add(self.folders[k])
             atomic.write_text(self.folders[k] / "config.yaml", to_yaml(self.config))
         self.frames = _frame_plan(self.config) if self.config.output.video else None
         self.videos = {k: self._video(k, self.frames.fps) for k in self.wanted} if self.frames else {}
@@ -187,6 +188,7 @@ class _OwnNames:
     def __init__(self, replace: bool) -> None:
         self.replace = replace
         self.used: set[Path] = set()
+        self.folders: set[Path] = set()
 
     def next(self, name: str) -> Path:
         """Return the next name to write to."""
@@ -197,9 +199,9 @@ class _OwnNames:
     def _may_write(self, path: Path) -> bool:
         if self.replace:
             return True
-        # a picture's run folder tells of another run that draws it; a video is drawn in that of its picture
-        drawing = path.suffix.lower() in names.IMAGE_SUFFIXES and names.run_folder(path).exists()
-        return not os.path.lexists(path) and not drawing
+        # a run folder that is not of this run tells of another one that draws the picture
+        folder = names.run_folder(path)
+        return not (os.path.lexists(path) or (folder not in self.folders and os.path.lexists(folder)))
 
 
 def _frame_plan(config: Config) -> FramePlan:

@@ -88,6 +88,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _is_file(key: str, value: Any) -> bool:
-    """An init image is always a file; a model is one if its name has a suffix."""
+    """An init image is always a file; a model is one if its name has a suffix or a slash (`weights.load.locate`)."""
+    if key == "init.image":
+        return value is not None
     names = value if isinstance(value, list) else [value]
-    return any(isinstance(name, str) and (key == "init.image" or bool(Path(name).suffix)) for name in names)
+    return any(bool(Path(str(name)).suffix) or "/" in str(name) or "\\" in str(name) for name in names)

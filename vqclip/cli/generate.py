@@ -81,7 +81,7 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
         width, height = resolved.size
         about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
         what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
-        progress.notice(Notice(f"drawing {what!r}: {about}"))
+        progress.notice(Notice(f"drawing {what if len(what) <= 200 else what[:197] + '...'!r}: {about}"))
         listener = drawing.Listener(progress.snapshot, progress.notice, stopper.asked)
         try:
             drawn = drawing.draw(prepared, listener, replace=options["yes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> Tensor:
 
 def parse_image_prompt(text: str) -> Prompt:
     """Read `FILE[:weight[:stop]]`; the file's name stands in the prompt's text."""
-    if Path(text).exists():
+    if os.path.exists(text):  # False too for a name that is too long
         return Prompt(text)
     # the grammar of text prompts would clean the name; only its numbers are wanted
     suffix = prompts.numbers_of(text)
@@ -104,7 +105,7 @@ def _unknown_words(texts: Sequence[Prompt], models: Models) -> list[Notice]:
     unknown = prompts.unknown_words(texts, known)
     if not unknown:
         return []
-    listed = ", ".join(repr(word) for word in unknown[:8]) + (", ..." if len(unknown) > 8 else "")
+    listed = ", ".join(repr(word[:40]) for word in unknown[:8]) + (", ..." if len(unknown) > 8 else "")
     return [
         Notice(
             f"the models do not know {listed} and will guess: 'vqclip models list' says what they draw, and README.md "

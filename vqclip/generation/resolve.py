@@ -32,7 +32,8 @@ def resolve(config: Config, architecture: VQGANArchitecture, view_sides: Sequenc
     if resolved.init.kind == "auto":
         resolved.init.kind = "image" if config.init.image else "random"
     total = total_memory(resolved.run.device)
-    batch = min(config.batch_size, config.count)
+    # deterministic pictures are drawn as if alone, also in chunks as large
+    batch = 1 if config.run.deterministic else min(config.batch_size, config.count)
     if resolved.views.chunk == 0:
         resolved.views.chunk = min(memory.view_chunk(config.views.count, batch, s, total) for s in view_sides)
     _check_memory(resolved, architecture, view_sides, total, batch)

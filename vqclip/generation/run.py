@@ -59,7 +59,7 @@ class Run:
         image, state.losses = self._backward(progress)
         self._check_finite()
         if config.optimizer.clip_norm:
-            torch.nn.utils.clip_grad_norm_([state.z], config.optimizer.clip_norm)
+            clip_norm(state.z.grad, config.optimizer.clip_norm)
         state.optimizer.step()
         self._settle()
         state.step += 1
@@ -68,8 +68,17 @@ class Run:
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the picture (B, 3, H, W) of the nearest codes to latents; no gradient passes the quantization."""
-        groups = z.split(1) if self.config.run.deterministic else (z,)
-        return torch.cat([self._decode(self.vqgan.quantize(group)[0]) for group in groups])
+        return torch.cat([self._decode(self.vqgan.quantize(z[part])[0]) for part in self.parts()])
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Return the latents (B, C, h, w) of pictures (B, 3, H, W)."""
+        return torch.cat([self.vqgan.encode(image[part]) for part in self.parts()])
+
+    def parts(self) -> list[slice]:
+        """Return the pictures that go through the networks together: all, or with `deterministic` each alone."""
+        count = len(self.seeds)
+        size = 1 if self.config.run.deterministic else count
+        return [slice(b, b + size) for b in range(0, count, size)]
 
     def on_codebook_scale(self, z: Tensor) -> Tensor:
         """Return latents (B, C, h, w) moved onto their nearest codes, where optimization begins."""
@@ -84,9 +93,7 @@ class Run:
 
         With `deterministic` each picture of a batch goes alone: float kernels round differently in other batches.
         """
-        count = len(self.seeds)
-        size = 1 if self.config.run.deterministic else count
-        parts = [self._backward_part(slice(b, b + size), progress) for b in range(0, count, size)]
+        parts = [self._backward_part(part, progress) for part in self.parts()]
         images, losses = zip(*parts, strict=True)
         return torch.cat(images), {name: torch.cat([part[name] for part in losses]) for name in losses[0]}
 
@@ -139,8 +146,15 @@ class Run:
         if state.step % every and state.step != self.stages[state.stage].stop:
             return
         image = self.decode(state.output)
-        score = self.guidance.score(image, self.seeds, self.config.best.views)
+        parts = [self.guidance.score(image[p], self.seeds[p], self.config.best.views) for p in self.parts()]
+        score = torch.cat(parts)
         if state.best is None:
             state.best = Best(score, state.output.clone(), image, state.step)
         else:
             state.best.update(score, state.output, image, state.step)
+
+
+def clip_norm(grad: Tensor, largest: float) -> None:
+    """Scale the gradient (B, C, h, w) of each picture down to a norm of at most `largest`, whatever its neighbours'."""
+    norm = grad.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)
+    grad.mul_((largest / norm).clamp(max=1))

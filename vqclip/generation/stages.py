@@ -40,7 +40,8 @@ def plan(texts: Sequence[str], steps: int, size: Sequence[int], factor: int) -> 
     stages, start, passed = [], 0, 0.0
     for side, share in sorted(coarse):
         passed += share * scale / total
-        stop = round(steps * passed)
+        # however few they are, the last step belongs to the picture's own grid
+        stop = min(round(steps * passed), max(steps - 1, 0))
         stages.append(Stage(start, stop, *_cells(size, factor, side / short)))
         start = stop
     stages.append(Stage(start, steps, *_cells(size, factor, 1.0)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor, nn, random
 
 from vqclip import resources
 from vqclip.errors import UsageError, VqclipError, WeightsError, one_line
@@ -54,7 +54,8 @@ def locate(kind: str, name: str) -> Path:
 
 def _build(network: Callable[[Any], Any], architecture: Any, path: Path) -> Any:
     try:
-        return network(architecture)
+        with random.fork_rng(devices=[]):  # networks are born with values from the global generator
+            return network(architecture)
     except Exception as error:  # noqa: BLE001 - taming and open_clip raise anything for sizes that make no network
         raise WeightsError(
             f"{path} describes no network that can be built ({one_line(error)[:120]}); fetch or train it again"

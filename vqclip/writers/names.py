@@ -68,7 +68,7 @@ def numbered(path: str | Path) -> Iterator[Path]:
 
 def free_path(path: str | Path) -> Path:
     """Return the first of the numbered names that neither a file has nor a run that draws it."""
-    return next(p for p in numbered(path) if not (os.path.lexists(p) or run_folder(p).exists()))
+    return next(p for p in numbered(path) if not (os.path.lexists(p) or os.path.lexists(run_folder(p))))
 
 
 def check_writable(folder: str | Path) -> Path:
