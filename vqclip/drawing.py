@@ -78,6 +78,8 @@ def draw(prepared: Prepared, listener: Listener | None = None, *, replace: bool 
                 # whatever ended the run, the picture is worth more than the reason, which is raised after it
                 with contextlib.suppress(VqclipError):
                     batch.keep(drawn, videos=not isinstance(error, KeyboardInterrupt))
+                for path in drawn.pictures:
+                    listener.on_notice(Notice(f"the run failed; kept so far: {path}"))
                 raise
             batch.keep(drawn)
             if drawn.stopped:

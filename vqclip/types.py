@@ -168,10 +168,10 @@ class Notice:
 class Snapshot:
     """The state of a run after one step, for B pictures drawn together.
 
-    `image` (B, 3, H, W) in [0, 1] is the current picture at the side of the current stage; `best` (B, 3, H, W) and
-    `best_score` (B,) the best iterate so far by the held-out views (lower is better) at the final side, None before
-    the final stage. `losses` maps each loss to its values (B,). `work` in [0, 1] is the share of the batch's work that
-    is done: a step on a finer grid is more work than one on a coarse grid.
+    `image` (B, 3, H, W) in [0, 1] is the current picture at the side of the current stage. `best` (B, 3, H, W) and
+    `best_score` (B,) are the best iterate of this stage by the held-out views (lower is better), None before they
+    judged. `losses` maps each loss to its values (B,). `work` in [0, 1] is the share of the batch's work that is done:
+    a step on a finer grid is more work than one on a coarse grid.
     """
 
     step: int

@@ -16,6 +16,7 @@ _COMMANDS = {
     "info": "vqclip.cli.info:info",
     "models": "vqclip.cli.models:models",
 }
+_LONGEST = 1500
 _OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory")
 
 
@@ -80,5 +81,6 @@ def run(args: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"vqclip: {one_line(Exception(message))}", err=True)
+    line = one_line(Exception(message))
+    click.echo(f"vqclip: {line if len(line) <= _LONGEST else line[:_LONGEST] + '...'}", err=True)
     return code
