@@ -81,8 +81,9 @@ class Ran:
 
     @property
     def complaints(self) -> list[str]:
-        """Its lines on stderr but those of a run that goes well."""
-        return [line for line in self.err.splitlines() if not line.startswith(("vqclip: drawing '", "step "))]
+        """Its lines on stderr but those of a run that goes well, and of what a failed one kept."""
+        news = ("vqclip: drawing '", "step ", "vqclip: the run failed; kept so far: ")
+        return [line for line in self.err.splitlines() if not line.startswith(news)]
 
 
 class CommandLine:
