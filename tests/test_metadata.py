@@ -28,7 +28,13 @@ def record_of(prompts, **config):
         **config,
     }
     versions = {"torch": "2.15.0"}
-    return {"schema": 1, "vqclip": "0.1.0", "config": config, "weights": {"tiny": "ab" * 32}, "versions": versions}
+    return {
+        "schema": 1,
+        "vqclip": "0.1.0",
+        "config": config,
+        "weights": {"vqgan:tiny": "ab" * 32},
+        "versions": versions,
+    }
 
 
 def test_parameters_in_the_form_of_automatic1111():

@@ -25,6 +25,8 @@ import pathlib, site, sys
 install, home = map(pathlib.Path, sys.argv[1:3])
 sys.path.insert(0, str(install))
 site.addsitedir(str(install))
+# a vqclip installed beside pytest, as the README does, must not hide the one under test
+sys.meta_path.sort(key=lambda finder: not getattr(finder, "__module__", "").startswith("__editable__"))
 import vqclip
 from vqclip import resources
 assert home in pathlib.Path(vqclip.__file__).parents, vqclip.__file__
