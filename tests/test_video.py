@@ -257,7 +257,6 @@ def test_a_full_disk_is_an_output_error(tmp_path):
         from vqclip.writers.video import VideoWriter
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
         noise = np.random.default_rng(0)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         target = VideoWriter(sys.argv[1] + "/a.mp4", sys.argv[1] + "/a.run", (256, 256), 30, segment_frames=100)
         try:
             for index in range(130):
@@ -282,6 +281,7 @@ def test_ctrl_c_for_the_whole_group_does_not_reach_ffmpeg(tmp_path):
         import os, signal, sys, time
         import numpy as np
         from vqclip.writers.video import VideoWriter
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         target = VideoWriter(sys.argv[1] + "/a.mp4", sys.argv[1] + "/a.run", (64, 48), 30)
         try:
             for _ in range(5):
