@@ -78,6 +78,7 @@ def test_a_trained_file_loads_and_says_how_it_was_made(kind, load, folder, tmp_p
     assert digest == files.sha256(output)
     assert files.read(output, kind).info["scores"] == info["scores"]
     assert all(np.isfinite(value) for value in info["scores"].values())
+    assert (folder / kind / "validation.png").stat().st_size > 1000
 
 
 def test_scenes_on_disk_are_those_of_their_seed(folder):

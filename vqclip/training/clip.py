@@ -22,7 +22,8 @@ from vqclip.training.runner import TrainOptions, maybe_compile
 from vqclip.training.scenes import SceneSet
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
-from vqclip.world import load_world
+from vqclip.world import captions, load_world
+from vqclip.writers.image import save_image
 
 SIDE = 64
 _SCENE_SIDE = 128
@@ -106,10 +107,20 @@ class CLIPTask:
         return {"clean": float(loss.detach()), "robust": float(adversarial.detach()), "eps": epsilon}
 
     def validate(self, folder: Path, index: int) -> dict[str, float]:
-        """Zero-shot accuracy of subject, style and setting on held-out scenes, clean and under L2 PGD-10."""
-        del folder, index
+        """Zero-shot accuracies on held-out scenes, clean and under L2 PGD-10; writes `validation.png`."""
+        del index
         x = torch.from_numpy(np.array(self.held_out.images)).permute(0, 3, 1, 2).float().to(self.device) / 255
-        return zero_shot(self.clip.eval(), x, self.held_out.scenes, self.epsilon)
+        clip = self.clip.eval()
+        self._sheet(clip, x[:48], folder / "validation.png")
+        return zero_shot(clip, x, self.held_out.scenes, self.epsilon)
+
+    @torch.no_grad()
+    def _sheet(self, clip: CLIP, x: Tensor, path: Path) -> None:
+        """Write held-out scenes (n, 3, S, S) with the caption, of all of theirs, that fits each best."""
+        texts = [captions(scene, load_world()) for scene in self.held_out.scenes[: len(x)]]
+        chosen = (clip.encode_image(x) @ clip.encode_text(texts).t()).argmax(1).tolist()
+        sheet = images.contact_sheet([images.to_pil(view.cpu()) for view in x], [texts[i] for i in chosen], 8, 2 * SIDE)
+        save_image(sheet, path, None)
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file."""
@@ -187,9 +198,3 @@ def _pgd(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor, epsilon: float, ste
             size = delta.flatten(1).norm(dim=1).clamp(min=epsilon).view(-1, 1, 1, 1)
             delta = delta * epsilon / size
     return (x + delta).clamp(0, 1).detach()
-
-
-def sheet(x: Tensor, path: Path) -> None:
-    """Write the views a training batch sees, (n, 3, S, S), to look at."""
-    pictures = [images.to_pil(view) for view in x[:64].detach().cpu()]
-    images.contact_sheet(pictures, [""] * len(pictures), columns=8, cell=2 * SIDE).save(path)
