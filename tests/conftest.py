@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers import CommandLine, threads
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "", None)
 _REAL = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
@@ -76,3 +78,17 @@ def _settings() -> tuple[Any, ...]:
         torch.get_float32_matmul_precision(),
         (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark),
     )
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks on one thread: faster beside other jobs."""
+    with threads(1):
+        yield
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command line, run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(monkeypatch, capsys)

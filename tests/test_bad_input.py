@@ -10,14 +10,14 @@ import resource
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers import CommandLine, photo, sha, threads
+from helpers import CommandLine, photo, sha
 from PIL import Image
 
 from vqclip import resources
@@ -28,16 +28,7 @@ from vqclip.writers import metadata
 PROGRAM = "#!/bin/sh\n"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(monkeypatch, capsys)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def refused(cli: CommandLine, code: int, words: str, *args: str) -> None:

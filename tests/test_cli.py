@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import pytest
 import yaml
-from helpers import ROOT, SMALL_FLAGS, CommandLine, photo, sha, start_cli, threads
+from helpers import ROOT, SMALL_FLAGS, CommandLine, photo, sha, start_cli
 from PIL import Image
 
 from vqclip import drawing
@@ -25,16 +24,7 @@ from vqclip.writers.image import save_image
 DRAW = ("a red cat", "--steps", "1")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(monkeypatch, capsys)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def printed(cli: CommandLine, *args: str | Path) -> dict[str, Any]:

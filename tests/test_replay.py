@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CommandLine, models, photo, sha, threads
+from helpers import CommandLine, models, photo, sha
 from PIL import Image, PngImagePlugin
 
 from vqclip import images, resources
 from vqclip.generation.models import Models
 from vqclip.writers import metadata
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(monkeypatch, capsys)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def drawn(cli: CommandLine, *args: str) -> Path:

@@ -20,13 +20,11 @@ from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, parse_image_prompt, prepare
 from vqclip.types import Snapshot
 from vqclip.version import __version__
-from vqclip.writers import names
+from vqclip.writers import metadata, names
 from vqclip.writers.image import save_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-SCHEMA = 1
 
 
 def generate(config: Config, models: Models | None = None) -> Result:
@@ -128,13 +126,12 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         "vqgan": _base(config.models.vqgan),
         "clip": [_base(name) for name in config.models.clip],
     }
-    hashes = {":".join((kind, _base(name))): digest for (kind, name), digest in prepared.models.hashes.items()}
     return {
-        "schema": SCHEMA,
+        "schema": metadata.SCHEMA,
         "vqclip": __version__,
         "seed": seeds[index],
         "config": values,
-        "weights": hashes,
+        "weights": prepared.models.recorded_hashes(),
         "files": prepared.outside,
         "versions": versions(),
     }

@@ -15,7 +15,6 @@ from vqclip.writers import metadata
 if TYPE_CHECKING:
     from vqclip.generation.prepare import Prepared
 
-SCHEMA = 1
 # files from outside: key of the config, and the option that names them anew
 _OUTSIDE = {"init.image": "--init-image", "models.vqgan": "--vqgan", "models.clip": "--clip"}
 
@@ -25,8 +24,9 @@ def read(picture: Path) -> dict[str, Any]:
     record = metadata.read(picture)["record"]
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
         raise UsageError(f"{picture} holds no vqclip metadata to draw from: give a picture that vqclip saved as PNG")
-    if record.get("schema") != SCHEMA:
-        raise UsageError(f"{picture} has metadata of schema {record.get('schema')!r}, this version reads {SCHEMA}")
+    schema = record.get("schema")
+    if schema != metadata.SCHEMA:
+        raise UsageError(f"{picture} has metadata of schema {schema!r}, this version reads {metadata.SCHEMA}")
     return record
 
 
@@ -60,8 +60,7 @@ def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
                 f"{given['name']} is not the file the picture was drawn with (another sha256): find that one"
             )
     notices = []
-    hashes = {f"{kind}:{Path(name).name}": digest for (kind, name), digest in prepared.models.hashes.items()}
-    for name, digest in hashes.items():
+    for name, digest in prepared.models.recorded_hashes().items():
         recorded = _mapping(record.get("weights")).get(name)
         if recorded == digest:
             continue

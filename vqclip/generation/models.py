@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -37,6 +38,10 @@ class Models:
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
         return cls(vqgan.to(device), clips, hashes)
+
+    def recorded_hashes(self) -> dict[str, str]:
+        """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
+        return {f"{kind}:{Path(name).name}": digest for (kind, name), digest in self.hashes.items()}
 
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""

@@ -27,6 +27,8 @@ from PIL import Image, PngImagePlugin
 
 from vqclip.images import DAMAGE, open_image
 
+# of the record under `vqclip`: a version that reads another one refuses it
+SCHEMA = 1
 MAX_JSON = 2**20
 # A JPEG segment holds 65 535 bytes: its length, a header of up to 29 bytes, and the rest of the packet share them.
 MAX_JPEG = 56_000
