@@ -80,6 +80,17 @@ class OptimizerConfig:
 
 
 @dataclass
+class ContrastConfig:
+    """How much naming the prompt among its rivals counts (0: not at all), and the scale of the cosines in it.
+
+    Rivals are captions of the picture world that differ from the prompt in one thing; a prompt from outside has none.
+    """
+
+    weight: float = 0.0
+    scale: float = 30.0
+
+
+@dataclass
 class BestConfig:
     """The best iterate: every `every` steps `views` fixed held-out views score the picture."""
 
@@ -136,6 +147,7 @@ class Config:
     views: ViewsConfig = field(default_factory=ViewsConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     losses: dict[str, float] = field(default_factory=dict)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
     best: BestConfig = field(default_factory=BestConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -172,6 +184,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "optimizer.warmup": (0, 100_000),
     "optimizer.weight_decay": (0, 10),
     "optimizer.clip_norm": (0, 1e9),
+    "contrast.weight": (0, 1e6),
+    "contrast.scale": (0, 1000),
     "best.every": (1, 100_000),
     "best.views": (1, 256),
     "output.save_every": (0, 1_000_000),

@@ -56,10 +56,13 @@ class Views:
 
     def part(self, start: int, stop: int) -> Views:
         """Return the views start..stop, so that a chunk computed alone equals its part of the whole."""
-        cut = slice(start, stop)
-        pixel = tuple((name, strength, u[cut]) for name, strength, u in self.pixel)
-        noise = None if self.noise is None else self.noise[cut]
-        return Views(self.homography[cut], self.side[cut], self.color[cut], pixel, noise)
+        return self.select(slice(start, stop))
+
+    def select(self, chosen: slice | Tensor) -> Views:
+        """Return the chosen views, in the order given."""
+        pixel = tuple((name, strength, u[chosen]) for name, strength, u in self.pixel)
+        noise = None if self.noise is None else self.noise[chosen]
+        return Views(self.homography[chosen], self.side[chosen], self.color[chosen], pixel, noise)
 
 
 def draw(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, float], view_side: int) -> Views:
@@ -124,6 +127,24 @@ def render(image: Tensor, views: list[Views], view_side: int) -> Tensor:
         pyramid.append(nn.functional.avg_pool2d(pyramid[-1], 2, ceil_mode=True))
     cut = [_render_one([level[b : b + 1] for level in pyramid], v, view_side) for b, v in enumerate(views)]
     return torch.cat(cut)
+
+
+def render_each(images: Tensor, views: Views, view_side: int) -> Tensor:
+    """Cut view i out of image i of (N, 3, H, W); return (N, 3, S, S)."""
+    short = min(images.shape[-2:])
+    levels = _levels(views.side, short, view_side)
+    grid = _grid(views.homography, view_side).view(-1, view_side, view_side, 2)
+    grid = grid * torch.tensor([2 * short / images.shape[-1], 2 * short / images.shape[-2]])
+    cuts = images.new_empty(len(images), 3, view_side, view_side)
+    pooled = images
+    for level in range(int(levels.max()) + 1):
+        if level:
+            pooled = nn.functional.avg_pool2d(pooled, 2, ceil_mode=True)
+        chosen = (levels == level).nonzero().flatten()
+        where = _onto_level(grid[chosen], images, pooled, level).to(images)
+        chosen = chosen.to(images.device)
+        cuts[chosen] = nn.functional.grid_sample(pooled[chosen], where, "bilinear", "reflection", False)
+    return _finish(cuts, views)
 
 
 def _levels(side: Tensor, short_side: int, view_side: int) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vqclip import cutouts, prompts, schedules
-from vqclip.config import ViewsConfig
+from vqclip.config import ContrastConfig, ViewsConfig
 from vqclip.cutouts import ViewPlan, Views
-from vqclip.losses.prompt import Targets, prompt_loss
+from vqclip.losses.prompt import Rivals, Targets, contrast_loss, prompt_loss
 from vqclip.prompts import Prompt
 from vqclip.types import Notice, Perceptor
 
@@ -63,9 +63,17 @@ class Guidance:
     """The CLIPs of a run with what they are to see; knows nothing of latents."""
 
     def __init__(
-        self, perceptors: Sequence[Perceptor], targets: Sequence[Targets], config: ViewsConfig, precision: str
+        self,
+        perceptors: Sequence[Perceptor],
+        targets: Sequence[Targets],
+        config: ViewsConfig,
+        precision: str,
+        rivals: Sequence[Sequence[Rivals]] = (),
+        contrast: ContrastConfig | None = None,
     ) -> None:
         self.pairs = list(zip(perceptors, targets, strict=True))
+        self.rivals = dict(zip(map(id, perceptors), rivals, strict=False))
+        self.contrast = contrast or ContrastConfig()
         self.config = config
         self.precision = precision
 
@@ -112,7 +120,11 @@ class Guidance:
         cuts = cutouts.render(image, views, perceptor.image_size)
         with autocast(image.device.type, self.precision):
             embeddings = perceptor.encode_image(cuts)
-        return prompt_loss(embeddings.float(), targets).view(len(views), -1)
+        loss = prompt_loss(embeddings.float(), targets)
+        if self.contrast.weight:
+            rivals = self.rivals.get(id(perceptor), ())
+            loss = loss + self.contrast.weight * contrast_loss(embeddings.float(), rivals, self.contrast.scale)
+        return loss.view(len(views), -1)
 
 
 def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager:

@@ -13,6 +13,7 @@ from vqclip.version import __version__
 _COMMANDS = {
     "generate": "vqclip.cli.generate:generate",
     "train": "vqclip.cli.train:train",
+    "evaluate": "vqclip.cli.evaluate:evaluate",
     "info": "vqclip.cli.info:info",
     "models": "vqclip.cli.models:models",
 }

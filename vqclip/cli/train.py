@@ -8,11 +8,16 @@ from typing import Any
 
 import click
 
+from vqclip.errors import UsageError
 from vqclip.registry import Registry
 
 TASKS = Registry(
     "model to train",
-    {"vqgan": "vqclip.training.vqgan:VQGANTask", "clip": "vqclip.training.clip:CLIPTask"},
+    {
+        "judge": "vqclip.training.judge:JudgeTask",
+        "clip": "vqclip.training.clip:CLIPTask",
+        "vqgan": "vqclip.training.vqgan:VQGANTask",
+    },
 )
 
 _OPTIONS = [
@@ -28,6 +33,8 @@ _OPTIONS = [
     click.option("--workers", type=int, default=2, show_default=True, help="Processes that render."),
     click.option("--device", default="auto", show_default=True),
     click.option("--compile/--no-compile", default=True, show_default=True, help="Use torch.compile if it works."),
+    click.option("--clip", default="tiny", show_default=True,
+                 help="CLIP by whose features a VQGAN's pictures are compared; 'none' for pixels alone."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 
@@ -38,20 +45,47 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+# shares of the time that `train all` gives to each model, in the order in which they need each other
+SHARES = {"judge": 0.05, "clip": 0.45, "vqgan": 0.5}
+ALL = "all"
+
+
 @click.command()
 @click.argument("model")
 @_options
 def train(model: str, **options: Any) -> None:
-    """Train MODEL (vqgan or clip) on the procedural picture world; going on where it stopped.
+    """Train MODEL (judge, clip, vqgan, or all of them) on the procedural picture world; going on where it stopped.
 
-    Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state.
+    Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares --minutes
+    among the three, gives --steps to each, and takes a folder as --output.
     """
+    if model == ALL:
+        _train_all(options)
+        return
     TASKS.check(model)
+    _train(model, **options)
+
+
+def _train(model: str, **options: Any) -> None:
     from vqclip.training.runner import TrainOptions
     from vqclip.training.runner import train as run
 
+    if options["clip"] == "none":
+        options["clip"] = None
     settings = TrainOptions(**options)
     info = run(TASKS.load(model)(settings), settings)
     for name, value in info["scores"].items():
         click.echo(f"{name}: {value}")
     click.echo(str(settings.output or settings.folder / model / f"{model}.safetensors"))
+
+
+def _train_all(options: dict[str, Any]) -> None:
+    """Train one model after the other; the VQGAN learns by the CLIP that was trained just before it."""
+    target = options["output"] or options["folder"]
+    if target.suffix:
+        raise UsageError(f"--output {target}: 'train all' writes three files, give a folder")
+    for model, share in SHARES.items():
+        own = options | {"output": target / f"tiny-{model}.safetensors", "minutes": options["minutes"] * share}
+        if options["clip"] == "tiny":
+            own["clip"] = str(target / "tiny-clip.safetensors")
+        _train(model, **own)

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from vqclip import guidance as guides
-from vqclip import images, latents, prompts
+from vqclip import images, latents, prompts, world
 from vqclip.config import Config
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import stages
 from vqclip.generation.models import Models
 from vqclip.generation.run import Run
 from vqclip.guidance import Guidance
+from vqclip.losses.prompt import Rivals
 from vqclip.prompts import Prompt
-from vqclip.types import Notice
+from vqclip.types import Notice, Perceptor
 from vqclip.weights import files
 
 
@@ -48,17 +49,19 @@ def prepare(config: Config, models: Models) -> Prepared:
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
-    targets, notices = [], []
+    targets, notices, rivals = [], [], []
     for clip in models.clips:
         embeddings, told = guides.encode_prompts(clip, texts)
         notices += told
         for index, picture in enumerate(pictures):
             image = _read(picture.text, f"image_prompts.{index}", outside).to(clip.mean.device)
             embeddings.append(guides.encode_picture(clip, image))
+        if config.contrast.weight:
+            rivals.append(_rivals(clip, texts, embeddings))
         both = [*texts, *pictures]
         targets.append(guides.targets_of(embeddings, [p.weight for p in both], [p.stop for p in both]))
     notices += _unknown_words(texts, models)
-    guidance = Guidance(models.clips, targets, config.views, config.run.precision)
+    guidance = Guidance(models.clips, targets, config.views, config.run.precision, rivals, config.contrast)
     init_image = _init_image(config, models, outside)
     if init_image is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
@@ -98,6 +101,17 @@ def check_weights(parsed: Sequence[Prompt]) -> None:
         raise UsageError("there is no prompt: say what to draw, such as vqclip 'a cat'")
     if not any(prompt.weight for prompt in parsed):
         raise UsageError("all prompts have weight 0: give at least one of them another weight")
+
+
+def _rivals(clip: Perceptor, texts: Sequence[Prompt], embeddings: Sequence[Tensor]) -> list[Rivals]:
+    """Return the rivals of every wanted prompt that is of the picture world, embedded."""
+    found = []
+    for prompt, own in zip(texts, embeddings, strict=False):  # image prompts follow the texts and have no rivals
+        others = world.rivals(prompt.text, world.load_world()) if prompt.weight > 0 else []
+        if others:
+            with torch.no_grad():
+                found.append(Rivals(own, clip.encode_text(others), prompt.weight))
+    return found
 
 
 def _unknown_words(texts: Sequence[Prompt], models: Models) -> list[Notice]:

@@ -1,7 +1,8 @@
-"""The distance between views and prompts: Crowson et al. 2022's squared great-circle distance."""
+"""The distance between views and prompts: Crowson et al. 2022's squared great-circle distance, and a contrast."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,3 +34,24 @@ def prompt_loss(views: Tensor, targets: Targets) -> Tensor:
     signed = great_circle(views, targets.embeddings) * targets.weights.sign()
     gated = torch.where(signed > targets.stops, signed, signed.detach())
     return (targets.weights.abs() * gated).sum(1)
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """What a prompt must beat: its embedding (D,), those of its rivals (R, D), and the prompt's weight."""
+
+    own: Tensor
+    others: Tensor
+    weight: float
+
+
+def contrast_loss(views: Tensor, rivals: Sequence[Rivals], scale: float) -> Tensor:
+    """Return (N,): the cross entropy of each view naming its prompts among their rivals (InfoNCE, van den Oord 2018).
+
+    `scale` multiplies the cosines, as CLIP's learned temperature does.
+    """
+    total = views.new_zeros(len(views))
+    for rival in rivals:
+        logits = scale * views @ torch.cat([rival.own[None], rival.others]).t()
+        total = total + rival.weight * (logits.logsumexp(1) - logits[:, 0])
+    return total

@@ -13,7 +13,10 @@ _NOTHING = -1
 
 
 class Captioner:
-    """Captions of scenes; `attributes` (n, 6) holds the number of each scene's value of each key, -1 for none."""
+    """Captions of scenes; `attributes` (n, 6) holds the number of each scene's value of each key, -1 for none.
+
+    `sizes` holds how many values each key has, none among them.
+    """
 
     def __init__(self, scenes: list[Scene]) -> None:
         self.world = load_world()
@@ -26,6 +29,7 @@ class Captioner:
             "background": list(self.world.colors),
             "style": list(self.world.styles),
         }
+        self.sizes = {key: len(values) + 1 for key, values in names.items()}
         index = {key: {name: i for i, name in enumerate(values)} for key, values in names.items()}
         self.attributes = np.array([[index[key].get(getattr(s, key), _NOTHING) for key in _KEYS] for s in scenes])
 

@@ -28,6 +28,7 @@ from vqclip.writers.image import save_image
 SIDE = 64
 _SCENE_SIDE = 128
 _MERGES = 4096
+_HEAD_SCALE = 16.0
 
 
 def architecture() -> CLIPArchitecture:
@@ -35,7 +36,7 @@ def architecture() -> CLIPArchitecture:
     model = {
         "embed_dim": 256,
         "vision_cfg": {
-            "timm_model_name": "vqclip_convnext_s",
+            "timm_model_name": "vqclip_resnet_s",
             "timm_pool": "avg",
             "timm_proj": "linear",
             "image_size": SIDE,
@@ -49,29 +50,37 @@ class CLIPTask:
     """Training of the bundled CLIP."""
 
     name = "clip"
-    lr = 1e-3
-    noise = 0.25
+    lr = 2e-3
+    noise = 0.2
     epsilon = 0.85
+    # the adversary trained against is stronger than the one measured with: its gradients draw better
+    strongest = 1.25
+    # shares of the training at which one and two steps of the adversary begin, and at which it has its full length
+    one_step, full_length, two_steps = 0.2, 0.6, 0.7
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
-        self.batch = options.batch or 128
+        self.batch = options.batch or (512 if self.device.type == "cuda" else 128)
         self.clip = CLIP(architecture()).to(self.device)
         self.clip.network.visual.to(memory_format=torch.channels_last)
-        self.modules = nn.ModuleDict({"network": self.clip.network})
-        decayed = [p for p in self.clip.parameters() if p.ndim >= 2]
-        plain = [p for p in self.clip.parameters() if p.ndim < 2]
-        groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98))
-        self._embed = maybe_compile(self._embed_eager, options.compile)
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, _SCENE_SIDE)
         self.scenes.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 1024), SIDE).render(
+        self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE).render(
             options.font, options.workers
         )
         self.captioner = Captioner(self.scenes.scenes)
+        width = self.clip.network.visual.head.proj.out_features
+        self.heads = nn.ModuleDict({key: nn.Linear(width, n) for key, n in self.captioner.sizes.items()})
+        self.heads.to(self.device)
+        self.modules = nn.ModuleDict({"network": self.clip.network, "heads": self.heads})
+        decayed = [p for p in self.modules.parameters() if p.ndim >= 2]
+        plain = [p for p in self.modules.parameters() if p.ndim < 2]
+        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98))
+        # eager on a CPU: its bf16 convolutions already run at the speed of the machine
+        self._embed = maybe_compile(self._embed_eager, options.compile and self.device.type == "cuda")
         self.plan = cutouts.ViewPlan(
             count=self.batch,
             overview=0.7,
@@ -84,27 +93,45 @@ class CLIPTask:
             },
         )  # fmt: skip
 
+    @property
+    def epoch(self) -> int:
+        """Steps that show as many scenes as were rendered."""
+        return -(-self.scenes.count // self.batch)
+
     def step(self, index: int, progress: float) -> dict[str, float]:
-        """One batch, seen clean or noisy and, once the ramp has begun, one L2 step of the adversary further."""
+        """One batch, seen as it is, then moved by one or two L2 steps of the adversary, each with its own update.
+
+        The gradient that trains the weights is also the adversary's next step (Shafahi et al. 2019, "Adversarial
+        training for free").
+        """
         rng = np.random.default_rng([self.options.seed, index])
         chosen = grouped_batch(self.captioner.attributes, self.batch, rng)
         texts, wrong = self.captioner.captions(chosen, rng)
-        x = self._views(chosen, index)
-        text = self._embed_text(texts)
+        labels = torch.from_numpy(self.captioner.attributes[chosen] + 1).to(self.device)
         wrong = wrong.to(self.device)
-        x.requires_grad_()
-        loss = self._contrast(x, text, wrong)
+        text = self._embed_text(texts)
+        x = self._views(chosen, index)
+        ramp = (progress - self.one_step) / (self.full_length - self.one_step)
+        epsilon = self.strongest * min(max(ramp, 0.0), 1.0)
+        attacks = (progress >= self.one_step) + (progress >= self.two_steps)
+        delta, shown = torch.zeros_like(x), {}
+        for attack in range(attacks + 1):
+            seen = (x + delta).requires_grad_()
+            loss = self._loss(seen, text, wrong, labels)
+            self._update(loss)
+            shown["robust" if attack else "clean"] = float(loss.detach())
+            text = text.detach()
+            if attack < attacks:
+                delta = _l2_step(delta, seen.grad, epsilon, 1.5 * epsilon / attacks if attacks > 1 else epsilon)
+        return shown | {"eps": epsilon}
+
+    def _update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        (0.5 * loss).backward(retain_graph=True)
-        epsilon = self.epsilon * min(max((progress - 0.02) / 0.3, 0.0), 1.0)
-        direction = x.grad / x.grad.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
-        adversarial = self._contrast((x + epsilon * direction).detach(), text, wrong)
-        adversarial.backward()
-        nn.utils.clip_grad_norm_(self.clip.parameters(), 1.0)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():
             self.clip.network.logit_scale.clamp_(max=math.log(50))
-        return {"clean": float(loss.detach()), "robust": float(adversarial.detach()), "eps": epsilon}
 
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Zero-shot accuracies on held-out scenes, clean and under L2 PGD-10; writes `validation.png`."""
@@ -127,24 +154,37 @@ class CLIPTask:
         files.save(path, "clip", self.clip.architecture.to_json(), self.clip.network.state_dict(), info)
 
     def _views(self, chosen: np.ndarray, index: int) -> Tensor:
-        """One augmented view (S x S) of each chosen scene, three quarters of them noisy."""
+        """One augmented view (S x S) of each chosen scene, half of them noisy."""
         pictures = torch.from_numpy(self.scenes.images[chosen]).permute(0, 3, 1, 2).float() / 255
         drawn = cutouts.draw(self.plan, self.options.seed, index, (1.0, 1.0), SIDE)
         # a view's place in the batch decides whether it is an overview: shuffle that against the grouped pictures
-        order = torch.randperm(self.batch, generator=torch.Generator().manual_seed(index)).tolist()
-        x = cutouts.render(pictures, [drawn.part(k, k + 1) for k in order], SIDE)
         generator = torch.Generator().manual_seed(index)
+        order = torch.randperm(self.batch, generator=generator)
+        x = cutouts.render_each(pictures, drawn.select(order), SIDE)
         sigma = torch.rand(self.batch, 1, 1, 1, generator=generator) * self.noise
-        sigma = sigma * (torch.rand(self.batch, 1, 1, 1, generator=generator) < 0.75)
+        sigma = sigma * (torch.rand(self.batch, 1, 1, 1, generator=generator) < 0.5)
         x = x + sigma * torch.randn(x.shape, generator=generator)
         return x.to(self.device, memory_format=torch.channels_last)
 
-    def _contrast(self, x: Tensor, text: Tensor, wrong: Tensor) -> Tensor:
+    def _loss(self, x: Tensor, text: Tensor, wrong: Tensor, labels: Tensor) -> Tensor:
+        """Contrast with the captions, plus naming each attribute by a linear layer that is dropped after training.
+
+        The labels (n, 6) teach the tower in a tenth of the time that captions alone take; the captions tie the text
+        to it.
+        """
+        embedding = self._embed(x)
+        loss = self._contrast(embedding, text, wrong)
+        for column, (key, head) in enumerate(self.heads.items()):
+            weight = 1.0 if key == "subject" else 0.3
+            loss = loss + weight * nn.functional.cross_entropy(head(_HEAD_SCALE * embedding), labels[:, column])
+        return loss
+
+    def _contrast(self, image: Tensor, text: Tensor, wrong: Tensor) -> Tensor:
         """InfoNCE in both directions; `wrong` (n, n) marks the captions that truly do not fit a picture."""
-        logits = self.clip.network.logit_scale.exp() * self._embed(x) @ text.t()
+        logits = self.clip.network.logit_scale.exp() * image @ text.t()
         # a caption that fits another picture of the batch too is no negative for it
-        logits = logits.masked_fill(~wrong & ~torch.eye(len(x), dtype=torch.bool, device=x.device), -1e4)
-        target = torch.arange(len(x), device=x.device)
+        logits = logits.masked_fill(~wrong & ~torch.eye(len(image), dtype=torch.bool, device=image.device), -1e4)
+        target = torch.arange(len(image), device=image.device)
         return (nn.functional.cross_entropy(logits, target) + nn.functional.cross_entropy(logits.t(), target)) / 2
 
     def _embed_eager(self, x: Tensor) -> Tensor:
@@ -175,6 +215,8 @@ def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, 
     for key, names, template in (("style", styles, "a picture in {} style"), ("setting", settings, "a picture {}")):
         text = clip.encode_text([template.format(name) for name in names]).detach()
         having = [i for i, scene in enumerate(scenes) if getattr(scene, key)]
+        if not having:
+            continue
         true = torch.tensor([names.index(getattr(scenes[i], key)) for i in having], device=x.device)
         scores[key] = _accuracy(clip, x[having], text, true)
     return scores
@@ -192,9 +234,14 @@ def _pgd(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor, epsilon: float, ste
         delta.requires_grad_()
         loss = nn.functional.cross_entropy(50 * clip.encode_image((x + delta).clamp(0, 1)) @ text.t(), truth)
         (gradient,) = torch.autograd.grad(loss, delta)
-        with torch.no_grad():
-            norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
-            delta = delta + 2.5 * epsilon / steps * gradient / norm
-            size = delta.flatten(1).norm(dim=1).clamp(min=epsilon).view(-1, 1, 1, 1)
-            delta = delta * epsilon / size
+        delta = _l2_step(delta.detach(), gradient, epsilon, 2.5 * epsilon / steps)
     return (x + delta).clamp(0, 1).detach()
+
+
+@torch.no_grad()
+def _l2_step(delta: Tensor, gradient: Tensor, epsilon: float, length: float) -> Tensor:
+    """Move perturbations (n, 3, S, S) by `length` up the gradient, back into the L2 ball of radius `epsilon`."""
+    norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
+    delta = delta + length * gradient / norm
+    size = delta.flatten(1).norm(dim=1).clamp(min=max(epsilon, 1e-12)).view(-1, 1, 1, 1)
+    return delta * (epsilon / size)

@@ -23,7 +23,10 @@ _MEASURE_FROM, _MEASURE_TO = 20, 60
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps)."""
+    """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps).
+
+    `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared; None for none.
+    """
 
     folder: Path = Path(".train")
     output: Path | None = None
@@ -36,6 +39,7 @@ class TrainOptions:
     workers: int = 2
     device: str = "auto"
     compile: bool = True
+    clip: str | None = "tiny"
     restart: bool = False
 
     def __post_init__(self) -> None:
@@ -62,6 +66,10 @@ class Task(Protocol):
     optimizer: torch.optim.Optimizer
     modules: nn.ModuleDict
     lr: float
+
+    @property
+    def epoch(self) -> int:
+        """Steps in which as many scenes are seen as were rendered."""
 
     def step(self, index: int, progress: float) -> dict[str, float]:
         """Do step `index`, `progress` in [0, 1] of the way; return the losses to show."""
@@ -108,6 +116,11 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
         bar.close()
     seconds += time.monotonic() - began
     state.save(index, total, seconds)
+    if index < task.epoch:
+        tqdm.write(
+            f"{task.name}: {index} steps are less than one epoch ({task.epoch}): the weights are saved, but weak; "
+            "give more --minutes or fewer --scenes"
+        )
     scores = task.validate(folder, index)
     info = _record(task, options, index, seconds, scores)
     task.export(options.output or folder / f"{task.name}.safetensors", info)
@@ -118,6 +131,7 @@ def _record(task: Task, options: TrainOptions, steps: int, seconds: float, score
     return {
         "model": task.name,
         "steps": steps,
+        "epochs": round(steps / task.epoch, 2),
         "seed": options.seed,
         "minutes": round(seconds / 60, 1),
         "scenes": options.scenes,

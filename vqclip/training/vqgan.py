@@ -1,6 +1,8 @@
 """`vqclip train vqgan`: the bundled VQGAN, a small taming architecture trained on rendered scenes.
 
-Reconstruction is an L1 distance on several scales; the codes are low-dimensional and of unit norm (Yu et al. 2021,
+Reconstruction is an L1 distance on several scales and a distance of the robust CLIP's features (a perceptual loss,
+Zhang et al. 2018; robust features make good ones, Santurkar et al. 2019), with a patch discriminator towards the end
+(Isola et al. 2017, as in Esser et al. 2021). The codes are low-dimensional and of unit norm (Yu et al. 2021,
 "Vector-quantized image modeling with improved VQGAN"), learned by moving averages (van den Oord et al. 2017,
 appendix), with dead codes restarted from the batch (Dhariwal et al. 2020).
 """
@@ -13,14 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, embedding, interpolate, l1_loss, normalize
+from torch.nn.functional import embedding, normalize, relu
 
 from vqclip import images
 from vqclip.models.vqgan import TamingNetwork
+from vqclip.training.reconstruction import PatchDiscriminator, Perceptual, isotropy, multiscale_l1
 from vqclip.training.runner import TrainOptions, maybe_compile
 from vqclip.training.scenes import SceneSet
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
+from vqclip.weights.load import load_clip
 
 ARCHITECTURE = VQGANArchitecture(
     ch=32,
@@ -40,6 +44,9 @@ _COMMIT = 0.25
 _SPREAD = 1.0
 # share of the training over which more and more pictures pass through the codes
 _RAMP = 0.25
+_PERCEPTUAL = 0.5
+# from this share of the training on the discriminator counts, by this share of the other losses' gradient
+_ADVERSARIAL_FROM, _ADVERSARIAL = 0.7, 0.3
 
 
 class Codebook(nn.Module):
@@ -83,13 +90,21 @@ class VQGANTask:
         self.options = options
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
-        self.batch = options.batch or 8
+        self.batch = options.batch or (64 if self.device.type == "cuda" else 8)
         network = TamingNetwork(ARCHITECTURE).to(self.device, memory_format=torch.channels_last)
         codebook = Codebook(ARCHITECTURE.n_embed, ARCHITECTURE.embed_dim).to(self.device)
-        self.modules = nn.ModuleDict({"network": network, "codebook": codebook})
-        self.network, self.codebook = network, codebook
+        discriminator = PatchDiscriminator().to(self.device, memory_format=torch.channels_last)
+        self.modules = nn.ModuleDict({"network": network, "codebook": codebook, "discriminator": discriminator})
+        self.network, self.codebook, self.discriminator = network, codebook, discriminator
+        self.perceptual = None
+        if options.clip is not None:
+            clip, _ = load_clip(options.clip)
+            clip.network.visual.to(memory_format=torch.channels_last)
+            self.perceptual = Perceptual(clip.to(self.device))
         weights = [p for name, p in network.named_parameters() if not name.startswith("quantize.")]
-        self.optimizer = torch.optim.AdamW(weights, lr=self.lr, betas=(0.9, 0.98), weight_decay=1e-4)
+        self.weights = weights
+        groups = [{"params": weights}, {"params": discriminator.parameters(), "betas": (0.5, 0.98)}]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98), weight_decay=1e-4)
         self._encode = maybe_compile(self._encode_eager, options.compile)
         self._decode = maybe_compile(self._decode_eager, options.compile)
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE).render(options.font, options.workers)
@@ -98,6 +113,11 @@ class VQGANTask:
         self.held_out = SceneSet(options.folder, options.seed + 1000, min(options.scenes, 64), SIDE).render(
             options.font, options.workers
         )
+
+    @property
+    def epoch(self) -> int:
+        """Steps that show as many pictures as were rendered."""
+        return -(-(self.scenes.count + self.large.count) // self.batch)
 
     def step(self, index: int, progress: float) -> dict[str, float]:
         """One batch: encode, quantize, decode, compare; then the codebook follows its latents."""
@@ -116,18 +136,39 @@ class VQGANTask:
         passed = torch.where(share.to(x.device).repeat_interleave(len(flat) // len(z))[:, None], quantized, flat)
         shape = (z.shape[0], z.shape[2], z.shape[3], -1)
         y = self._decode(passed.view(shape).permute(0, 3, 1, 2))
-        reconstruction = multiscale_l1(y.float(), x)
-        spread = isotropy(flat)
-        loss = reconstruction + _COMMIT * commit + _SPREAD * spread
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
+        spread = isotropy(flat)
+        y = y.float()
+        gradient, shown = self._compare(y, x, progress)
+        torch.autograd.backward([y, _COMMIT * commit + _SPREAD * spread], [gradient, None])
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        nn.utils.clip_grad_norm_(self.discriminator.parameters(), 1.0)
         self.optimizer.step()
         self.codebook.update(flat.detach(), indices)
         if index % _RESTART_EVERY == _RESTART_EVERY - 1:
             self.codebook.restart(flat.detach(), torch.Generator().manual_seed(index))
-        shown = {"rec": reconstruction, "commit": commit, "spread": spread}
+        shown |= {"commit": commit, "spread": spread}
         return {name: float(value.detach()) for name, value in shown.items()}
+
+    def _compare(self, y: Tensor, x: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the gradient of all losses of reconstructions y, and the losses; the discriminator learns too."""
+        seen = y.detach().requires_grad_()
+        pixels = multiscale_l1(seen, x)
+        shown = {"rec": pixels}
+        total = pixels
+        if self.perceptual is not None:
+            shown["clip"] = self.perceptual(seen, x)
+            total = total + _PERCEPTUAL * shown["clip"]
+        (gradient,) = torch.autograd.grad(total, seen)
+        if progress >= _ADVERSARIAL_FROM:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                logits = self.discriminator(seen)
+            (adversarial,) = torch.autograd.grad(-logits.mean(), seen)
+            gradient = gradient + _ADVERSARIAL * gradient.norm() / adversarial.norm().clamp(min=1e-12) * adversarial
+            with torch.autocast(self.device.type, torch.bfloat16):
+                shown["gan"] = (relu(1 - self.discriminator(x)) + relu(1 + self.discriminator(seen.detach()))).mean()
+            shown["gan"].backward()
+        return gradient, shown
 
     @torch.no_grad()
     def validate(self, folder: Path, index: int) -> dict[str, float]:
@@ -176,33 +217,3 @@ class VQGANTask:
         ]
         x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
         return x.to(self.device, memory_format=torch.channels_last)
-
-
-def isotropy(z: Tensor) -> Tensor:
-    """Distance of unit latents (n, C) from filling their sphere evenly: of the mean from 0, the covariance from I / C.
-
-    Without it commitment and moving averages contract all codes into a narrow cone, where an optimizer of latents
-    finds no room (the decorrelation is that of Bardes et al. 2022, "VICReg").
-    """
-    mean = z.mean(0)
-    covariance = (z - mean).t() @ (z - mean) / len(z)
-    even = torch.eye(z.shape[1], device=z.device) / z.shape[1]
-    return mean.square().sum() + (covariance - even).square().sum()
-
-
-def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:
-    """L1 distance of pictures plus that of three levels of their Laplacian pyramids (Bojanowski et al. 2018).
-
-    The pyramid's top, the mean color of what one code covers, counts squared too, and its opponent colors most of all:
-    an L1 distance alone is content with the median color, grey, for very long.
-    """
-    loss = l1_loss(y, x)
-    difference = y - x
-    for _ in range(3):
-        smaller = avg_pool2d(difference, 2)
-        detail = difference - interpolate(smaller, scale_factor=2, mode="nearest")
-        loss = loss + 0.5 * detail.abs().mean()
-        difference = smaller
-    red, green, blue = difference.unbind(1)
-    opponent = (red - blue).square().mean() + (2 * green - red - blue).square().mean()
-    return loss + difference.abs().mean() + 4 * difference.square().mean() + 4 * opponent

@@ -15,6 +15,7 @@ from vqclip.weights import catalog, files
 
 if TYPE_CHECKING:
     from vqclip.models.clip import CLIP
+    from vqclip.models.judge import Judge
     from vqclip.models.vqgan import VQGAN
 
 
@@ -38,6 +39,17 @@ def load_clip(name: str) -> tuple[CLIP, str]:
     clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
     _fill(clip.network, file.tensors, path)
     return _frozen(clip), file.sha256
+
+
+def load_judge(name: str) -> tuple[Judge, str]:
+    """Return the judge of a catalog name or a file's path, and the sha256 of its weights."""
+    from vqclip.models.judge import Judge, JudgeArchitecture
+
+    path = locate("judge", name)
+    file = files.read(path, "judge")
+    judge = _build(Judge, JudgeArchitecture.from_json(file.architecture), path)
+    _fill(judge, file.tensors, path)
+    return _frozen(judge), file.sha256
 
 
 def locate(kind: str, name: str) -> Path:

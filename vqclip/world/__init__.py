@@ -5,7 +5,9 @@ from __future__ import annotations
 from vqclip.world.captions import caption, captions
 from vqclip.world.font import find_font
 from vqclip.world.model import Style, Subject, World, caption_words, load_world
+from vqclip.world.reading import mentioned
 from vqclip.world.renderer import Renderer
+from vqclip.world.rivals import rivals
 from vqclip.world.scene import Scene, replace, sample_scene
 from vqclip.world.styles import STYLES
 
@@ -21,6 +23,8 @@ __all__ = [
     "captions",
     "find_font",
     "load_world",
+    "mentioned",
     "replace",
+    "rivals",
     "sample_scene",
 ]

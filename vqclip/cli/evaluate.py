@@ -1,0 +1,92 @@
+"""`vqclip evaluate`: how often pictures show what their prompts say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqclip import config as configs
+from vqclip.errors import UsageError
+from vqclip.seeding import from_text
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("evaluation"),
+    show_default=True,
+    help="Where pictures are drawn and the report is written.",
+)
+@click.option("--pictures", type=click.Path(path_type=Path), help="Judge the pictures of this folder; draw nothing.")
+@click.option("--list", "listing", type=click.Path(path_type=Path), help="Prompts, one a line; default: 200 bundled.")
+@click.option("--subset", type=int, help="Draw only so many prompts, spread evenly over the list.")
+@click.option("--seeds", default="0", show_default=True, help="Seeds of every prompt: 0,1,...")
+@click.option("--preset", help="A preset of configs/; 'tiny' is the default.")
+@click.option("-c", "files", multiple=True, type=click.Path(path_type=Path), help="A config file (YAML).")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of --print-config.")
+@click.option("--judge", default="tiny", show_default=True, help="Judge: a name or a file.")
+@click.option("--clip", default="tiny", show_default=True, help="CLIP of CLIPScore; 'none' leaves it out.")
+@click.option("--metric", "metric_names", multiple=True, help="kid, fid, is, psnr, ssim; needs vqclip[eval].")
+@click.option(
+    "--features",
+    default="judge",
+    show_default=True,
+    help="What FID, KID and IS look through: judge, inception, or a CLIP's name or file.",
+)
+@click.option("--reference", type=click.Path(path_type=Path), help="Pictures to compare with; PSNR and SSIM by name.")
+def evaluate(**options: Any) -> None:
+    """Draw a list of prompts and report how often the judge sees what they say.
+
+    The judge looks through hand-made features and never guides. Pictures that are there already are not drawn again:
+    a stopped evaluation goes on. Writes report.json, report.md, sheet.jpg and plots.png.
+    """
+    from vqclip.evaluation import metrics, pictures
+    from vqclip.evaluation.run import evaluate as run
+
+    names = options["metric_names"] or (("kid",) if metrics.available() else ())
+    metrics.check(names, options["reference"])
+    if options["pictures"] is not None:
+        found, skipped = pictures.find(options["pictures"])
+        if skipped:
+            click.echo(f"{skipped} pictures without a prompt in their metadata are left out", err=True)
+    else:
+        found = _draw(options)
+    report = run(
+        found,
+        judge=options["judge"],
+        clip=None if options["clip"] == "none" else options["clip"],
+        metric_names=names,
+        features=options["features"],
+        reference=options["reference"],
+    )
+    click.echo(report.to_markdown())
+    for path in report.write(options["folder"]):
+        click.echo(str(path))
+
+
+def _draw(options: dict[str, Any]) -> list[Any]:
+    from tqdm import tqdm
+
+    from vqclip.evaluation import listing, pictures
+
+    prompts = listing.read_list(options["listing"])
+    places = range(len(prompts)) if options["subset"] is None else listing.subset(prompts, options["subset"])
+    seeds = _seeds(options["seeds"])
+    chosen = [(place, prompts[place]) for place in places]
+
+    def config_for(prompt: str, seed: int) -> configs.Config:
+        asked = {"prompts": (prompt,), "seed": seed}
+        return configs.build(options["preset"], options["files"], options["sets"], asked)
+
+    with tqdm(total=len(chosen) * len(seeds), desc="drawing", unit="picture") as bar:
+        return pictures.draw(chosen, seeds, options["folder"], config_for, lambda _: bar.update())
+
+
+def _seeds(text: str) -> list[int]:
+    found = [from_text(part.strip()) for part in text.split(",") if part.strip()]
+    if not found or None in found or len(set(found)) != len(found):
+        raise UsageError(f"--seeds {text!r}: give different seeds, such as 0,1")
+    return found

@@ -1,0 +1,1 @@
+"""How well pictures show what their prompts say: drawing a list, judging, and the report."""

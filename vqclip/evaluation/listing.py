@@ -1,0 +1,45 @@
+"""Lists of prompts to evaluate: one a line, `#` begins a comment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vqclip import prompts, resources
+from vqclip.errors import UsageError, one_line
+
+DEFAULT = "configs/evaluate/prompts.txt"
+
+
+def read_list(file: Path | None = None) -> list[str]:
+    """Return the prompts of a list (default: the bundled 200).
+
+    Raises UsageError with the line's number for an empty line or a prompt that cannot be parsed, and for a list
+    without any.
+    """
+    file = file or resources.path(DEFAULT)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the prompt list {file}: {one_line(error)}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text.startswith("#"):
+            continue
+        if not text:
+            raise UsageError(f"{file} line {number} is empty: write one prompt a line; # begins a comment")
+        try:
+            prompts.parse(text)
+        except UsageError as error:
+            raise UsageError(f"{file} line {number}: {error}") from None
+        found.append(text)
+    if not found:
+        raise UsageError(f"{file} holds no prompt: write one a line")
+    return found
+
+
+def subset(found: list[str], count: int) -> list[int]:
+    """Return the places of `count` prompts spread evenly over a list; of a sorted list that is a stratified sample."""
+    if not 1 <= count <= len(found):
+        raise UsageError(f"a subset of {count}: the list holds {len(found)} prompts, give 1 to {len(found)}")
+    return [(2 * k + 1) * len(found) // (2 * count) for k in range(count)]
