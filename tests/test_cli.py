@@ -89,7 +89,11 @@ def test_without_arguments_it_explains_itself(cli: CommandLine) -> None:
 def test_the_models_are_listed(cli: CommandLine) -> None:
     ran = cli("models", "list")
     assert ran.code == 0
-    assert [line.split()[:2] for line in ran.out.splitlines()] == [["vqgan", "tiny"], ["clip", "tiny"]]
+    assert [line.split()[:2] for line in ran.out.splitlines()] == [
+        ["vqgan", "tiny"],
+        ["clip", "tiny"],
+        ["judge", "tiny"],
+    ]
     assert Path(cli("models", "where").out.strip()).is_dir()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import models, photo, relative, run_of, small, threads
+from helpers import draw, models, photo, relative, run_of, sha, small, threads
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -18,7 +18,7 @@ from vqclip.config import OptimizerConfig
 from vqclip.errors import UsageError
 from vqclip.generation import stages
 from vqclip.generation.stages import Stage
-from vqclip.losses.prompt import Targets, great_circle, prompt_loss
+from vqclip.losses.prompt import Rivals, Targets, contrast_loss, great_circle, prompt_loss
 from vqclip.losses.regularizers import LossInputs
 from vqclip.prompts import NO_STOP
 from vqclip.registries import INTERVENTIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
@@ -138,6 +138,27 @@ def loss_and_gradient(views: Tensor, embeddings: Tensor, weights: list[float], s
     loss = prompt_loss(leaf, Targets(embeddings, torch.tensor(weights), torch.tensor(stops)))
     loss.sum().backward()
     return loss.detach(), leaf.grad
+
+
+def test_the_contrast_is_the_cross_entropy_of_naming_the_prompt() -> None:
+    views, own, others = unit(6), unit(1, seed=1)[0], unit(9, seed=2)
+    leaf = views.clone().requires_grad_()
+    loss = contrast_loss(leaf, [Rivals(own, others, 2.0), Rivals(others[0], own[None], 1.0)], 10.0)
+    naming = torch.nn.functional.cross_entropy(
+        10 * views @ torch.cat([own[None], others]).t(), torch.zeros(6, dtype=torch.long), reduction="none"
+    )
+    pair = torch.nn.functional.softplus(10 * (views @ own - views @ others[0]))
+    assert torch.allclose(loss, 2 * naming + pair, atol=1e-5)
+    loss.sum().backward()
+    nearer = leaf.detach() - 0.01 * leaf.grad
+    assert (contrast_loss(nearer, [Rivals(own, others, 1.0)], 10.0) < naming).all()
+    assert torch.equal(contrast_loss(views, [], 10.0), torch.zeros(6))
+
+
+def test_a_contrast_changes_pictures_of_known_things_only() -> None:
+    for prompt, changed in (("a red circle", True), ("a quasar", False)):
+        plain, held = (draw(small(prompt, contrast={"weight": w})).image for w in (0.0, 5.0))
+        assert (sha(plain) != sha(held)) is changed
 
 
 def test_a_negative_weight_turns_the_pull_round() -> None:

@@ -180,7 +180,7 @@ def test_beyond_the_range_gradients_pass_only_if_they_lead_back_inside() -> None
     assert torch.equal(z.grad.flatten(), passed * pulls / 2)
 
 
-@pytest.fixture(scope="module", params=["vit", "convnext"])
+@pytest.fixture(scope="module", params=["vit", "resnet"])
 def clip(request: pytest.FixtureRequest) -> CLIP:
     torch.manual_seed(6)
     clip = CLIP(VIT if request.param == "vit" else clip_recipe.architecture()).eval()
@@ -251,10 +251,10 @@ def test_building_networks_prints_nothing(capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_bundled_image_tower_has_no_weights_to_download() -> None:
-    from vqclip.models.clip import vqclip_convnext_s
+    from vqclip.models.clip import vqclip_resnet_s
 
     with pytest.raises(ValueError, match="no pretrained"):
-        vqclip_convnext_s(pretrained=True)
+        vqclip_resnet_s(pretrained=True)
 
 
 @pytest.mark.gpu

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from vqclip.errors import OutputError, UsageError
+from vqclip.cli.main import run
+from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training.batches import Captioner, grouped_batch
-from vqclip.training.clip import CLIPTask
+from vqclip.training.clip import CLIPTask, _l2_step
+from vqclip.training.judge import JudgeTask
+from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1
 from vqclip.training.runner import TrainOptions, train
 from vqclip.training.scenes import SceneSet, sample
-from vqclip.training.vqgan import VQGANTask, isotropy, multiscale_l1
+from vqclip.training.vqgan import VQGANTask
 from vqclip.weights import files
-from vqclip.weights.load import load_clip, load_vqgan
+from vqclip.weights.load import load_clip, load_judge, load_vqgan
 from vqclip.world import find_font
 
 try:
@@ -23,7 +26,7 @@ try:
 except UsageError:
     pytestmark = pytest.mark.skip(reason="the Noto Color Emoji font is not installed")
 
-TASKS = {"vqgan": (VQGANTask, 2), "clip": (CLIPTask, 16)}
+TASKS = {"vqgan": (VQGANTask, 2), "clip": (CLIPTask, 16), "judge": (JudgeTask, 16)}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def test_training_resumed_equals_training_at_one_go(kind, folder, tmp_path):
         assert torch.equal(value, resumed[name]), name
 
 
-@pytest.mark.parametrize(("kind", "load"), [("vqgan", load_vqgan), ("clip", load_clip)])
+@pytest.mark.parametrize(("kind", "load"), [("vqgan", load_vqgan), ("clip", load_clip), ("judge", load_judge)])
 def test_a_trained_file_loads_and_says_how_it_was_made(kind, load, folder, tmp_path):
     output = tmp_path / "weights.safetensors"
     info, _ = trained(kind, folder, output, steps=1)
@@ -119,6 +122,78 @@ def test_the_reconstruction_loss_is_zero_only_for_the_same_picture():
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     assert multiscale_l1(x, x) == 0
     assert multiscale_l1(x + 0.1, x) > 0.1
+
+
+def test_the_perceptual_distance_is_zero_only_for_the_same_picture_and_points_back_to_it():
+    clip, _ = load_clip("tiny")
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    distance = Perceptual(clip)
+    assert distance(x, x) < 1e-3
+    y = (x + 0.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).requires_grad_()
+    away = distance(y, x)
+    (gradient,) = torch.autograd.grad(away, y)
+    assert distance(y - 0.05 * gradient / gradient.abs().mean(), x) < away
+    assert all(p.grad is None for p in clip.parameters())
+
+
+def test_the_discriminator_learns_only_late(folder):
+    settings = options(folder, 2)
+    task = VQGANTask(settings)
+    before = [p.clone() for p in task.discriminator.parameters()]
+    assert "gan" not in task.step(0, 0.5)
+    assert all(torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
+    assert "gan" in task.step(1, 0.9)
+    assert any(not torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
+
+
+def test_the_adversary_grows_with_the_training_and_stays_in_its_ball(folder):
+    task = CLIPTask(options(folder, 16))
+    assert task.step(0, 0.0).keys() == {"clean", "eps"}
+    assert task.step(1, 0.5)["eps"] == pytest.approx(task.strongest * 0.75)
+    generator = torch.Generator().manual_seed(3)
+    delta = torch.zeros(4, 3, 8, 8)
+    for _ in range(3):
+        delta = _l2_step(delta, torch.randn(delta.shape, generator=generator), 0.5, 0.4)
+    assert (delta.flatten(1).norm(dim=1) <= 0.5 + 1e-5).all()
+    assert (delta.flatten(1).norm(dim=1) > 0.45).all()
+
+
+@pytest.mark.parametrize("kind", ["judge", "clip"])
+def test_minutes_are_a_number_of_steps(kind, folder, tmp_path):
+    info, by_time = trained(kind, folder, tmp_path / "a.safetensors", steps=None, minutes=0.001)
+    assert info["steps"] >= 1
+    again, by_steps = trained(kind, folder, tmp_path / "b.safetensors", steps=info["steps"])
+    assert again["steps"] == info["steps"]
+    for name, value in by_time.items():
+        assert torch.equal(value, by_steps[name]), name
+
+
+def test_training_begins_from_given_weights(folder, tmp_path):
+    first = tmp_path / "first.safetensors"
+    _, before = trained("judge", folder, first, steps=2)
+    info, after = trained("judge", folder, tmp_path / "b.safetensors", steps=1, start=str(first))
+    assert info["start"] == files.sha256(first)
+    moved = (after["body.1.weight"] - before["body.1.weight"]).abs().max()
+    assert 0 < moved < 1e-3
+    with pytest.raises(VqclipError, match="began from other weights"):
+        trained("judge", folder, tmp_path / "c.safetensors", steps=2, restart=False)
+    with pytest.raises(WeightsError, match="holds a judge"):
+        trained("clip", folder, tmp_path / "d.safetensors", start=str(first))
+
+
+def test_all_models_are_trained_by_one_command(folder, tmp_path):
+    common = ["--steps", "1", "--scenes", "48", "--batch", "4", "--folder", str(folder), "--no-compile", "--restart"]
+    assert run(["train", "all", *common, "--output", str(tmp_path / "mine")]) == 0
+    names = sorted(path.name for path in (tmp_path / "mine").iterdir())
+    assert names == ["tiny-clip.safetensors", "tiny-judge.safetensors", "tiny-vqgan.safetensors"]
+    assert run(["train", "all", "--output", "a.safetensors"]) == 2
+    assert run(["train", "al"]) == 2
+
+
+def test_less_than_an_epoch_is_said(folder, capsys):
+    settings = options(folder, 16, steps=1)
+    assert train(JudgeTask(settings), settings)["epochs"] < 1
+    assert "less than one epoch (3)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"minutes": 0.0}, {"scenes": 0}, {"batch": 0}, {"workers": 0}])

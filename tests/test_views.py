@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from vqclip.augmentations import Augmentation
-from vqclip.cutouts import ViewPlan, Views, draw, render, whole
+from vqclip.cutouts import ViewPlan, Views, draw, render, render_each, whole
 from vqclip.errors import UsageError
 from vqclip.registries import AUGMENTATIONS
 
@@ -101,6 +101,16 @@ def test_a_batch_equals_its_pictures_one_by_one() -> None:
     assert together.shape == (24, 3, 16, 16)
     alone = torch.cat([render(images[b : b + 1], [views[b]], 16) for b in range(2)])
     assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_a_view_of_each_picture_equals_that_view_alone() -> None:
+    images = picture(40, 56, batch=12)
+    views = drawn(images, 16, seed=3)
+    each = render_each(images, views, 16)
+    alone = torch.cat([render(images[k : k + 1], [views.part(k, k + 1)], 16) for k in range(12)])
+    assert torch.allclose(each, alone, atol=1e-5)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(render_each(images[order], views.select(order), 16), each[order], atol=1e-5)
 
 
 def same(a: Views, b: Views) -> bool:

@@ -29,7 +29,9 @@ from vqclip.seeding import from_text
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of --print-config.")
 @click.option("--judge", default="tiny", show_default=True, help="Judge: a name or a file.")
 @click.option("--clip", default="tiny", show_default=True, help="CLIP of CLIPScore; 'none' leaves it out.")
-@click.option("--metric", "metric_names", multiple=True, help="kid, fid, is, psnr, ssim; needs vqclip[eval].")
+@click.option(
+    "--metric", "metric_names", multiple=True, help="kid (the default), fid, is, psnr or ssim; needs vqclip[eval]."
+)
 @click.option(
     "--features",
     default="judge",
@@ -44,24 +46,26 @@ def evaluate(**options: Any) -> None:
     a stopped evaluation goes on. Writes report.json, report.md, sheet.jpg and plots.png.
     """
     from vqclip.evaluation import metrics, pictures
+    from vqclip.evaluation.run import Instruments
     from vqclip.evaluation.run import evaluate as run
 
-    names = options["metric_names"] or (("kid",) if metrics.available() else ())
-    metrics.check(names, options["reference"])
+    usual = ("kid",) if metrics.available() and options["features"] == "judge" else ()
+    instruments = Instruments(
+        options["judge"],
+        None if options["clip"] == "none" else options["clip"],
+        options["metric_names"] or usual,
+        options["features"],
+        options["reference"],
+    )
     if options["pictures"] is not None:
         found, skipped = pictures.find(options["pictures"])
         if skipped:
             click.echo(f"{skipped} pictures without a prompt in their metadata are left out", err=True)
     else:
         found = _draw(options)
-    report = run(
-        found,
-        judge=options["judge"],
-        clip=None if options["clip"] == "none" else options["clip"],
-        metric_names=names,
-        features=options["features"],
-        reference=options["reference"],
-    )
+    if len(found) < 2 and not options["metric_names"]:
+        instruments.metric_names = ()
+    report = run(found, instruments)
     click.echo(report.to_markdown())
     for path in report.write(options["folder"]):
         click.echo(str(path))
@@ -78,7 +82,7 @@ def _draw(options: dict[str, Any]) -> list[Any]:
     chosen = [(place, prompts[place]) for place in places]
 
     def config_for(prompt: str, seed: int) -> configs.Config:
-        asked = {"prompts": (prompt,), "seed": seed}
+        asked = {"prompts": (prompt,), "seed": seed, "count": 1, "batch_size": 1}
         return configs.build(options["preset"], options["files"], options["sets"], asked)
 
     with tqdm(total=len(chosen) * len(seeds), desc="drawing", unit="picture") as bar:
@@ -87,6 +91,6 @@ def _draw(options: dict[str, Any]) -> list[Any]:
 
 def _seeds(text: str) -> list[int]:
     found = [from_text(part.strip()) for part in text.split(",") if part.strip()]
-    if not found or None in found or len(set(found)) != len(found):
+    if not found or -1 in found or len(set(found)) != len(found):
         raise UsageError(f"--seeds {text!r}: give different seeds, such as 0,1")
     return found

@@ -15,7 +15,7 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """List every known VQGAN and CLIP: kind, name, size, licence, what it draws."""
+    """List every known VQGAN, CLIP and judge: kind, name, size, licence, what it draws."""
     for record in catalog.CATALOG:
         size = resources.path(f"checkpoints/{record.file}").stat().st_size / 1e6
         click.echo(f"{record.kind:6} {record.name:12} {size:7.1f} MB  {record.licence}  draws {record.draws}")

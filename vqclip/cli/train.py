@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vqclip.errors import UsageError
+from vqclip.errors import UsageError, unknown_name
 from vqclip.registry import Registry
 
 TASKS = Registry(
@@ -27,7 +27,7 @@ _OPTIONS = [
     click.option("--folder", type=click.Path(path_type=Path), default=Path(".train"), show_default=True,
                  help="Renders and the resumable state."),
     click.option("--font", type=click.Path(path_type=Path), help="NotoColorEmoji.ttf."),
-    click.option("--scenes", type=int, default=60_000, show_default=True, help="Scenes to render."),
+    click.option("--scenes", type=int, default=90_000, show_default=True, help="Scenes to render."),
     click.option("--batch", type=int, help="Scenes a step."),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--workers", type=int, default=2, show_default=True, help="Processes that render."),
@@ -35,6 +35,7 @@ _OPTIONS = [
     click.option("--compile/--no-compile", default=True, show_default=True, help="Use torch.compile if it works."),
     click.option("--clip", default="tiny", show_default=True,
                  help="CLIP by whose features a VQGAN's pictures are compared; 'none' for pixels alone."),
+    click.option("--start", help="Weight file of the same architecture to begin from; default: at random."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 
@@ -62,7 +63,8 @@ def train(model: str, **options: Any) -> None:
     if model == ALL:
         _train_all(options)
         return
-    TASKS.check(model)
+    if model not in TASKS:
+        raise unknown_name("model to train", model, [*TASKS, ALL])
     _train(model, **options)
 
 
@@ -82,7 +84,9 @@ def _train(model: str, **options: Any) -> None:
 def _train_all(options: dict[str, Any]) -> None:
     """Train one model after the other; the VQGAN learns by the CLIP that was trained just before it."""
     target = options["output"] or options["folder"]
-    if target.suffix:
+    if options["start"]:
+        raise UsageError("--start is for one model: 'train all' begins at random")
+    if target.suffix == ".safetensors":
         raise UsageError(f"--output {target}: 'train all' writes three files, give a folder")
     for model, share in SHARES.items():
         own = options | {"output": target / f"tiny-{model}.safetensors", "minutes": options["minutes"] * share}

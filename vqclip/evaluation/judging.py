@@ -43,7 +43,7 @@ class Share:
         z, n, p = 1.959964, self.count, self.value
         middle = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(middle - half, 0.0), min(middle + half, 1.0)
+        return min(max(middle - half, 0.0), p), max(min(middle + half, 1.0), p)
 
     def to_dict(self) -> dict[str, float | list[float]]:
         """Return the share as plain data."""
@@ -108,17 +108,19 @@ def shares(places: Sequence[dict[str, int]], labels: Sequence[dict[str, str]]) -
     return found
 
 
-def r_precision(scores: Tensor, prompts: Sequence[str]) -> Share:
+def r_precision(scores: Tensor, prompts: Sequence[str]) -> Share | None:
     """How often a picture fits its own prompt better than 99 others of the list (R-precision, Xu et al. 2018).
 
     `scores` (n, n) says how well picture i fits prompt j; the others are drawn from a fixed seed, and equal prompts
-    do not compete.
+    do not compete. None if all prompts are the same.
     """
+    if len(set(prompts)) < 2:
+        return None
     rng = np.random.default_rng(0)
     right = 0
     for row, own in enumerate(prompts):
         others = [j for j, text in enumerate(prompts) if text != own]
-        taken = rng.choice(others, min(_CANDIDATES - 1, len(others)), replace=False) if others else []
+        taken = rng.choice(others, min(_CANDIDATES - 1, len(others)), replace=False)
         right += all(float(scores[row, j]) < float(scores[row, row]) for j in taken)
     return Share(right, len(prompts))
 

@@ -18,7 +18,7 @@ def read_list(file: Path | None = None) -> list[str]:
     """
     file = file or resources.path(DEFAULT)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the prompt list {file}: {one_line(error)}") from None
     found = []

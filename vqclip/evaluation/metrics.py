@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vqclip import cutouts, images
-from vqclip.errors import UsageError, VqclipError, unknown_name
+from vqclip import cutouts, guidance, images, prompts
+from vqclip.errors import UsageError, VqclipError, one_line, unknown_name
 from vqclip.evaluation.judging import Verdict, look
+from vqclip.evaluation.pictures import picture_files
 from vqclip.models.judge import Judge
 from vqclip.weights.load import load_clip
 
@@ -24,12 +27,18 @@ if TYPE_CHECKING:
 METRICS = ("kid", "fid", "is", "psnr", "ssim")
 _PAIRED = ("psnr", "ssim")
 _INCEPTION = 2048
+_SSIM_WINDOW = 11
 
 
-def clip_similarities(perceptor: Perceptor, pictures: Sequence[Image.Image], prompts: Sequence[str]) -> Tensor:
-    """Return (n, n): the cosine of picture i, seen whole, and prompt j."""
-    with torch.no_grad():
-        return clip_embeddings(perceptor, pictures) @ perceptor.encode_text(list(prompts)).t()
+def clip_similarities(perceptor: Perceptor, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Tensor:
+    """Return (n, n): the cosine of picture i, seen whole, and the wanted parts of prompt j, weighted."""
+    rows = {}
+    for text in dict.fromkeys(texts):
+        wanted = [prompt for prompt in prompts.parse(text) if prompt.weight > 0]
+        embeddings, _ = guidance.encode_prompts(perceptor, wanted)
+        mean = torch.stack([p.weight * e for p, e in zip(wanted, embeddings, strict=True)]).sum(0)
+        rows[text] = nn.functional.normalize(mean, dim=0)
+    return clip_embeddings(perceptor, pictures) @ torch.stack([rows[text] for text in texts]).t()
 
 
 def clip_score(similarities: Tensor) -> float:
@@ -40,21 +49,25 @@ def clip_score(similarities: Tensor) -> float:
 @torch.no_grad()
 def clip_embeddings(perceptor: Perceptor, pictures: Sequence[Image.Image]) -> Tensor:
     """Return CLIP's embeddings (n, D) of pictures seen whole: the centre square at CLIP's side."""
-    views = [
-        cutouts.render(images.to_tensor(picture)[None], [cutouts.whole()], perceptor.image_size) for picture in pictures
-    ]
+    views = [cutouts.render(images.to_tensor(picture), [cutouts.whole()], perceptor.image_size) for picture in pictures]
     return torch.cat([perceptor.encode_image(view) for view in views])
 
 
-def check(names: Sequence[str], reference: Path | None) -> None:
-    """Raise UsageError for an unknown metric or one that lacks its reference, VqclipError without torchmetrics."""
+def check(names: Sequence[str], features: str, reference: Path | None) -> None:
+    """Raise UsageError for metrics that cannot be computed from these inputs, VqclipError without torchmetrics."""
     for name in names:
         if name not in METRICS:
             raise unknown_name("metric", name, METRICS)
         if name in _PAIRED and reference is None:
             raise UsageError(f"--metric {name} compares with pictures of the same names: give --reference FOLDER")
+        if name == "is" and features not in ("judge", "inception"):
+            raise UsageError(f"--metric is needs a network that names things: --features {features} is none")
+        if name in ("kid", "fid") and features != "judge" and reference is None:
+            raise UsageError(f"--features {features} needs pictures to compare with: give --reference FOLDER")
     if names and not available():
         raise VqclipError("metrics need torchmetrics: pip install 'vqclip[eval]'")
+    if reference is not None:
+        _picture_files(reference, 2 if set(names) - set(_PAIRED) else 1)
 
 
 def available() -> bool:
@@ -81,35 +94,37 @@ def compute(
     sets = [name for name in names if name not in _PAIRED]
     if not sets:
         return found
-    pictures = [images.read_image(file) for file in files]
-    real = None if reference is None else [images.read_image(file) for file in _picture_files(reference)]
-    if features == "judge":
-        drawn, target = verdict.embeddings, judge.reference if real is None else look(judge, real).embeddings
-        logits, network = verdict.log_probabilities["subject"], _given(target.shape[1])
-    else:
-        if real is None:
-            raise UsageError(f"--features {features} needs pictures to compare with: give --reference FOLDER")
-        embed = _pixels if features == "inception" else _clip_features(features)
-        drawn, target = embed(pictures), embed(real)
-        logits, network = drawn, _INCEPTION if features == "inception" else _given(drawn.shape[1])
-    with warnings.catch_warnings():
+    if len(files) < 2:
+        raise UsageError(f"{', '.join(sets)} compare sets of pictures: there is only {len(files)}, two are needed")
+    drawn, target, logits = _looked_through(features, files, judge, verdict, reference)
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # torchmetrics warns of the memory its buffers take
+        torch.manual_seed(0)  # KID and the Inception Score draw subsets
         for name in sets:
-            found |= _set_metric(name, network, drawn, target, logits)
+            found |= _inception_score(logits) if name == "is" else _distance(name, drawn, target)
     return found
 
 
-def _set_metric(name: str, network: nn.Module | int, drawn: Tensor, target: Tensor, logits: Tensor) -> dict[str, float]:
+def _looked_through(
+    features: str, files: Sequence[Path], judge: Judge, verdict: Verdict, reference: Path | None
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return what a network sees in the pictures, in those to compare with, and what it takes for names."""
+    real = None if reference is None else [images.read_image(file) for file in _picture_files(reference)]
+    if features == "judge":
+        target = judge.reference if real is None else look(judge, real).embeddings
+        return verdict.embeddings, target, verdict.log_probabilities["subject"]
+    pictures = [images.read_image(file) for file in files]
+    embed = _pixels if features == "inception" else _clip_features(features)
+    drawn = embed(pictures)
+    return drawn, None if real is None else embed(real), drawn
+
+
+def _distance(name: str, drawn: Tensor, target: Tensor) -> dict[str, float]:
     from torchmetrics.image.fid import FrechetInceptionDistance
-    from torchmetrics.image.inception import InceptionScore
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    torch.manual_seed(0)  # KID and the score draw subsets
-    try:
-        if name == "is":
-            score = InceptionScore(feature=network if isinstance(network, int) else _given(logits.shape[1]), splits=1)
-            score.update(logits)
-            return {"is": round(float(score.compute()[0]), 4)}
+    network = _INCEPTION if drawn.dtype == torch.uint8 else _Given(drawn.shape[1])
+    with _without_inception():
         if name == "fid":
             distance = FrechetInceptionDistance(feature=network)
         else:
@@ -117,11 +132,30 @@ def _set_metric(name: str, network: nn.Module | int, drawn: Tensor, target: Tens
         distance.update(target, real=True)
         distance.update(drawn, real=False)
         value = distance.compute()
-    except ModuleNotFoundError as error:
-        raise VqclipError(f"--features inception needs torch-fidelity: pip install torch-fidelity ({error})") from None
     if name == "fid":
         return {"fid": round(float(value), 4)}
     return {"kid": round(float(value[0]), 6), "kid, deviation over subsets": round(float(value[1]), 6)}
+
+
+def _inception_score(logits: Tensor) -> dict[str, float]:
+    from torchmetrics.image.inception import InceptionScore
+
+    with _without_inception():
+        network = "logits_unbiased" if logits.dtype == torch.uint8 else _Given(logits.shape[1])
+        score = InceptionScore(feature=network, splits=1)
+        score.update(logits)
+        return {"is": round(float(score.compute()[0]), 4)}
+
+
+@contextlib.contextmanager
+def _without_inception() -> Iterator[None]:
+    """Say in one line if Inception's package is not installed or its weights cannot be fetched."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise VqclipError(f"--features inception needs torch-fidelity: pip install torch-fidelity ({error})") from None
+    except OSError as error:
+        raise VqclipError(f"--features inception: its weights cannot be fetched ({one_line(error)})") from None
 
 
 class _Given(nn.Module):
@@ -133,10 +167,6 @@ class _Given(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features
-
-
-def _given(width: int) -> _Given:
-    return _Given(width)
 
 
 def _clip_features(name: str) -> Callable[[Sequence[Image.Image]], Tensor]:
@@ -160,15 +190,17 @@ def _paired(names: Sequence[str], files: Sequence[Path], reference: Path) -> dic
         a, b = images.to_tensor(images.read_image(file)), images.to_tensor(images.read_image(other))
         if a.shape != b.shape:
             raise UsageError(f"{file} and {other} differ in size: PSNR and SSIM compare pictures of one size")
+        if min(a.shape[-2:]) < _SSIM_WINDOW:
+            raise UsageError(f"{file} is too small for SSIM: its sides must have {_SSIM_WINDOW} pixels at least")
         for name in names:
-            values[name].append(float(functions[name](b[None], a[None], data_range=1.0)))
-    return {name: round(sum(found) / len(found), 4) for name, found in values.items()}
+            values[name].append(float(functions[name](b, a, data_range=1.0)))
+    return {name: round(sum(found) / len(found), 4) for name, found in values.items() if math.isfinite(sum(found))}
 
 
-def _picture_files(folder: Path) -> list[Path]:
+def _picture_files(folder: Path, least: int = 2) -> list[Path]:
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: give one with pictures to compare with")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-    if len(files) < 2:
-        raise UsageError(f"{folder} holds {len(files)} pictures: comparing sets takes two at least")
+    files = picture_files(folder)
+    if len(files) < least:
+        raise UsageError(f"{folder} holds {len(files)} pictures to compare with: {least} are needed at least")
     return files

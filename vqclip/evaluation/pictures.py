@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEDGER = "drawn.json"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# files of a report, which are no drawn pictures
+_OF_REPORTS = ("sheet.jpg", "plots.png")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def draw(
     """Draw every (number, prompt) with every seed into `folder` and return the pictures.
 
     `config_for(prompt, seed)` gives the config. Pictures that are there already are not drawn again, provided that
-    the folder's ledger says that they come from the same settings and weights; UsageError if they do not.
+    the folder's ledger says that they come from the same settings and weights; UsageError if they do not. No picture
+    of another prompt is ever overwritten.
     """
     models: Models | None = None
     ledger = _Ledger(folder / LEDGER)
@@ -66,10 +69,11 @@ def draw(
             config = config_for(prompt, seed)
             models = models or Models.load(config)
             ledger.check(config, models)
+            if path.exists() and (_prompt_of(path), _seed_of(path)) != (prompt, seed):
+                raise UsageError(f"{path} was drawn from another prompt than {prompt!r}: give another --folder")
             if path.exists() and path.name in ledger.seconds:
-                if _prompt_of(path) != prompt:
-                    raise UsageError(f"{path} was drawn from another prompt than {prompt!r}: give another --folder")
                 found.append(Picture(path, prompt, seed, ledger.seconds[path.name]))
+                progress(found[-1])
                 continue
             began = time.perf_counter()
             result = api.generate(config, models)
@@ -88,7 +92,7 @@ def find(folder: Path) -> tuple[list[Picture], int]:
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: give one with pictures")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    files = picture_files(folder)
     if not files:
         raise UsageError(f"{folder} holds no picture: it takes .png, .jpg or .webp files drawn by vqclip")
     found = [Picture(path, prompt, _seed_of(path)) for path in files if (prompt := _prompt_of(path))]
@@ -99,6 +103,11 @@ def find(folder: Path) -> tuple[list[Picture], int]:
         )
     seconds = _Ledger(folder / LEDGER).seconds
     return [replace(picture, seconds=seconds.get(picture.path.name)) for picture in found], len(files) - len(found)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the picture files of a folder by name, without the sheet and plots of a report."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.name not in _OF_REPORTS)
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Report:
 
     def write(self, folder: Path) -> list[Path]:
         """Write all files of the report into a folder and return their paths."""
-        names = [f"{p.prompt} → {verdict}" for p, verdict in zip(self.pictures, self.verdicts, strict=True)]
+        names = [f"{p.prompt}: {verdict}" for p, verdict in zip(self.pictures, self.verdicts, strict=True)]
         sheet = images.contact_sheet([p.image for p in self.pictures], names, 10, _CELL)
         written = [
             atomic.write_text(folder / "report.json", json.dumps(self.to_dict(), indent=1)),

@@ -81,6 +81,8 @@ class CLIP(nn.Module):
         x = x + net.positional_embedding[:longest].to(x)
         x = net.ln_final(net.transformer(x, attn_mask=net.attn_mask[:longest, :longest]))
         x = x[torch.arange(len(x), device=x.device), tokens.argmax(-1)]
+        if net.text_projection is None:
+            return x
         return net.text_projection(x) if isinstance(net.text_projection, nn.Linear) else x @ net.text_projection
 
     def count_tokens(self, text: str) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vqclip import cutouts, images
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import Captioner, grouped_batch
-from vqclip.training.runner import TrainOptions, maybe_compile
+from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
@@ -32,7 +32,7 @@ _HEAD_SCALE = 16.0
 
 
 def architecture() -> CLIPArchitecture:
-    """The bundled CLIP: a ConvNeXt of 4 M parameters and a text transformer of 3 layers over a short vocabulary."""
+    """The bundled CLIP: a ResNet of 5 M parameters and a text transformer of 3 layers over a short vocabulary."""
     model = {
         "embed_dim": 256,
         "vision_cfg": {
@@ -64,6 +64,8 @@ class CLIPTask:
         torch.manual_seed(options.seed)
         self.batch = options.batch or (512 if self.device.type == "cuda" else 128)
         self.clip = CLIP(architecture()).to(self.device)
+        if options.start is not None:
+            start_from(options, self.name, self.clip.architecture, self.clip.network)
         self.clip.network.visual.to(memory_format=torch.channels_last)
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, _SCENE_SIDE)
         self.scenes.render(options.font, options.workers)
@@ -199,7 +201,7 @@ class CLIPTask:
 def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, float]:
     """Accuracy of naming subject, style and setting of pictures x (n, 3, S, S) by the nearest prompt.
 
-    `robust_subject` is the subject's under L2 PGD-10 of radius `epsilon`.
+    `subject_unstyled_robust` is that of unstyled subjects under L2 PGD-10 of radius `epsilon`.
     """
     world = load_world()
     subjects, styles, settings = list(world.subjects), list(world.styles), list(world.settings)
@@ -209,9 +211,10 @@ def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, 
     truth = torch.tensor([subjects.index(scenes[i].subject) for i in named], device=x.device)
     scores["subject"] = _accuracy(clip, x[named], subject_text, truth)
     plain = torch.tensor([scenes[i].style is None for i in named], device=x.device)
-    scores["subject_unstyled"] = _accuracy(clip, x[named][plain], subject_text, truth[plain])
-    attacked = _pgd(clip, x[named][plain][:256], subject_text, truth[plain][:256], epsilon)
-    scores["subject_unstyled_robust"] = _accuracy(clip, attacked, subject_text, truth[plain][:256])
+    if plain.any():
+        scores["subject_unstyled"] = _accuracy(clip, x[named][plain], subject_text, truth[plain])
+        attacked = _pgd(clip, x[named][plain][:512], subject_text, truth[plain][:512], epsilon)
+        scores["subject_unstyled_robust"] = _accuracy(clip, attacked, subject_text, truth[plain][:512])
     for key, names, template in (("style", styles, "a picture in {} style"), ("setting", settings, "a picture {}")):
         text = clip.encode_text([template.format(name) for name in names]).detach()
         having = [i for i, scene in enumerate(scenes) if getattr(scene, key)]

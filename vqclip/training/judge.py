@@ -17,7 +17,7 @@ from tqdm import tqdm
 from vqclip import atomic, images
 from vqclip.models.judge import FEATURES, REFERENCE, TEXTURE_SIDE, Judge, JudgeArchitecture, features
 from vqclip.training.batches import Captioner
-from vqclip.training.runner import TrainOptions
+from vqclip.training.runner import TrainOptions, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.weights import files
 from vqclip.world import load_world
@@ -39,12 +39,12 @@ class JudgeTask:
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
         self.batch = options.batch or 512
-        scenes = SceneSet(options.folder, options.seed, options.scenes, TEXTURE_SIDE)
-        scenes.render(options.font, options.workers)
+        self.scenes = SceneSet(options.folder, options.seed, options.scenes, TEXTURE_SIDE)
+        self.scenes.render(options.font, options.workers)
         self.held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 2000), TEXTURE_SIDE)
         self.held_out.render(options.font, options.workers)
-        self.x = scene_features(scenes, options.workers)
-        captioner = Captioner(scenes.scenes)
+        self.x = scene_features(self.scenes, options.workers)
+        captioner = Captioner(self.scenes.scenes)
         self.y = torch.from_numpy(captioner.attributes + 1)
         world = load_world()
         colors = (NONE, *world.colors)
@@ -56,6 +56,8 @@ class JudgeTask:
         sample = np.asarray(self.x[:: max(len(self.x) // 5000, 1)], np.float32)
         self.judge.mean.copy_(torch.from_numpy(sample.mean(0)))
         self.judge.std.copy_(torch.from_numpy(sample.std(0)).clamp(min=1e-3))
+        if options.start is not None:
+            start_from(options, self.name, self.judge.architecture, self.judge)
         self.judge.to(self.device)
         self.modules = nn.ModuleDict({"judge": self.judge})
         self.optimizer = torch.optim.AdamW(self.judge.parameters(), lr=self.lr, weight_decay=0.05)
@@ -92,11 +94,12 @@ class JudgeTask:
         self.judge.eval()
         x = torch.from_numpy(np.array(scene_features(self.held_out, self.options.workers), np.float32)).to(self.device)
         embedded = self.judge.embed(x)
-        rows = min(REFERENCE, len(embedded))
-        self.judge.reference[:rows] = embedded[:rows]
+        # with fewer renders than that, some count more than once
+        self.judge.reference.copy_(embedded[torch.arange(REFERENCE) % len(embedded)])
         scores, wrong = accuracies(self.judge, x, self.held_out.scenes)
-        pictures = [images.to_pil(torch.from_numpy(self.held_out.images[i] / 255).permute(2, 0, 1)) for i in wrong[:32]]
-        sheet = images.contact_sheet(pictures, [self.held_out.scenes[i].subject or "" for i in wrong[:32]], 8, 128)
+        shown = wrong[:32] or [0]
+        pictures = [images.to_pil(torch.from_numpy(self.held_out.images[i] / 255).permute(2, 0, 1)) for i in shown]
+        sheet = images.contact_sheet(pictures, [self.held_out.scenes[i].subject or "" for i in shown], 8, 128)
         save_image(sheet, folder / "validation.png", None)
         return scores
 
@@ -126,7 +129,7 @@ def accuracies(judge: Judge, x: Tensor, scenes: list) -> tuple[dict[str, float],
 
 def scene_features(scenes: SceneSet, workers: int) -> np.ndarray:
     """Return the features of all scenes, float16 (count, FEATURES), computed once and kept beside the renders."""
-    path = scenes.folder / f"features-{scenes.seed}-{scenes.count}.raw"
+    path = scenes.folder / f"features-{scenes.seed}-{scenes.count}-{FEATURES}.raw"
     shape = (scenes.count, FEATURES)
     if path.exists() and path.stat().st_size == 2 * scenes.count * FEATURES:
         return np.memmap(path, np.float16, "r", shape=shape)

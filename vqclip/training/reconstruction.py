@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, l1_loss, leaky_relu, normalize
 
+from vqclip.errors import UsageError
 from vqclip.models.clip import CLIP
 
 
@@ -19,6 +20,8 @@ class Perceptual:
     """
 
     def __init__(self, clip: CLIP) -> None:
+        if not hasattr(clip.network.visual, "trunk"):
+            raise UsageError("--clip: reconstructions are compared by the stages of a timm tower, this CLIP has none")
         self.clip = clip
         self.trunk = clip.network.visual.trunk
         self.project = clip.network.visual.head

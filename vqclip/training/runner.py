@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,12 @@ from tqdm import tqdm
 
 from vqclip import atomic
 from vqclip.errors import UsageError, VqclipError, one_line
+from vqclip.weights import files
+from vqclip.weights.load import fill, locate
 
 _WARM_UP = 100
-_MEASURE_FROM, _MEASURE_TO = 20, 60
+# parts of the way at which steps are timed, steps timed in each, and the first of them that do not count
+_PARTS, _PROBES, _IGNORED = 5, 12, 4
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class TrainOptions:
     """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps).
 
     `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared; None for none.
+    `start` is the weight file (or name) of the same architecture that training begins from, instead of at random.
     """
 
     folder: Path = Path(".train")
@@ -34,12 +40,13 @@ class TrainOptions:
     minutes: float = 60.0
     seed: int = 0
     batch: int | None = None
-    scenes: int = 40_000
+    scenes: int = 90_000
     font: Path | None = None
     workers: int = 2
     device: str = "auto"
     compile: bool = True
     clip: str | None = "tiny"
+    start: str | None = None
     restart: bool = False
 
     def __post_init__(self) -> None:
@@ -84,23 +91,20 @@ class Task(Protocol):
 def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     """Train until the budget is spent; resume from the folder's state unless `restart`; return the record.
 
-    The state is saved every two minutes and on Ctrl-C, and the weight file is written at the end.
+    Minutes are turned into steps first, by a few steps that are then undone. The state is saved every two minutes and
+    on Ctrl-C, and the weight file is written at the end.
     """
     folder = options.folder / task.name
-    state = _State(folder, task)
+    state = _State(folder, task, _start_hash(options, task.name))
     start = 0 if options.restart else state.load()
-    total = options.steps or state.plan.get("steps")
     began, saved, seconds = time.monotonic(), time.monotonic(), state.plan.get("seconds", 0.0)
+    total = options.steps or state.plan.get("steps") or _steps_in(task, options.minutes * 60)
     bar = tqdm(total=total, initial=start, desc=task.name, unit="step", smoothing=0.05)
-    index, marks = start, {}
+    index = start
     try:
-        while total is None or index < total:
-            if total is None:
-                marks[index - start] = time.monotonic()
-                total = _fix_steps(marks, options.minutes * 60, began, start)
-                bar.total = total
+        while index < total:
             _set_lr(task, index, total)
-            losses = task.step(index, index / total if total else 0.0)
+            losses = task.step(index, index / total)
             index += 1
             bar.update()
             if index % 10 == 0:
@@ -117,14 +121,19 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     seconds += time.monotonic() - began
     state.save(index, total, seconds)
     if index < task.epoch:
-        tqdm.write(
+        say(
             f"{task.name}: {index} steps are less than one epoch ({task.epoch}): the weights are saved, but weak; "
             "give more --minutes or fewer --scenes"
         )
     scores = task.validate(folder, index)
-    info = _record(task, options, index, seconds, scores)
+    info = _record(task, options, index, seconds, scores) | state.origin
     task.export(options.output or folder / f"{task.name}.safetensors", info)
     return info
+
+
+def say(text: str) -> None:
+    """Tell something on stderr without tearing the progress bar."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def _record(task: Task, options: TrainOptions, steps: int, seconds: float, scores: dict[str, float]) -> dict[str, Any]:
@@ -141,25 +150,49 @@ def _record(task: Task, options: TrainOptions, steps: int, seconds: float, score
     }
 
 
+def _start_hash(options: TrainOptions, kind: str) -> str | None:
+    return None if options.start is None else files.sha256(locate(kind, options.start))
+
+
+def start_from(options: TrainOptions, kind: str, architecture: Any, network: nn.Module) -> None:
+    """Put the weights that training begins from into a network; UsageError if they are of another architecture."""
+    path = locate(kind, options.start or "")
+    file = files.read(path, kind)
+    if type(architecture).from_json(file.architecture) != type(architecture).from_json(architecture.to_json()):
+        raise UsageError(f"--start {options.start}: its architecture is not the one that is trained; leave --start out")
+    fill(network, file.tensors, path)
+
+
 def _check_finite(losses: dict[str, float], index: int) -> None:
     bad = [name for name, value in losses.items() if not math.isfinite(value)]
     if bad:
         raise VqclipError(f"training diverged at step {index}: {bad[0]} is not finite; the last saved state is whole")
 
 
-def _fix_steps(marks: dict[int, float], budget: float, began: float, start: int) -> int | None:
-    """Turn minutes into steps once the rate is known; None while it is not."""
-    if _MEASURE_TO not in marks:
-        return None
-    rate = (marks[_MEASURE_TO] - marks[_MEASURE_FROM]) / (_MEASURE_TO - _MEASURE_FROM)
-    spent = marks[_MEASURE_TO] - began
-    return start + max(int((budget - spent) / rate) + _MEASURE_TO, _MEASURE_TO + 1)
+def _steps_in(task: Task, budget: float) -> int:
+    """Return how many steps a budget of seconds holds; the task is afterwards as it was.
+
+    Steps are not alike: some are timed at each fifth of the way.
+    """
+    before = copy.deepcopy((task.modules.state_dict(), task.optimizer.state_dict()))
+    began, mean = time.monotonic(), 0.0
+    for part in range(_PARTS):
+        for repeat in range(_PROBES):
+            if repeat == _IGNORED:
+                since = time.monotonic()
+            _set_lr(task, 0, 1)
+            task.step(part * _PROBES + repeat, (part + 0.5) / _PARTS)
+        mean += (time.monotonic() - since) / (_PROBES - _IGNORED) / _PARTS
+    task.modules.load_state_dict(before[0])
+    task.optimizer.load_state_dict(before[1])
+    left = budget - (time.monotonic() - began)
+    return max(int(left / mean), 1)
 
 
-def _set_lr(task: Task, index: int, total: int | None) -> None:
+def _set_lr(task: Task, index: int, total: int) -> None:
     """Linear warm-up, then half a cosine down to a hundredth."""
     warm = min((index + 1) / _WARM_UP, 1.0)
-    progress = index / total if total else 0.0
+    progress = index / total
     factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
     for group in task.optimizer.param_groups:
         group["lr"] = task.lr * factor
@@ -168,7 +201,8 @@ def _set_lr(task: Task, index: int, total: int | None) -> None:
 class _State:
     """The resumable state of a training in its folder: `state.pt` (tensors) and `plan.json`."""
 
-    def __init__(self, folder: Path, task: Task) -> None:
+    def __init__(self, folder: Path, task: Task, start: str | None) -> None:
+        self.origin = {} if start is None else {"start": start}
         self.file = folder / "state.pt"
         self.plan_file = folder / "plan.json"
         self.task = task
@@ -183,18 +217,20 @@ class _State:
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             self.task.modules.load_state_dict(saved["modules"])
             self.task.optimizer.load_state_dict(saved["optimizer"])
+            if self.plan.get("start") != self.origin.get("start"):
+                raise ValueError("it began from other weights")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise VqclipError(
                 f"cannot resume from {self.file}: {one_line(error)[:200]}; give --restart to begin anew"
             ) from None
         return int(self.plan["index"])
 
-    def save(self, index: int, total: int | None, seconds: float) -> None:
+    def save(self, index: int, total: int, seconds: float) -> None:
         """Write state and plan, each atomically."""
         buffer = io.BytesIO()
         torch.save({"modules": self.task.modules.state_dict(), "optimizer": self.task.optimizer.state_dict()}, buffer)
         atomic.write(self.file, lambda stream: stream.write(buffer.getbuffer()))
-        self.plan = {"index": index, "steps": total, "seconds": round(seconds, 1)}
+        self.plan = {"index": index, "steps": total, "seconds": round(seconds, 1), **self.origin}
         atomic.write_text(self.plan_file, json.dumps(self.plan))
 
 
@@ -209,6 +245,6 @@ def maybe_compile(function: Any, wanted: bool) -> Any:
         probe = torch.compile(lambda x: (x * 2).relu().sum())
         probe(torch.ones(8))
     except Exception as error:  # noqa: BLE001 - whatever the compiler stack raises, training goes on without it
-        tqdm.write(f"training without torch.compile ({one_line(error)[:80]})")
+        say(f"training without torch.compile ({one_line(error)[:80]})")
         return function
     return torch.compile(function)

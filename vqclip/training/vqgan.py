@@ -20,7 +20,7 @@ from torch.nn.functional import embedding, normalize, relu
 from vqclip import images
 from vqclip.models.vqgan import TamingNetwork
 from vqclip.training.reconstruction import PatchDiscriminator, Perceptual, isotropy, multiscale_l1
-from vqclip.training.runner import TrainOptions, maybe_compile
+from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
@@ -44,7 +44,7 @@ _COMMIT = 0.25
 _SPREAD = 1.0
 # share of the training over which more and more pictures pass through the codes
 _RAMP = 0.25
-_PERCEPTUAL = 0.5
+_PERCEPTUAL = 0.15
 # from this share of the training on the discriminator counts, by this share of the other losses' gradient
 _ADVERSARIAL_FROM, _ADVERSARIAL = 0.7, 0.3
 
@@ -93,6 +93,10 @@ class VQGANTask:
         self.batch = options.batch or (64 if self.device.type == "cuda" else 8)
         network = TamingNetwork(ARCHITECTURE).to(self.device, memory_format=torch.channels_last)
         codebook = Codebook(ARCHITECTURE.n_embed, ARCHITECTURE.embed_dim).to(self.device)
+        if options.start is not None:
+            start_from(options, self.name, ARCHITECTURE, network)
+            codebook.total.copy_(network.quantize.embedding.weight.detach())
+            codebook.count.fill_(1.0)
         discriminator = PatchDiscriminator().to(self.device, memory_format=torch.channels_last)
         self.modules = nn.ModuleDict({"network": network, "codebook": codebook, "discriminator": discriminator})
         self.network, self.codebook, self.discriminator = network, codebook, discriminator
@@ -124,7 +128,7 @@ class VQGANTask:
         x = self._pictures(index)
         z = self._encode(x)
         flat = normalize(z.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, ARCHITECTURE.embed_dim)
-        if index == 0:
+        if index == 0 and self.options.start is None:
             self.codebook.restart(flat.detach(), torch.Generator().manual_seed(self.options.seed))
         codes = self.codebook.codes
         indices = (flat.detach() @ codes.t()).argmax(1)
@@ -132,7 +136,8 @@ class VQGANTask:
         commit = (flat - chosen).square().sum(1).mean()
         quantized = flat + (chosen - flat).detach()
         # early on some pictures skip the codes: the networks learn colors first, which codes at random hide from them
-        share = torch.rand(len(z), generator=torch.Generator().manual_seed(index)) < progress / _RAMP
+        ramp = progress / _RAMP if self.options.start is None else 1.0
+        share = torch.rand(len(z), generator=torch.Generator().manual_seed(index)) < ramp
         passed = torch.where(share.to(x.device).repeat_interleave(len(flat) // len(z))[:, None], quantized, flat)
         shape = (z.shape[0], z.shape[2], z.shape[3], -1)
         y = self._decode(passed.view(shape).permute(0, 3, 1, 2))

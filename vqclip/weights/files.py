@@ -1,6 +1,6 @@
 """Reading and writing weight files: safetensors whose metadata says what network the tensors are.
 
-Keys of the metadata: `format` (below), `kind` ("vqgan" or "clip"), `architecture` (JSON, see `vqclip.types`), and
+Keys of the metadata: `format` (below), `kind` ("vqgan", "clip" or "judge"), `architecture` (JSON, see `vqclip.types`), and
 `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file can run code.
 """
 

@@ -26,7 +26,7 @@ def load_vqgan(name: str) -> tuple[VQGAN, str]:
     path = locate("vqgan", name)
     file = files.read(path, "vqgan")
     vqgan = _build(VQGAN, VQGANArchitecture.from_json(file.architecture), path)
-    _fill(vqgan.network, file.tensors, path)
+    fill(vqgan.network, file.tensors, path)
     return _frozen(vqgan), file.sha256
 
 
@@ -37,7 +37,7 @@ def load_clip(name: str) -> tuple[CLIP, str]:
     path = locate("clip", name)
     file = files.read(path, "clip")
     clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
-    _fill(clip.network, file.tensors, path)
+    fill(clip.network, file.tensors, path)
     return _frozen(clip), file.sha256
 
 
@@ -48,7 +48,7 @@ def load_judge(name: str) -> tuple[Judge, str]:
     path = locate("judge", name)
     file = files.read(path, "judge")
     judge = _build(Judge, JudgeArchitecture.from_json(file.architecture), path)
-    _fill(judge, file.tensors, path)
+    fill(judge, file.tensors, path)
     return _frozen(judge), file.sha256
 
 
@@ -74,7 +74,8 @@ def _build(network: Callable[[Any], Any], architecture: Any, path: Path) -> Any:
         ) from None
 
 
-def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put the tensors of a file into a network; raise WeightsError if they are not exactly its own."""
     expected = network.state_dict()
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))

@@ -24,7 +24,9 @@ def rivals(text: str, world: World) -> list[str]:
         found += [captions(replace(scene, **{key: name}), world) for name in names if name != labels.get(key)]
     if "style" in labels:
         found.append(captions(replace(scene, style=None), world))
-    return found
+    # of a setting and a background captions tell the setting alone: other backgrounds are then the prompt itself
+    own = captions(scene, world)
+    return [other for other in dict.fromkeys(found) if other != own]
 
 
 def _values(world: World) -> dict[str, list[str]]:
