@@ -7,10 +7,11 @@ import re
 from vqclip.world.model import World, caption_words
 
 # words of the style phrases that other captions hold too, so that they tell nothing of the style
-_COMMON = frozenset(
-    ["a", "an", "the", "of", "in", "by", "as", "painting", "painted", "paint", "picture", "drawing", "drawn", "window"]
-    + ["sign", "style", "print", "lights", "tile", "art"]
-)
+_COMMON = {
+    *("a", "an", "the", "of", "in", "by", "as"),
+    *("painting", "painted", "paint", "picture", "drawing", "drawn", "style", "art"),
+    *("window", "sign", "print", "lights", "tile"),
+}
 
 
 def mentioned(text: str, world: World) -> dict[str, str]:
