@@ -14,7 +14,7 @@ from vqclip.training.batches import Captioner, grouped_batch
 from vqclip.training.clip import CLIPTask, _l2_step
 from vqclip.training.judge import JudgeTask
 from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1
-from vqclip.training.runner import TrainOptions, train
+from vqclip.training.runner import TrainOptions, feed, train
 from vqclip.training.scenes import SceneSet, sample
 from vqclip.training.vqgan import VQGANTask
 from vqclip.weights import files
@@ -55,11 +55,11 @@ def test_training_resumed_equals_training_at_one_go(kind, folder, tmp_path):
     steps_done = []
     step = interrupted.step
 
-    def stop_after_two(index, progress):
+    def stop_after_two(index, progress, batch):
         if len(steps_done) == 2:
             raise KeyboardInterrupt
         steps_done.append(index)
-        return step(index, progress)
+        return step(index, progress, batch)
 
     interrupted.step = stop_after_two
     with pytest.raises(KeyboardInterrupt):
@@ -140,16 +140,16 @@ def test_the_discriminator_learns_only_late(folder):
     settings = options(folder, 2)
     task = VQGANTask(settings)
     before = [p.clone() for p in task.discriminator.parameters()]
-    assert "gan" not in task.step(0, 0.5)
+    assert "gan" not in task.step(0, 0.5, task.batch_of(0))
     assert all(torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
-    assert "gan" in task.step(1, 0.9)
+    assert "gan" in task.step(1, 0.9, task.batch_of(1))
     assert any(not torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
 
 
 def test_the_adversary_grows_with_the_training_and_stays_in_its_ball(folder):
     task = CLIPTask(options(folder, 16))
-    assert task.step(0, 0.0).keys() == {"clean", "eps"}
-    assert task.step(1, 0.5)["eps"] == pytest.approx(task.strongest * 0.75)
+    assert task.step(0, 0.0, task.batch_of(0)).keys() == {"clean", "eps"}
+    assert task.step(1, 0.5, task.batch_of(1))["eps"] == pytest.approx(task.strongest * 0.75)
     generator = torch.Generator().manual_seed(3)
     delta = torch.zeros(4, 3, 8, 8)
     for _ in range(3):
@@ -188,6 +188,16 @@ def test_all_models_are_trained_by_one_command(folder, tmp_path):
     assert names == ["tiny-clip.safetensors", "tiny-judge.safetensors", "tiny-vqgan.safetensors"]
     assert run(["train", "all", "--output", "a.safetensors"]) == 2
     assert run(["train", "al"]) == 2
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_worker_processes_feed_the_same_batches(kind, folder):
+    task, batch = TASKS[kind]
+    made = task(options(folder, batch))
+    for alone, fed in zip(feed(made, range(2, 5), 0), feed(made, range(2, 5), 2), strict=True):
+        pairs = [(alone, fed)] if kind == "vqgan" else zip(alone, fed, strict=True)
+        for a, b in pairs:
+            assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def test_less_than_an_epoch_is_said(folder, capsys):

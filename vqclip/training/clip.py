@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ SIDE = 64
 _SCENE_SIDE = 128
 _MERGES = 4096
 _HEAD_SCALE = 16.0
+# views (n, 3, S, S), a caption of each, which captions are wrong for which (n, n), labels (n, 6)
+Batch: TypeAlias = tuple[Tensor, list[str], Tensor, Tensor]
 
 
 def architecture() -> CLIPArchitecture:
@@ -100,19 +102,25 @@ class CLIPTask:
         """Steps that show as many scenes as were rendered."""
         return -(-self.scenes.count // self.batch)
 
-    def step(self, index: int, progress: float) -> dict[str, float]:
+    def batch_of(self, index: int) -> Batch:
+        """Return views, captions and labels of step `index`, on the CPU, drawn from (seed, index) alone."""
+        rng = np.random.default_rng([self.options.seed, index])
+        chosen = grouped_batch(self.captioner.attributes, self.batch, rng)
+        texts, wrong = self.captioner.captions(chosen, rng)
+        labels = torch.from_numpy(self.captioner.attributes[chosen] + 1)
+        return self._views(chosen, index), texts, wrong, labels
+
+    def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch, seen as it is, then moved by one or two L2 steps of the adversary, each with its own update.
 
         The gradient that trains the weights is also the adversary's next step (Shafahi et al. 2019, "Adversarial
         training for free").
         """
-        rng = np.random.default_rng([self.options.seed, index])
-        chosen = grouped_batch(self.captioner.attributes, self.batch, rng)
-        texts, wrong = self.captioner.captions(chosen, rng)
-        labels = torch.from_numpy(self.captioner.attributes[chosen] + 1).to(self.device)
-        wrong = wrong.to(self.device)
+        del index
+        views, texts, wrong, labels = batch
+        x = views.to(self.device, memory_format=torch.channels_last)
+        wrong, labels = wrong.to(self.device), labels.to(self.device)
         text = self._embed_text(texts)
-        x = self._views(chosen, index)
         ramp = (progress - self.one_step) / (self.full_length - self.one_step)
         epsilon = self.strongest * min(max(ramp, 0.0), 1.0)
         attacks = (progress >= self.one_step) + (progress >= self.two_steps)
@@ -165,8 +173,7 @@ class CLIPTask:
         x = cutouts.render_each(pictures, drawn.select(order), SIDE)
         sigma = torch.rand(self.batch, 1, 1, 1, generator=generator) * self.noise
         sigma = sigma * (torch.rand(self.batch, 1, 1, 1, generator=generator) < 0.5)
-        x = x + sigma * torch.randn(x.shape, generator=generator)
-        return x.to(self.device, memory_format=torch.channels_last)
+        return x + sigma * torch.randn(x.shape, generator=generator)
 
     def _loss(self, x: Tensor, text: Tensor, wrong: Tensor, labels: Tensor) -> Tensor:
         """Contrast with the captions, plus naming each attribute by a linear layer that is dropped after training.

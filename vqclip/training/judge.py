@@ -67,15 +67,18 @@ class JudgeTask:
         """Steps that show as many scenes as were rendered."""
         return -(-self.scenes.count // self.batch)
 
-    def step(self, index: int, progress: float) -> dict[str, float]:
+    def batch_of(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return features and names of step `index`, on the CPU, drawn from (seed, index) alone."""
+        rng = np.random.default_rng([self.options.seed, index])
+        chosen = np.sort(rng.integers(len(self.x), size=self.batch))
+        return torch.from_numpy(np.asarray(self.x[chosen], np.float32)), self.y[torch.from_numpy(chosen)]
+
+    def step(self, index: int, progress: float, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
         """One batch of renders; every head learns its names."""
         del progress
         self.judge.train()
-        rng = np.random.default_rng([self.options.seed, index])
         torch.manual_seed(index)  # dropout
-        chosen = np.sort(rng.integers(len(self.x), size=self.batch))
-        x = torch.from_numpy(np.asarray(self.x[chosen], np.float32)).to(self.device)
-        y = self.y[torch.from_numpy(chosen)].to(self.device)
+        x, y = (part.to(self.device) for part in batch)
         heads = self.judge(x)
         losses = [
             (1 - _SMOOTHING) * nn.functional.nll_loss(found, y[:, column]) - _SMOOTHING * found.mean()

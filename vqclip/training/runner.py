@@ -8,12 +8,14 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vqclip import atomic
@@ -78,7 +80,10 @@ class Task(Protocol):
     def epoch(self) -> int:
         """Steps in which as many scenes are seen as were rendered."""
 
-    def step(self, index: int, progress: float) -> dict[str, float]:
+    def batch_of(self, index: int) -> Any:
+        """Return what step `index` sees, on the CPU, from (seed, index) alone: a worker process may make it."""
+
+    def step(self, index: int, progress: float, batch: Any) -> dict[str, float]:
         """Do step `index`, `progress` in [0, 1] of the way; return the losses to show."""
 
     def validate(self, folder: Path, index: int) -> dict[str, float]:
@@ -102,9 +107,9 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     bar = tqdm(total=total, initial=start, desc=task.name, unit="step", smoothing=0.05)
     index = start
     try:
-        while index < total:
+        for batch in feed(task, range(start, total), _feeders(options)):
             _set_lr(task, index, total)
-            losses = task.step(index, index / total)
+            losses = task.step(index, index / total, batch)
             index += 1
             bar.update()
             if index % 10 == 0:
@@ -129,6 +134,37 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     info = _record(task, options, index, seconds, scores) | state.origin
     task.export(options.output or folder / f"{task.name}.safetensors", info)
     return info
+
+
+def _feeders(options: TrainOptions) -> int:
+    """Processes that make batches: on a CPU none, they would take time from the training; a GPU waits for them."""
+    return options.workers if options.torch_device().type == "cuda" else 0
+
+
+def feed(task: Task, steps: range, workers: int) -> Iterator[Any]:
+    """Yield the batch of each step; with workers, processes make them ahead of time, the same ones."""
+    if not workers:
+        yield from map(task.batch_of, steps)
+        return
+    # forked, so that the renders, mapped from the disk, are not copied; the workers never touch the GPU
+    yield from DataLoader(
+        _Batches(task),
+        None,
+        sampler=list(steps),
+        num_workers=workers,
+        prefetch_factor=4,
+        multiprocessing_context="fork",
+    )
+
+
+class _Batches(Dataset):
+    """The batches of a task by step."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def __getitem__(self, index: int) -> Any:
+        return self.task.batch_of(index)
 
 
 def say(text: str) -> None:
@@ -181,7 +217,8 @@ def _steps_in(task: Task, budget: float) -> int:
             if repeat == _IGNORED:
                 since = time.monotonic()
             _set_lr(task, 0, 1)
-            task.step(part * _PROBES + repeat, (part + 0.5) / _PARTS)
+            index = part * _PROBES + repeat
+            task.step(index, (part + 0.5) / _PARTS, task.batch_of(index))
         mean += (time.monotonic() - since) / (_PROBES - _IGNORED) / _PARTS
     task.modules.load_state_dict(before[0])
     task.optimizer.load_state_dict(before[1])

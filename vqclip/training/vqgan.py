@@ -123,9 +123,25 @@ class VQGANTask:
         """Steps that show as many pictures as were rendered."""
         return -(-(self.scenes.count + self.large.count) // self.batch)
 
-    def step(self, index: int, progress: float) -> dict[str, float]:
+    def batch_of(self, index: int) -> Tensor:
+        """Return the pictures of step `index`, on the CPU, in [-1, 1]: half whole scenes, half crops of larger ones.
+
+        Crops of scenes of twice the side let the codes know both scales. All is drawn from (seed, index) alone.
+        """
+        rng = np.random.default_rng([self.options.seed, index])
+        half = self.batch // 2
+        pictures = [self.scenes.images[i] for i in rng.integers(self.scenes.count, size=self.batch - half)]
+        for i in rng.integers(self.large.count, size=half):
+            top, left = rng.integers(SIDE + 1, size=2)
+            pictures.append(self.large.images[i, top : top + SIDE, left : left + SIDE])
+        pictures = [
+            p[:, ::-1] if mirror else p for p, mirror in zip(pictures, rng.random(self.batch) < 0.5, strict=True)
+        ]
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def step(self, index: int, progress: float, batch: Tensor) -> dict[str, float]:
         """One batch: encode, quantize, decode, compare; then the codebook follows its latents."""
-        x = self._pictures(index)
+        x = batch.to(self.device, memory_format=torch.channels_last)
         z = self._encode(x)
         flat = normalize(z.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, ARCHITECTURE.embed_dim)
         if index == 0 and self.options.start is None:
@@ -205,20 +221,3 @@ class VQGANTask:
     def _decode_eager(self, z_q: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):
             return self.network.decoder(self.network.post_quant_conv(z_q))
-
-    def _pictures(self, index: int) -> Tensor:
-        """A batch in [-1, 1]: half whole scenes, half crops of scenes of twice the side, so that both scales are known.
-
-        Crops and flips are drawn from (seed, index) alone.
-        """
-        rng = np.random.default_rng([self.options.seed, index])
-        half = self.batch // 2
-        pictures = [self.scenes.images[i] for i in rng.integers(self.scenes.count, size=self.batch - half)]
-        for i in rng.integers(self.large.count, size=half):
-            top, left = rng.integers(SIDE + 1, size=2)
-            pictures.append(self.large.images[i, top : top + SIDE, left : left + SIDE])
-        pictures = [
-            p[:, ::-1] if mirror else p for p, mirror in zip(pictures, rng.random(self.batch) < 0.5, strict=True)
-        ]
-        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return x.to(self.device, memory_format=torch.channels_last)
