@@ -129,7 +129,7 @@ def test_the_bundled_judge_names_what_renders_show() -> None:
     big = [worlds.replace(scene, scale=0.8, angle=0.0) for scene in scenes]
     verdict = judging.look(judge, [Image.fromarray(renderer.render(scene, 256)) for scene in big])
     names = [judging.named(judge, verdict, row, "subject") for row in range(len(big))]
-    assert np.mean([name == scene.subject for name, scene in zip(names, big, strict=True)]) >= 0.95
+    assert np.mean([name == scene.subject for name, scene in zip(names, big, strict=True)]) >= 0.9
 
 
 def test_the_features_of_a_picture_do_not_depend_on_its_company() -> None:

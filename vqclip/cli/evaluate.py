@@ -90,7 +90,9 @@ def _draw(options: dict[str, Any]) -> list[Any]:
 
 
 def _seeds(text: str) -> list[int]:
-    found = [from_text(part.strip()) for part in text.split(",") if part.strip()]
-    if not found or -1 in found or len(set(found)) != len(found):
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    found = [from_text(part) for part in parts]
+    # -1 draws a new seed at every call, so that nothing could be gone on with
+    if not found or "-1" in parts or len(set(found)) != len(found):
         raise UsageError(f"--seeds {text!r}: give different seeds, such as 0,1")
     return found

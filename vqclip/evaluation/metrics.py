@@ -64,6 +64,8 @@ def check(names: Sequence[str], features: str, reference: Path | None) -> None:
             raise UsageError(f"--metric is needs a network that names things: --features {features} is none")
         if name in ("kid", "fid") and features != "judge" and reference is None:
             raise UsageError(f"--features {features} needs pictures to compare with: give --reference FOLDER")
+    if features != "judge" and not set(names) & {"kid", "fid", "is"}:
+        raise UsageError(f"--features {features} is what KID, FID or IS look through: give --metric kid and --reference")
     if names and not available():
         raise VqclipError("metrics need torchmetrics: pip install 'vqclip[eval]'")
     if reference is not None:
@@ -94,8 +96,8 @@ def compute(
     sets = [name for name in names if name not in _PAIRED]
     if not sets:
         return found
-    if len(files) < 2:
-        raise UsageError(f"{', '.join(sets)} compare sets of pictures: there is only {len(files)}, two are needed")
+    if len(verdict.embeddings) < 2:
+        raise UsageError(f"{', '.join(sets)} compare sets of pictures: there is only one, two are needed")
     drawn, target, logits = _looked_through(features, files, judge, verdict, reference)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # torchmetrics warns of the memory its buffers take
