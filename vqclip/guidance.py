@@ -46,10 +46,12 @@ def encode_picture(perceptor: Perceptor, image: Tensor) -> Tensor:
     return torch.nn.functional.normalize(mean, dim=0)
 
 
-def targets_of(embeddings: Sequence[Tensor], weights: Sequence[float], stops: Sequence[float]) -> Targets:
-    """Return the targets of one CLIP from its embeddings (D,) and their weights and stops."""
+def targets_of(
+    embeddings: Sequence[Tensor], weights: Sequence[float], stops: Sequence[float], rivals: Sequence[Rivals] = ()
+) -> Targets:
+    """Return the targets of one CLIP from its embeddings (D,), their weights and stops, and rivals."""
     stacked = torch.stack(list(embeddings))
-    return Targets(stacked, stacked.new_tensor(weights), stacked.new_tensor(stops))
+    return Targets(stacked, stacked.new_tensor(weights), stacked.new_tensor(stops), rivals)
 
 
 def aspect_of(image: Tensor) -> tuple[float, float]:
@@ -68,11 +70,9 @@ class Guidance:
         targets: Sequence[Targets],
         config: ViewsConfig,
         precision: str,
-        rivals: Sequence[Sequence[Rivals]] = (),
         contrast: ContrastConfig | None = None,
     ) -> None:
         self.pairs = list(zip(perceptors, targets, strict=True))
-        self.rivals = dict(zip(map(id, perceptors), rivals, strict=False))
         self.contrast = contrast or ContrastConfig()
         self.config = config
         self.precision = precision
@@ -122,8 +122,8 @@ class Guidance:
             embeddings = perceptor.encode_image(cuts)
         loss = prompt_loss(embeddings.float(), targets)
         if self.contrast.weight:
-            rivals = self.rivals.get(id(perceptor), ())
-            loss = loss + self.contrast.weight * contrast_loss(embeddings.float(), rivals, self.contrast.scale)
+            contrast = contrast_loss(embeddings.float(), targets.rivals, self.contrast.scale)
+            loss = loss + self.contrast.weight * contrast
         return loss.view(len(views), -1)
 
 

@@ -65,7 +65,9 @@ def check(names: Sequence[str], features: str, reference: Path | None) -> None:
         if name in ("kid", "fid") and features != "judge" and reference is None:
             raise UsageError(f"--features {features} needs pictures to compare with: give --reference FOLDER")
     if features != "judge" and not set(names) & {"kid", "fid", "is"}:
-        raise UsageError(f"--features {features} is what KID, FID or IS look through: give --metric kid and --reference")
+        raise UsageError(
+            f"--features {features} is what KID, FID or IS look through: give --metric kid and --reference"
+        )
     if names and not available():
         raise VqclipError("metrics need torchmetrics: pip install 'vqclip[eval]'")
     if reference is not None:

@@ -49,19 +49,18 @@ def prepare(config: Config, models: Models) -> Prepared:
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
-    targets, notices, rivals = [], [], []
+    targets, notices = [], []
     for clip in models.clips:
         embeddings, told = guides.encode_prompts(clip, texts)
         notices += told
         for index, picture in enumerate(pictures):
             image = _read(picture.text, f"image_prompts.{index}", outside).to(clip.mean.device)
             embeddings.append(guides.encode_picture(clip, image))
-        if config.contrast.weight:
-            rivals.append(_rivals(clip, texts, embeddings))
+        rivals = _rivals(clip, texts, embeddings) if config.contrast.weight else []
         both = [*texts, *pictures]
-        targets.append(guides.targets_of(embeddings, [p.weight for p in both], [p.stop for p in both]))
+        targets.append(guides.targets_of(embeddings, [p.weight for p in both], [p.stop for p in both], rivals))
     notices += _unknown_words(texts, models)
-    guidance = Guidance(models.clips, targets, config.views, config.run.precision, rivals, config.contrast)
+    guidance = Guidance(models.clips, targets, config.views, config.run.precision, config.contrast)
     init_image = _init_image(config, models, outside)
     if init_image is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")

@@ -12,12 +12,22 @@ _ALMOST_ONE = 1 - 1e-6
 
 
 @dataclass(frozen=True)
+class Rivals:
+    """What a prompt must beat: its embedding (D,), those of its rivals (R, D), and the prompt's weight."""
+
+    own: Tensor
+    others: Tensor
+    weight: float
+
+
+@dataclass(frozen=True)
 class Targets:
-    """Embeddings (P, D) of P prompts with their weights and stops, each (P,)."""
+    """Embeddings (P, D) of P prompts with their weights and stops, each (P,), and the rivals of some of them."""
 
     embeddings: Tensor
     weights: Tensor
     stops: Tensor
+    rivals: Sequence[Rivals] = ()
 
 
 def great_circle(a: Tensor, b: Tensor) -> Tensor:
@@ -34,15 +44,6 @@ def prompt_loss(views: Tensor, targets: Targets) -> Tensor:
     signed = great_circle(views, targets.embeddings) * targets.weights.sign()
     gated = torch.where(signed > targets.stops, signed, signed.detach())
     return (targets.weights.abs() * gated).sum(1)
-
-
-@dataclass(frozen=True)
-class Rivals:
-    """What a prompt must beat: its embedding (D,), those of its rivals (R, D), and the prompt's weight."""
-
-    own: Tensor
-    others: Tensor
-    weight: float
 
 
 def contrast_loss(views: Tensor, rivals: Sequence[Rivals], scale: float) -> Tensor:

@@ -21,7 +21,7 @@ from vqclip.types import CLIPArchitecture
 def vqclip_resnet_s(pretrained: bool = False, **options: Any) -> ResNet:
     """ResNet-D (He et al. 2019, "Bag of tricks") of 5 M parameters for views of 64 pixels, smooth activations.
 
-    Dense 3x3 convolutions, because depthwise ones (ConvNeXt) reach a third of their speed on a CPU; SiLU, because
+    Dense 3x3 convolutions, because depthwise ones (ConvNeXt) reach less than half their speed on a CPU; SiLU, because
     smooth activations serve adversarial training (Xie et al. 2020).
     """
     if pretrained:
