@@ -161,6 +161,26 @@ def test_a_contrast_changes_pictures_of_known_things_only() -> None:
         assert (sha(plain) != sha(held)) is changed
 
 
+def test_detail_views_are_compared_with_the_detail_prompt() -> None:
+    views, prompts, details = unit(6), unit(2, seed=1), unit(2, seed=2)
+    weights, stops = torch.tensor([1.0, -0.5]), torch.full((2,), NO_STOP)
+    near = torch.tensor([False, True, False, True, True, False])
+    loss = prompt_loss(views, Targets(prompts, weights, stops, details=details), near)
+    whole, detail = (prompt_loss(views, Targets(t, weights, stops)) for t in (prompts, details))
+    assert torch.equal(loss, torch.where(near, detail, whole))
+    assert torch.equal(prompt_loss(views, Targets(prompts, weights, stops), near), whole)
+
+
+def test_a_detail_prompt_changes_pictures_with_small_views_only() -> None:
+    def picture(template: str, smallest: float) -> str:
+        views = {"smallest": smallest, "largest": 0.95, "overview": [0.5, 0.5], "detail_prompt": template}
+        return sha(draw(small(views=views)).image)
+
+    assert picture("", 0.2) != picture("a detail of {}", 0.2)
+    assert picture("{}", 0.2) == picture("", 0.2)
+    assert picture("", 0.7) == picture("a detail of {}", 0.7)
+
+
 def test_a_negative_weight_turns_the_pull_round() -> None:
     plus = loss_and_gradient(unit(6), unit(1, seed=1), [1.0], [NO_STOP])
     minus = loss_and_gradient(unit(6), unit(1, seed=1), [-1.0], [NO_STOP])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from vqclip import world
 from vqclip.cli.main import run
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training.batches import Captioner, grouped_batch
@@ -46,27 +47,29 @@ def trained(kind, folder, output, **changes):
     return info, files.read(output, kind).tensors
 
 
-@pytest.mark.parametrize("kind", TASKS)
-def test_training_resumed_equals_training_at_one_go(kind, folder, tmp_path):
-    info, straight = trained(kind, folder, tmp_path / "a.safetensors")
+@pytest.mark.parametrize(("kind", "steps"), [("vqgan", 3), ("clip", 12), ("judge", 3)])
+def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_path, monkeypatch):
+    # the pictures that a CLIP optimizes are part of its state: let it begin with them, and meet each again
+    monkeypatch.setattr(CLIPTask, "chained", 0.0)
+    info, straight = trained(kind, folder, tmp_path / "a.safetensors", steps=steps)
     task, batch = TASKS[kind]
-    settings = options(folder, batch)
+    settings = options(folder, batch, steps=steps)
     interrupted = task(settings)
     steps_done = []
     step = interrupted.step
 
-    def stop_after_two(index, progress, batch):
-        if len(steps_done) == 2:
+    def stop_on_the_way(index, progress, batch):
+        if len(steps_done) == steps - 1:
             raise KeyboardInterrupt
         steps_done.append(index)
         return step(index, progress, batch)
 
-    interrupted.step = stop_after_two
+    interrupted.step = stop_on_the_way
     with pytest.raises(KeyboardInterrupt):
         train(interrupted, settings)
-    assert json.loads((folder / kind / "plan.json").read_text())["index"] == 2
-    _, resumed = trained(kind, folder, tmp_path / "b.safetensors", restart=False)
-    assert info["steps"] == 3
+    assert json.loads((folder / kind / "plan.json").read_text())["index"] == steps - 1
+    _, resumed = trained(kind, folder, tmp_path / "b.safetensors", steps=steps, restart=False)
+    assert info["steps"] == steps
     assert straight.keys() == resumed.keys()
     for name, value in straight.items():
         assert torch.equal(value, resumed[name]), name
@@ -149,6 +152,7 @@ def test_the_discriminator_learns_only_late(folder):
 def test_the_adversary_grows_with_the_training_and_stays_in_its_ball(folder):
     task = CLIPTask(options(folder, 16))
     assert task.step(0, 0.0, task.batch_of(0)).keys() == {"clean", "eps"}
+    assert task.step(1, 0.5, task.batch_of(1)).keys() == {"clean", "robust", "fooled", "eps"}
     assert task.step(1, 0.5, task.batch_of(1))["eps"] == pytest.approx(task.strongest * 0.75)
     generator = torch.Generator().manual_seed(3)
     delta = torch.zeros(4, 3, 8, 8)
@@ -156,6 +160,50 @@ def test_the_adversary_grows_with_the_training_and_stays_in_its_ball(folder):
         delta = _l2_step(delta, torch.randn(delta.shape, generator=generator), 0.5, 0.4)
     assert (delta.flatten(1).norm(dim=1) <= 0.5 + 1e-5).all()
     assert (delta.flatten(1).norm(dim=1) > 0.45).all()
+
+
+def test_a_quarter_of_a_batch_are_details_and_said_to_be(folder):
+    task = CLIPTask(options(folder, 16))
+    views, texts, wrong, labels = task.batch_of(5)
+    near = torch.tensor([text.startswith("a detail of ") for text in texts])
+    assert views.shape == (16, 3, 64, 64)
+    assert near.tolist() == [False] * 12 + [True] * 4
+    assert wrong[:12, 12:].all() and wrong[12:, :12].all()
+    assert (labels[near, :3] < 0).all() and (labels[~near] >= 0).all() and (labels[near, 3:] >= 0).all()
+    assert set(world.caption_words(" ".join(texts))) <= set(task.clip.words)
+
+
+def test_a_fake_that_fits_its_caption_better_than_the_real_picture_costs_more(folder):
+    task = CLIPTask(options(folder, 16))
+    text = torch.eye(4, 8)
+    near, far = text.clone(), text.flip(1)
+    seen_through, fooled = task._fooled(near, far, text), task._fooled(far, near, text)
+    assert float(seen_through) < 0.01 < 1 < float(fooled)
+
+
+def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
+    monkeypatch.setattr(CLIPTask, "chained", 0.0)
+    task = CLIPTask(options(folder, 16))
+    batch = task.batch_of(0)
+    chains = task.chains
+    fake = chains.take(0, batch[0][-chains.taken :]).clone().requires_grad_()
+    text, real = task._embed_text(batch[1])[: chains.taken], task._embed(batch[0])[: chains.taken]
+    (gradient,) = torch.autograd.grad(task._fooled(real, task._embed_alone(fake), text), fake)
+    expected = chains.moved(0, fake.detach(), gradient)
+    fresh = CLIPTask(options(folder, 16))
+    fresh.step(0, 0.0, batch)
+    assert torch.allclose(fresh.chains.pictures[chains.slots(0)], expected, atol=1e-3)
+
+
+def test_a_batch_too_small_for_contrast_is_refused(folder):
+    with pytest.raises(UsageError, match="at least 8 scenes"):
+        CLIPTask(options(folder, 4))
+
+
+def test_a_robust_start_meets_the_adversary_at_once(folder, tmp_path):
+    trained("clip", folder, tmp_path / "first.safetensors", steps=1)
+    task = CLIPTask(options(folder, 16, start=(str(tmp_path / "first.safetensors"),)))
+    assert task.step(0, 0.0, task.batch_of(0))["eps"] == pytest.approx(0.4 * task.strongest)
 
 
 @pytest.mark.parametrize("kind", ["judge", "clip"])
@@ -171,18 +219,54 @@ def test_minutes_are_a_number_of_steps(kind, folder, tmp_path):
 def test_training_begins_from_given_weights(folder, tmp_path):
     first = tmp_path / "first.safetensors"
     _, before = trained("judge", folder, first, steps=2)
-    info, after = trained("judge", folder, tmp_path / "b.safetensors", steps=1, start=str(first))
+    info, after = trained("judge", folder, tmp_path / "b.safetensors", steps=1, start=(str(first),))
     assert info["start"] == files.sha256(first)
     moved = (after["body.1.weight"] - before["body.1.weight"]).abs().max()
     assert 0 < moved < 1e-3
     with pytest.raises(VqclipError, match="began from other weights"):
         trained("judge", folder, tmp_path / "c.safetensors", steps=2, restart=False)
     with pytest.raises(WeightsError, match="holds a judge"):
-        trained("clip", folder, tmp_path / "d.safetensors", start=str(first))
+        trained("clip", folder, tmp_path / "d.safetensors", start=(str(first),))
+
+
+def test_training_begins_from_the_mean_of_several_files(folder, tmp_path):
+    paths = [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
+    found = [trained("judge", folder, path, steps=1, seed=seed)[1] for seed, path in enumerate(paths)]
+    task = JudgeTask(options(folder, 16, start=tuple(map(str, paths))))
+    for name, value in task.judge.state_dict().items():
+        assert torch.allclose(value, (found[0][name].float() + found[1][name].float()) / 2, atol=1e-6), name
+
+
+def test_only_the_known_words_of_a_start_may_differ(folder, tmp_path):
+    first, other = tmp_path / "first.safetensors", tmp_path / "other.safetensors"
+    trained("clip", folder, first, steps=1)
+    file = files.read(first, "clip")
+    files.save(other, "clip", file.architecture.replace('"detail", ', ""), file.tensors, {})
+    assert "detail" not in load_clip(str(other))[0].words
+    assert "detail" in CLIPTask(options(folder, 16, start=(str(other),))).clip.words
+    files.save(
+        other, "clip", file.architecture.replace('"context_length": 40', '"context_length": 32'), file.tensors, {}
+    )
+    with pytest.raises(UsageError, match="architecture is not the one"):
+        CLIPTask(options(folder, 16, start=(str(other),)))
+
+
+def test_the_norms_of_a_finished_clip_are_those_of_scenes_as_they_are(folder, tmp_path):
+    trained("clip", folder, tmp_path / "clip.safetensors", steps=2)
+    task = CLIPTask(options(folder, 16, start=(str(tmp_path / "clip.safetensors"),)))
+    kept = {name: value.clone() for name, value in task.clip.network.visual.named_buffers()}
+    task.step(0, 0.0, task.batch_of(0))
+    moved = {name: value.clone() for name, value in task.clip.network.visual.named_buffers()}
+    assert any(not torch.equal(kept[name], moved[name]) for name in kept if "running" in name)
+    task.clip.network.load_state_dict(files.read(tmp_path / "clip.safetensors", "clip").tensors)
+    task._calibrate()
+    for name, value in task.clip.network.visual.named_buffers():
+        if "running" in name:
+            assert torch.allclose(value, kept[name], rtol=0.02, atol=0.02), name
 
 
 def test_all_models_are_trained_by_one_command(folder, tmp_path):
-    common = ["--steps", "1", "--scenes", "48", "--batch", "4", "--folder", str(folder), "--no-compile", "--restart"]
+    common = ["--steps", "1", "--scenes", "48", "--batch", "8", "--folder", str(folder), "--no-compile", "--restart"]
     assert run(["train", "all", *common, "--output", str(tmp_path / "mine")]) == 0
     names = sorted(path.name for path in (tmp_path / "mine").iterdir())
     assert names == ["tiny-clip.safetensors", "tiny-judge.safetensors", "tiny-vqgan.safetensors"]

@@ -54,7 +54,9 @@ class LatentConfig:
 class ViewsConfig:
     """Views a step and how they are cut, see `vqclip.cutouts.ViewPlan`; `overview` goes from first to last value.
 
-    `chunk` views at a time go through CLIP (0: chosen by size and memory); the result does not depend on it.
+    Views of less than `detail_below` short sides are compared with `detail_prompt`, in which `{}` stands for each text
+    prompt of positive weight; where that is empty, with the prompt itself. `chunk` views at a time go through CLIP (0:
+    chosen by size and memory); the result does not depend on it.
     """
 
     count: int = 32
@@ -62,6 +64,8 @@ class ViewsConfig:
     smallest: float = 0.4
     largest: float = 0.9
     overshoot: float = 0.1
+    detail_prompt: str = ""
+    detail_below: float = 0.65
     chunk: int = 0
     augmentations: dict[str, float] = field(default_factory=dict)
 
@@ -179,6 +183,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "views.smallest": (0.05, 1),
     "views.largest": (0.05, 1),
     "views.overshoot": (0, 0.45),
+    "views.detail_below": (0, 0.95),
     "views.chunk": (0, 100_000),
     "optimizer.lr": (0, 1000),
     "optimizer.warmup": (0, 100_000),
@@ -280,6 +285,9 @@ def check(config: Config) -> None:
         raise UsageError(f"views.smallest is {config.views.smallest:g}: give at most views.largest")
     if len(config.views.overview) != 2 or any(not 0 <= share <= 1 for share in config.views.overview):
         raise UsageError(f"views.overview is {config.views.overview}: give two shares from 0 to 1, first and last")
+    template = config.views.detail_prompt
+    if template and "{}" not in template:
+        raise UsageError(f"views.detail_prompt is {template!r}: write {{}} where the prompt is to stand")
     if len(config.optimizer.betas) != 2 or any(not 0 <= beta < 1 for beta in config.optimizer.betas):
         raise UsageError(f"optimizer.betas is {config.optimizer.betas}: give two numbers from 0 to below 1")
 

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from vqclip import cutouts, prompts, schedules
+from vqclip import cutouts, schedules
 from vqclip.config import ContrastConfig, ViewsConfig
 from vqclip.cutouts import ViewPlan, Views
+from vqclip.errors import UsageError
 from vqclip.losses.prompt import Rivals, Targets, contrast_loss, prompt_loss
-from vqclip.prompts import Prompt
+from vqclip.prompts import Prompt, split_long
 from vqclip.types import Notice, Perceptor
 
 _HELD_OUT = ("noise", "erase", "grayscale")
 
 
-def encode_prompts(perceptor: Perceptor, parsed: Sequence[Prompt]) -> tuple[list[Tensor], list[Notice]]:
-    """Return the embedding (D,) of each prompt; one that exceeds the context is split, averaged, and told of."""
+def encode_prompts(
+    perceptor: Perceptor, parsed: Sequence[Prompt], template: str = "{}"
+) -> tuple[list[Tensor], list[Notice]]:
+    """Return the embedding (D,) of each prompt; one that exceeds the context is split, averaged, and told of.
+
+    In what is embedded the prompt, or each of its parts, stands for `{}` in the template; prompts of negative weight
+    are embedded as they are. Raises UsageError for a template that leaves no room in the context.
+    """
+    if perceptor.count_tokens(template) > perceptor.context_length // 2:
+        raise UsageError(
+            f"views.detail_prompt has {perceptor.count_tokens(template)} tokens: give at most "
+            f"{perceptor.context_length // 2}, or leave it out"
+        )
     embeddings, notices = [], []
     for prompt in parsed:
-        parts = prompts.split_long(prompt.text, perceptor.context_length, perceptor.count_tokens)
+        own = partial(str.replace, template if prompt.weight > 0 else "{}", "{}")
+
+        def count(text: str, own: Callable[[str], str] = own) -> int:
+            return perceptor.count_tokens(own(text))
+
+        parts = split_long(prompt.text, perceptor.context_length, count)
         if len(parts) > 1:
             notices.append(
                 Notice(
@@ -31,7 +49,7 @@ def encode_prompts(perceptor: Perceptor, parsed: Sequence[Prompt]) -> tuple[list
                 )
             )
         with torch.no_grad():
-            mean = perceptor.encode_text(parts).mean(0)
+            mean = perceptor.encode_text([own(part) for part in parts]).mean(0)
         embeddings.append(torch.nn.functional.normalize(mean, dim=0))
     return embeddings, notices
 
@@ -47,11 +65,15 @@ def encode_picture(perceptor: Perceptor, image: Tensor) -> Tensor:
 
 
 def targets_of(
-    embeddings: Sequence[Tensor], weights: Sequence[float], stops: Sequence[float], rivals: Sequence[Rivals] = ()
+    embeddings: Sequence[Tensor],
+    prompts: Sequence[Prompt],
+    rivals: Sequence[Rivals] = (),
+    details: Sequence[Tensor] = (),
 ) -> Targets:
-    """Return the targets of one CLIP from its embeddings (D,), their weights and stops, and rivals."""
+    """Return the targets of one CLIP: prompts with their embeddings (D,), rivals, and embeddings of their details."""
     stacked = torch.stack(list(embeddings))
-    return Targets(stacked, stacked.new_tensor(weights), stacked.new_tensor(stops), rivals)
+    weights, stops = (stacked.new_tensor([getattr(p, name) for p in prompts]) for name in ("weight", "stop"))
+    return Targets(stacked, weights, stops, rivals, torch.stack(list(details)) if details else None)
 
 
 def aspect_of(image: Tensor) -> tuple[float, float]:
@@ -120,9 +142,12 @@ class Guidance:
         cuts = cutouts.render(image, views, perceptor.image_size)
         with autocast(image.device.type, self.precision):
             embeddings = perceptor.encode_image(cuts)
-        loss = prompt_loss(embeddings.float(), targets)
+        detail = torch.cat([v.side for v in views]).to(image.device) < self.config.detail_below
+        loss = prompt_loss(embeddings.float(), targets, detail)
         if self.contrast.weight:
             contrast = contrast_loss(embeddings.float(), targets.rivals, self.contrast.scale)
+            if targets.details is not None:
+                contrast = contrast * ~detail  # rivals are rivals of the whole
             loss = loss + self.contrast.weight * contrast
         return loss.view(len(views), -1)
 

@@ -35,7 +35,8 @@ _OPTIONS = [
     click.option("--compile/--no-compile", default=True, show_default=True, help="Use torch.compile if it works."),
     click.option("--clip", default="tiny", show_default=True,
                  help="CLIP by whose features a VQGAN's pictures are compared; 'none' for pixels alone."),
-    click.option("--start", help="Weight file of the same architecture to begin from; default: at random."),
+    click.option("--start", multiple=True,
+                 help="Weight file of the same architecture to begin from; of several the mean; default: at random."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 

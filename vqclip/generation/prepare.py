@@ -50,6 +50,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
     targets, notices = [], []
+    template = prompts.clean(config.views.detail_prompt)
     for clip in models.clips:
         embeddings, told = guides.encode_prompts(clip, texts)
         notices += told
@@ -57,9 +58,13 @@ def prepare(config: Config, models: Models) -> Prepared:
             image = _read(picture.text, f"image_prompts.{index}", outside).to(clip.mean.device)
             embeddings.append(guides.encode_picture(clip, image))
         rivals = _rivals(clip, texts, embeddings) if config.contrast.weight else []
-        both = [*texts, *pictures]
-        targets.append(guides.targets_of(embeddings, [p.weight for p in both], [p.stop for p in both], rivals))
-    notices += _unknown_words(texts, models)
+        details = []
+        if template:
+            details, told_of_details = guides.encode_prompts(clip, texts, template)
+            details += embeddings[len(texts) :]
+            notices += [] if told else told_of_details
+        targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
+    notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
     guidance = Guidance(models.clips, targets, config.views, config.run.precision, config.contrast)
     init_image = _init_image(config, models, outside)
     if init_image is None and (config.init.weight or config.losses.get("init_image")):

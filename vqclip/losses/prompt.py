@@ -22,12 +22,16 @@ class Rivals:
 
 @dataclass(frozen=True)
 class Targets:
-    """Embeddings (P, D) of P prompts with their weights and stops, each (P,), and the rivals of some of them."""
+    """Embeddings (P, D) of P prompts with their weights and stops, each (P,), and the rivals of some of them.
+
+    `details` (P, D), if given, stand in for the embeddings where a view shows only a detail of the picture.
+    """
 
     embeddings: Tensor
     weights: Tensor
     stops: Tensor
     rivals: Sequence[Rivals] = ()
+    details: Tensor | None = None
 
 
 def great_circle(a: Tensor, b: Tensor) -> Tensor:
@@ -35,13 +39,16 @@ def great_circle(a: Tensor, b: Tensor) -> Tensor:
     return torch.acos((a @ b.t()).clamp(-_ALMOST_ONE, _ALMOST_ONE)).square() / 2
 
 
-def prompt_loss(views: Tensor, targets: Targets) -> Tensor:
+def prompt_loss(views: Tensor, targets: Targets, detail: Tensor | None = None) -> Tensor:
     """Return the loss (N,) of view embeddings (N, D): the weighted distances to all prompts, summed.
 
-    A negative weight turns the distance round. Where the signed distance is below the prompt's stop the value stands
-    but its gradient is cut, view by view.
+    `detail` (N,) marks the views to compare with `targets.details`. A negative weight turns the distance round. Where
+    the signed distance is below the prompt's stop the value stands but its gradient is cut, view by view.
     """
-    signed = great_circle(views, targets.embeddings) * targets.weights.sign()
+    distance = great_circle(views, targets.embeddings)
+    if detail is not None and targets.details is not None:
+        distance = torch.where(detail[:, None], great_circle(views, targets.details), distance)
+    signed = distance * targets.weights.sign()
     gated = torch.where(signed > targets.stops, signed, signed.detach())
     return (targets.weights.abs() * gated).sum(1)
 

@@ -11,7 +11,7 @@ import io
 from typing import Any
 
 import torch
-from taming.modules.diffusionmodules.model import Decoder, Encoder
+from taming.modules.diffusionmodules.model import Decoder, Encoder, ResnetBlock
 from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
 from torch import Tensor, nn
 
@@ -40,6 +40,8 @@ class TamingNetwork(nn.Module):
             self.encoder = Encoder(**ddconfig)
             self.decoder = Decoder(**ddconfig)
         for module in self.modules():
+            if type(module) is ResnetBlock:
+                module.__class__ = _ResnetBlock
             if isinstance(module, nn.GroupNorm):
                 if module.num_channels % a.norm_groups:
                     raise ValueError(f"{module.num_channels} channels do not fall into {a.norm_groups} groups")
@@ -50,6 +52,23 @@ class TamingNetwork(nn.Module):
             self.quantize = VectorQuantizer2(a.n_embed, a.embed_dim, beta=0.25, legacy=False)
         self.quant_conv = nn.Conv2d(a.z_channels, a.embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(a.embed_dim, a.z_channels, 1)
+        # convolutions and norms of a CPU, and bf16 ones of a GPU, are faster on pixels than on planes
+        self.to(memory_format=torch.channels_last)
+
+
+class _ResnetBlock(ResnetBlock):
+    """taming's block, its parameters and result, with the activation as one operation instead of two.
+
+    The product x * sigmoid(x) reads and writes every activation twice, forward and back: a third of a decoder's time.
+    """
+
+    def forward(self, x: Tensor, temb: None = None) -> Tensor:
+        """Return x (B, C, h, w) plus its two activated convolutions; the VQGAN has no time embedding."""
+        h = self.conv1(nn.functional.silu(self.norm1(x)))
+        h = self.conv2(self.dropout(nn.functional.silu(self.norm2(h))))
+        if self.in_channels != self.out_channels:
+            x = self.conv_shortcut(x) if self.use_conv_shortcut else self.nin_shortcut(x)
+        return x + h
 
 
 class VQGAN(nn.Module):
@@ -75,7 +94,8 @@ class VQGAN(nn.Module):
         """
         if image.shape[-1] % self.factor or image.shape[-2] % self.factor:
             raise ValueError(f"image sides must be multiples of {self.factor}, got {tuple(image.shape[-2:])}")
-        h = self.network.quant_conv(self.network.encoder(image * 2 - 1))
+        x = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
+        h = self.network.quant_conv(self.network.encoder(x))
         if self.architecture.quantizer == "gumbel":
             return self.codes(self.network.quantize.proj(h).argmax(1))
         return h
@@ -98,7 +118,7 @@ class VQGAN(nn.Module):
 
         Beyond the range the gradient passes only where it leads back inside.
         """
-        h = self.network.post_quant_conv(z_q)
+        h = self.network.post_quant_conv(z_q.contiguous(memory_format=torch.channels_last))
         return _ClampWithGradient.apply((self.network.decoder(h).float() + 1) / 2)
 
 

@@ -1,8 +1,8 @@
 """`vqclip train clip`: the bundled CLIP, trained to be robust so that its gradients draw.
 
-Contrastive learning (Radford et al. 2021) on captioned scenes seen through the same views as in generation, on noisy
-(Kaur et al. 2019) and on adversarially perturbed ones (Madry et al. 2018, one L2 step; Ganz and Elad 2023, "CLIPAG"):
-a robust CLIP has gradients that look like the thing named instead of noise.
+Contrastive learning (Radford et al. 2021) on captioned scenes, whole and in detail, seen through the same
+augmentations as in generation, noisy (Kaur et al. 2019) and moved by an adversary (Madry et al. 2018; Ganz and Elad
+2023, "CLIPAG"), with pictures of its own making as negatives: its gradients then look like the thing named, not noise.
 """
 
 from __future__ import annotations
@@ -16,19 +16,26 @@ import torch
 from torch import Tensor, nn
 
 from vqclip import cutouts, images
+from vqclip.errors import UsageError
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import Captioner, grouped_batch
+from vqclip.training.negatives import Chains
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
-from vqclip.world import captions, load_world
+from vqclip.world import captions, detail_of, load_world
 from vqclip.writers.image import save_image
 
 SIDE = 64
 _SCENE_SIDE = 128
 _MERGES = 4096
 _HEAD_SCALE = 16.0
+_NEARNESS = 3.0
+_FOOLED = 0.3
+_UNSAID = -100
+_SMALLEST_BATCH = 8
+_CALIBRATION = 30
 # views (n, 3, S, S), a caption of each, which captions are wrong for which (n, n), labels (n, 6)
 Batch: TypeAlias = tuple[Tensor, list[str], Tensor, Tensor]
 
@@ -56,84 +63,117 @@ class CLIPTask:
     noise = 0.2
     epsilon = 0.85
     # the adversary trained against is stronger than the one measured with: its gradients draw better
-    strongest = 1.25
-    # shares of the training at which one and two steps of the adversary begin, and at which it has its full length
-    one_step, full_length, two_steps = 0.2, 0.6, 0.7
+    strongest = 1.5
+    # the share of it that it begins with: a CLIP that is robust already meets a real adversary at once
+    weakest = 0.0
+    # shares of the training at which one and two steps of the adversary begin, at which it has its full length, and
+    # at which pictures that the CLIP itself optimizes become negatives
+    one_step, full_length, two_steps, chained = 0.2, 0.6, 0.7, 0.4
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
         self.batch = options.batch or (512 if self.device.type == "cuda" else 128)
+        if self.batch < _SMALLEST_BATCH:
+            raise UsageError(f"--batch {self.batch}: a CLIP learns from at least {_SMALLEST_BATCH} scenes a step")
         self.clip = CLIP(architecture()).to(self.device)
-        if options.start is not None:
+        if options.start:
             start_from(options, self.name, self.clip.architecture, self.clip.network)
+            self.one_step = self.chained = 0.0
+            self.weakest = 0.4
+        self.chains = Chains(count=self.batch, taken=self.batch // 8, side=SIDE)
         self.clip.network.visual.to(memory_format=torch.channels_last)
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, _SCENE_SIDE)
         self.scenes.render(options.font, options.workers)
+        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * _SCENE_SIDE)
+        self.large.render(options.font, options.workers)
         self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE).render(
             options.font, options.workers
         )
-        self.captioner = Captioner(self.scenes.scenes)
+        self.captioner = Captioner([*self.scenes.scenes, *self.large.scenes])
         width = self.clip.network.visual.head.proj.out_features
         self.heads = nn.ModuleDict({key: nn.Linear(width, n) for key, n in self.captioner.sizes.items()})
         self.heads.to(self.device)
-        self.modules = nn.ModuleDict({"network": self.clip.network, "heads": self.heads})
+        self.chains.to(self.device)
+        self.modules = nn.ModuleDict({"network": self.clip.network, "heads": self.heads, "chains": self.chains})
         decayed = [p for p in self.modules.parameters() if p.ndim >= 2]
         plain = [p for p in self.modules.parameters() if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98))
         # eager on a CPU: its bf16 convolutions already run at the speed of the machine
         self._embed = maybe_compile(self._embed_eager, options.compile and self.device.type == "cuda")
-        self.plan = cutouts.ViewPlan(
-            count=self.batch,
-            overview=0.7,
-            smallest=0.55,
-            largest=0.95,
-            overshoot=0.15,
-            strengths={
-                "rotate": 8.0, "shear": 4.0, "perspective": 0.15, "brightness": 0.08, "contrast": 0.15,
-                "saturation": 0.2, "hue": 0.01, "erase": 0.1,
-            },
-        )  # fmt: skip
+        strengths = {
+            "rotate": 8.0, "shear": 4.0, "perspective": 0.15, "brightness": 0.08, "contrast": 0.15,
+            "saturation": 0.2, "hue": 0.01, "erase": 0.1,
+        }  # fmt: skip
+        self.detailed = self.batch // 4
+        self.whole = cutouts.ViewPlan(self.batch - self.detailed, 0.6, 0.7, 0.95, 0.15, strengths)
+        self.detail = cutouts.ViewPlan(self.detailed, 0.0, 0.25, 0.6, 0.0, strengths)
 
     @property
     def epoch(self) -> int:
         """Steps that show as many scenes as were rendered."""
-        return -(-self.scenes.count // self.batch)
+        return -(-self.scenes.count // (self.batch - self.detailed - self.chains.taken))
 
     def batch_of(self, index: int) -> Batch:
         """Return views, captions and labels of step `index`, on the CPU, drawn from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
-        chosen = grouped_batch(self.captioner.attributes, self.batch, rng)
+        own = self.chains.scenes(index, self.options.seed, self.scenes.count)
+        rest = self.batch - len(own) - self.detailed
+        chosen = np.concatenate([
+            np.array(own, int),
+            grouped_batch(self.captioner.attributes[: self.scenes.count], rest, rng),
+            self.scenes.count + rng.integers(self.large.count, size=self.detailed),
+        ])  # fmt: skip
         texts, wrong = self.captioner.captions(chosen, rng)
         labels = torch.from_numpy(self.captioner.attributes[chosen] + 1)
-        return self._views(chosen, index), texts, wrong, labels
+        zoomed = torch.arange(self.batch) >= self.batch - self.detailed
+        texts = [detail_of(text) if near else text for text, near in zip(texts, zoomed.tolist(), strict=True)]
+        labels[zoomed, :3] = _UNSAID  # what a detail shows of the subject or shape is left open
+        return self._views(chosen, index), texts, wrong | (zoomed[:, None] != zoomed), labels
 
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch, seen as it is, then moved by one or two L2 steps of the adversary, each with its own update.
 
         The gradient that trains the weights is also the adversary's next step (Shafahi et al. 2019, "Adversarial
-        training for free").
+        training for free"), and moves the pictures of the chains. The first scenes of a batch are the chains' own.
         """
-        del index
         views, texts, wrong, labels = batch
         x = views.to(self.device, memory_format=torch.channels_last)
         wrong, labels = wrong.to(self.device), labels.to(self.device)
         text = self._embed_text(texts)
         ramp = (progress - self.one_step) / (self.full_length - self.one_step)
-        epsilon = self.strongest * min(max(ramp, 0.0), 1.0)
+        epsilon = self.strongest * min(max(ramp, self.weakest), 1.0)
         attacks = (progress >= self.one_step) + (progress >= self.two_steps)
+        chains = self.chains if progress >= self.chained else None
+        fake = x[:0] if chains is None else chains.take(index, x[-chains.taken :])
         delta, shown = torch.zeros_like(x), {}
         for attack in range(attacks + 1):
-            seen = (x + delta).requires_grad_()
-            loss = self._loss(seen, text, wrong, labels)
+            seen, fake = (x + delta).requires_grad_(), fake.detach().requires_grad_()
+            embedding = self._embed(seen)
+            loss = self._loss(embedding, text, wrong, labels)
+            if chains is not None:
+                n = len(fake)
+                fooled = self._fooled(embedding[:n], self._embed_alone(fake), text[:n])
+                loss = loss + _FOOLED * fooled
+                shown["fooled"] = float(fooled.detach())
             self._update(loss)
             shown["robust" if attack else "clean"] = float(loss.detach())
             text = text.detach()
             if attack < attacks:
-                delta = _l2_step(delta, seen.grad, epsilon, 1.5 * epsilon / attacks if attacks > 1 else epsilon)
+                length = 1.5 * epsilon / attacks if attacks > 1 else epsilon
+                delta = _l2_step(delta, seen.grad, epsilon, length)
+            if chains is not None:
+                fake = chains.moved(index, fake, fake.grad)
+        if chains is not None:
+            chains.keep(index, fake)
         return shown | {"eps": epsilon}
+
+    def _fooled(self, real: Tensor, fake: Tensor, text: Tensor) -> Tensor:
+        """How much better a fake fits its caption than the real picture does: the logistic loss of their difference."""
+        margin = self.clip.network.logit_scale.exp() * ((fake - real) * text).sum(1)
+        return nn.functional.softplus(margin).mean()
 
     def _update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -146,10 +186,33 @@ class CLIPTask:
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Zero-shot accuracies on held-out scenes, clean and under L2 PGD-10; writes `validation.png`."""
         del index
+        self._calibrate()
         x = torch.from_numpy(np.array(self.held_out.images)).permute(0, 3, 1, 2).float().to(self.device) / 255
         clip = self.clip.eval()
         self._sheet(clip, x[:48], folder / "validation.png")
         return zero_shot(clip, x, self.held_out.scenes, self.epsilon)
+
+    @torch.no_grad()
+    def _calibrate(self) -> None:
+        """Measure the statistics of the norms afresh, on scenes as they are, as the mean of 30 batches.
+
+        Those kept in training are of attacked views too, and of weights that were averaged they hold nothing (Izmailov
+        et al. 2018, section 3.2).
+        """
+        visual = self.clip.network.visual
+        for module in visual.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                module.momentum = None
+        visual.train()
+        generator = torch.Generator().manual_seed(self.options.seed)
+        for index in range(_CALIBRATION):
+            chosen = np.arange(index * self.batch, (index + 1) * self.batch) % self.scenes.count
+            x = torch.from_numpy(self.scenes.images[chosen]).permute(0, 3, 1, 2).float() / 255
+            x = nn.functional.avg_pool2d(x, _SCENE_SIDE // SIDE)
+            x = x + 0.05 * torch.randn(x.shape, generator=generator)
+            self._embed(x.to(self.device, memory_format=torch.channels_last))
+        visual.eval()
 
     @torch.no_grad()
     def _sheet(self, clip: CLIP, x: Tensor, path: Path) -> None:
@@ -164,28 +227,36 @@ class CLIPTask:
         files.save(path, "clip", self.clip.architecture.to_json(), self.clip.network.state_dict(), info)
 
     def _views(self, chosen: np.ndarray, index: int) -> Tensor:
-        """One augmented view (S x S) of each chosen scene, half of them noisy."""
-        pictures = torch.from_numpy(self.scenes.images[chosen]).permute(0, 3, 1, 2).float() / 255
-        drawn = cutouts.draw(self.plan, self.options.seed, index, (1.0, 1.0), SIDE)
-        # a view's place in the batch decides whether it is an overview: shuffle that against the grouped pictures
+        """One augmented view (S x S) of each chosen scene, half of them noisy: wholes first, then details."""
         generator = torch.Generator().manual_seed(index)
-        order = torch.randperm(self.batch, generator=generator)
-        x = cutouts.render_each(pictures, drawn.select(order), SIDE)
+        parts = []
+        for scenes, plan, first in ((self.scenes, self.whole, 0), (self.large, self.detail, self.scenes.count)):
+            numbers = chosen[: plan.count] if not parts else chosen[-plan.count :]
+            pictures = torch.from_numpy(scenes.images[numbers - first]).permute(0, 3, 1, 2).float() / 255
+            if first and index % 2:  # details of a small picture are blurred
+                pictures = nn.functional.avg_pool2d(pictures, 2)
+            drawn = cutouts.draw(plan, self.options.seed + first, index, (1.0, 1.0), SIDE)
+            # a view's place in the batch decides its size: shuffle that against the grouped pictures
+            order = torch.randperm(plan.count, generator=generator)
+            parts.append(cutouts.render_each(pictures, drawn.select(order), SIDE))
+        x = torch.cat(parts)
         sigma = torch.rand(self.batch, 1, 1, 1, generator=generator) * self.noise
         sigma = sigma * (torch.rand(self.batch, 1, 1, 1, generator=generator) < 0.5)
         return x + sigma * torch.randn(x.shape, generator=generator)
 
-    def _loss(self, x: Tensor, text: Tensor, wrong: Tensor, labels: Tensor) -> Tensor:
-        """Contrast with the captions, plus naming each attribute by a linear layer that is dropped after training.
+    def _loss(self, embedding: Tensor, text: Tensor, wrong: Tensor, labels: Tensor) -> Tensor:
+        """Contrast with the captions, nearness to them, and naming each attribute by a layer dropped after training.
 
         The labels (n, 6) teach the tower in a tenth of the time that captions alone take; the captions tie the text
-        to it.
+        to it. Contrast alone leaves a gap between all texts and all pictures (Liang et al. 2022, "Mind the gap"), and
+        a picture that crosses it to come nearer to a text than any real one shows nothing real: so nearness counts.
         """
-        embedding = self._embed(x)
         loss = self._contrast(embedding, text, wrong)
+        loss = loss + _NEARNESS * (1 - (embedding * text).sum(1)).mean()
         for column, (key, head) in enumerate(self.heads.items()):
             weight = 1.0 if key == "subject" else 0.3
-            loss = loss + weight * nn.functional.cross_entropy(head(_HEAD_SCALE * embedding), labels[:, column])
+            said = head(_HEAD_SCALE * embedding)
+            loss = loss + weight * nn.functional.cross_entropy(said, labels[:, column], ignore_index=_UNSAID)
         return loss
 
     def _contrast(self, image: Tensor, text: Tensor, wrong: Tensor) -> Tensor:
@@ -199,6 +270,18 @@ class CLIPTask:
     def _embed_eager(self, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):
             return self.clip.encode_image(x)
+
+    def _embed_alone(self, x: Tensor) -> Tensor:
+        """Embed pictures as in use: normalized by the running statistics, which fakes must neither set nor share.
+
+        Through the statistics of a batch its other members' losses would reach the gradient that moves the fakes.
+        """
+        visual = self.clip.network.visual
+        visual.eval()
+        try:
+            return self._embed(x)
+        finally:
+            visual.train()
 
     def _embed_text(self, texts: list[str]) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):

@@ -56,7 +56,7 @@ class JudgeTask:
         sample = np.asarray(self.x[:: max(len(self.x) // 5000, 1)], np.float32)
         self.judge.mean.copy_(torch.from_numpy(sample.mean(0)))
         self.judge.std.copy_(torch.from_numpy(sample.std(0)).clamp(min=1e-3))
-        if options.start is not None:
+        if options.start:
             start_from(options, self.name, self.judge.architecture, self.judge)
         self.judge.to(self.device)
         self.modules = nn.ModuleDict({"judge": self.judge})

@@ -33,7 +33,7 @@ class TrainOptions:
     """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps).
 
     `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared; None for none.
-    `start` is the weight file (or name) of the same architecture that training begins from, instead of at random.
+    `start` are weight files (or names) of the same architecture; training begins from their mean, not at random.
     """
 
     folder: Path = Path(".train")
@@ -48,7 +48,7 @@ class TrainOptions:
     device: str = "auto"
     compile: bool = True
     clip: str | None = "tiny"
-    start: str | None = None
+    start: tuple[str, ...] = ()
     restart: bool = False
 
     def __post_init__(self) -> None:
@@ -187,16 +187,27 @@ def _record(task: Task, options: TrainOptions, steps: int, seconds: float, score
 
 
 def _start_hash(options: TrainOptions, kind: str) -> str | None:
-    return None if options.start is None else files.sha256(locate(kind, options.start))
+    return "+".join(files.sha256(locate(kind, name)) for name in options.start) or None
 
 
 def start_from(options: TrainOptions, kind: str, architecture: Any, network: nn.Module) -> None:
-    """Put the weights that training begins from into a network; UsageError if they are of another architecture."""
-    path = locate(kind, options.start or "")
-    file = files.read(path, kind)
-    if type(architecture).from_json(file.architecture) != type(architecture).from_json(architecture.to_json()):
-        raise UsageError(f"--start {options.start}: its architecture is not the one that is trained; leave --start out")
-    fill(network, file.tensors, path)
+    """Put the mean of the weights that training begins from into a network.
+
+    Weights that were trained on from one another may be averaged, and are often better so (Wortsman et al. 2022, "Model
+    soups"). UsageError if any are of another architecture; known words may differ.
+    """
+    read, total = type(architecture).from_json, {}
+    own = vars(read(architecture.to_json())) | {"words": ()}
+    for name in options.start:
+        path = locate(kind, name)
+        file = files.read(path, kind)
+        if vars(read(file.architecture)) | {"words": ()} != own:
+            raise UsageError(f"--start {name}: its architecture is not the one that is trained; leave --start out")
+        fill(network, file.tensors, path)
+        for key, value in network.state_dict().items():
+            share = value.double() / len(options.start)
+            total[key] = total[key] + share if key in total else share
+    network.load_state_dict({key: total[key].to(value.dtype) for key, value in network.state_dict().items()})
 
 
 def _check_finite(losses: dict[str, float], index: int) -> None:

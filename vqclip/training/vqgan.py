@@ -93,7 +93,7 @@ class VQGANTask:
         self.batch = options.batch or (64 if self.device.type == "cuda" else 8)
         network = TamingNetwork(ARCHITECTURE).to(self.device, memory_format=torch.channels_last)
         codebook = Codebook(ARCHITECTURE.n_embed, ARCHITECTURE.embed_dim).to(self.device)
-        if options.start is not None:
+        if options.start:
             start_from(options, self.name, ARCHITECTURE, network)
             codebook.total.copy_(network.quantize.embedding.weight.detach())
             codebook.count.fill_(1.0)
@@ -144,7 +144,7 @@ class VQGANTask:
         x = batch.to(self.device, memory_format=torch.channels_last)
         z = self._encode(x)
         flat = normalize(z.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, ARCHITECTURE.embed_dim)
-        if index == 0 and self.options.start is None:
+        if index == 0 and not self.options.start:
             self.codebook.restart(flat.detach(), torch.Generator().manual_seed(self.options.seed))
         codes = self.codebook.codes
         indices = (flat.detach() @ codes.t()).argmax(1)
@@ -152,7 +152,7 @@ class VQGANTask:
         commit = (flat - chosen).square().sum(1).mean()
         quantized = flat + (chosen - flat).detach()
         # early on some pictures skip the codes: the networks learn colors first, which codes at random hide from them
-        ramp = progress / _RAMP if self.options.start is None else 1.0
+        ramp = progress / _RAMP if not self.options.start else 1.0
         share = torch.rand(len(z), generator=torch.Generator().manual_seed(index)) < ramp
         passed = torch.where(share.to(x.device).repeat_interleave(len(flat) // len(z))[:, None], quantized, flat)
         shape = (z.shape[0], z.shape[2], z.shape[3], -1)

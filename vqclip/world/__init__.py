@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vqclip.world.captions import caption, captions
+from vqclip.world.captions import caption, captions, detail_of
 from vqclip.world.font import find_font
 from vqclip.world.model import Style, Subject, World, caption_words, load_world
 from vqclip.world.reading import mentioned
@@ -21,6 +21,7 @@ __all__ = [
     "caption",
     "caption_words",
     "captions",
+    "detail_of",
     "find_font",
     "load_world",
     "mentioned",

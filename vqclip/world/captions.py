@@ -21,6 +21,11 @@ def caption(scene: Scene, world: World, rng: np.random.Generator) -> str:
     return text[0].upper() + text[1:] if draw < 0.65 else text
 
 
+def detail_of(text: str) -> str:
+    """What is said of a view that shows a part of a picture only."""
+    return f"a detail of {text}"
+
+
 def captions(scene: Scene, world: World) -> str:
     """The canonical wording of `scene`, always the same: "a cat in the snow in Van Gogh style"."""
     content, bare = _content(scene, world, _noun(scene, world, None))

@@ -16,7 +16,7 @@ from vqclip.errors import VqclipError
 
 WORLD_FILE = Path(__file__).with_name("world.yaml")
 _WORD = re.compile(r"[a-z]+")
-_FIXED_WORDS = ("a", "an", "the", "on", "background")
+_FIXED_WORDS = ("a", "an", "the", "on", "background", "detail", "of")
 
 
 @dataclass(frozen=True)
