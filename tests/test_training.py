@@ -135,7 +135,7 @@ def test_the_perceptual_distance_is_zero_only_for_the_same_picture_and_points_ba
     y = (x + 0.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).requires_grad_()
     away = distance(y, x)
     (gradient,) = torch.autograd.grad(away, y)
-    assert distance(y - 0.05 * gradient / gradient.abs().mean(), x) < away
+    assert distance(y - 0.3 * gradient / gradient.norm(), x) < away
     assert all(p.grad is None for p in clip.parameters())
 
 
@@ -177,7 +177,7 @@ def test_a_fake_that_fits_its_caption_better_than_the_real_picture_costs_more(fo
     task = CLIPTask(options(folder, 16))
     text = torch.eye(4, 8)
     near, far = text.clone(), text.flip(1)
-    seen_through, fooled = task._fooled(near, far, text), task._fooled(far, near, text)
+    seen_through, fooled = (task._fooled(*pair, text).detach() for pair in ((near, far), (far, near)))
     assert float(seen_through) < 0.01 < 1 < float(fooled)
 
 
@@ -189,10 +189,12 @@ def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
     fake = chains.take(0, batch[0][-chains.taken :]).clone().requires_grad_()
     text, real = task._embed_text(batch[1])[: chains.taken], task._embed(batch[0])[: chains.taken]
     (gradient,) = torch.autograd.grad(task._fooled(real, task._embed_alone(fake), text), fake)
-    expected = chains.moved(0, fake.detach(), gradient)
+    moved = chains.moved(0, fake.detach(), gradient) - fake.detach()
     fresh = CLIPTask(options(folder, 16))
     fresh.step(0, 0.0, batch)
-    assert torch.allclose(fresh.chains.pictures[chains.slots(0)], expected, atol=1e-3)
+    found = fresh.chains.pictures[chains.slots(0)] - fake.detach()
+    alike = torch.nn.functional.cosine_similarity(found.flatten(1), moved.flatten(1))
+    assert bool((alike > 0.99).all()), alike
 
 
 def test_a_batch_too_small_for_contrast_is_refused(folder):

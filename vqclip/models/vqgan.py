@@ -52,8 +52,6 @@ class TamingNetwork(nn.Module):
             self.quantize = VectorQuantizer2(a.n_embed, a.embed_dim, beta=0.25, legacy=False)
         self.quant_conv = nn.Conv2d(a.z_channels, a.embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(a.embed_dim, a.z_channels, 1)
-        # convolutions and norms of a CPU, and bf16 ones of a GPU, are faster on pixels than on planes
-        self.to(memory_format=torch.channels_last)
 
 
 class _ResnetBlock(ResnetBlock):
