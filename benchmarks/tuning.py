@@ -31,8 +31,7 @@ _CROPS = ("views.smallest=0.25", "views.largest=0.6")
 ARMS: dict[str, tuple[str, ...]] = {
     "the preset": (),
     "views: whole only": ("views.overview=[1.0,1.0]",),
-    "views: crops of 0.5 to 0.95": ("views.smallest=0.5", "views.largest=0.95", "views.detail_prompt=''"),
-    "views: crops of 0.25 to 0.6": ("views.detail_prompt=''", *_CROPS),
+    "views: crops of 0.25 to 0.6": _CROPS,
     "the same, by a prompt of their own": ("views.detail_prompt='a detail of {}'", *_CROPS),
     "8 views": ("views.count=8",),
     "32 views": ("views.count=32",),

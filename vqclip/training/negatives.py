@@ -25,7 +25,7 @@ class Chains(nn.Module):
     pictures: Tensor
     begun: Tensor
 
-    def __init__(self, count: int = 128, taken: int = 32, visits: int = 40, side: int = 64) -> None:
+    def __init__(self, count: int, taken: int, side: int, visits: int = 40) -> None:
         super().__init__()
         self.taken, self.visits = taken, visits
         self.register_buffer("pictures", torch.zeros(count, 3, side, side))
