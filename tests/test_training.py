@@ -11,10 +11,11 @@ import torch
 from vqclip import world
 from vqclip.cli.main import run
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
-from vqclip.training.batches import Captioner, grouped_batch
+from vqclip.training.batches import Captioner, foil, grouped_batch
 from vqclip.training.clip import CLIPTask, _l2_step
+from vqclip.training.degradations import degrade
 from vqclip.training.judge import JudgeTask
-from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1
+from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, feed, train
 from vqclip.training.scenes import SceneSet, sample
 from vqclip.training.vqgan import VQGANTask
@@ -113,6 +114,37 @@ def test_a_caption_is_wrong_only_for_pictures_it_does_not_fit():
     assert wrong.float().mean() > 0.5
 
 
+def test_a_foil_is_wrong_in_one_thing_and_a_details_foil_not_in_what_it_shows():
+    rng = np.random.default_rng(0)
+    changed = {False: set(), True: set()}
+    for index in range(400):
+        scene, detail = sample(0, index), index % 2 == 0
+        other = foil(scene, world.load_world(), rng, detail)
+        keys = [key for key, value in vars(scene).items() if getattr(other, key) != value]
+        assert len(keys) == 1, (scene, other)
+        assert world.captions(other, world.load_world()) != world.captions(scene, world.load_world())
+        changed[detail].update(keys)
+    assert changed[False] == {"style", "background", "setting", "subject", "shape", "color"}
+    assert changed[True] == {"style", "background", "setting"}
+
+
+def test_a_picture_that_prefers_its_foil_costs_more(folder):
+    task = CLIPTask(options(folder, 16))
+    text = torch.eye(8)
+    nothing_fits = ~torch.eye(8, dtype=torch.bool)
+    tempted, firm = (float(task._contrast(text, text, foils, nothing_fits).detach()) for foils in (text, -text))
+    assert tempted > firm + 0.1
+
+
+def test_a_degraded_picture_is_another_but_alike_and_the_same_again():
+    picture = world.Renderer(None).render(sample(0, 0), 128)
+    changed = [degrade(picture, np.random.default_rng([7, index])) for index in range(40)]
+    assert all(other.shape == picture.shape and other.dtype == np.uint8 for other in changed)
+    distances = [np.abs(other.astype(float) - picture).mean() for other in changed]
+    assert max(distances) < 40 and np.median(distances) > 1
+    assert (degrade(picture, np.random.default_rng([7, 3])) == changed[3]).all()
+
+
 def test_isotropy_is_least_on_an_even_sphere_and_large_in_a_cone():
     generator = torch.Generator().manual_seed(0)
     even = torch.nn.functional.normalize(torch.randn(4000, 8, generator=generator), dim=1)
@@ -127,15 +159,23 @@ def test_the_reconstruction_loss_is_zero_only_for_the_same_picture():
     assert multiscale_l1(x + 0.1, x) > 0.1
 
 
+def test_the_texture_distance_asks_for_as_much_detail_wherever_it_lies():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(2, 3, 64, 64, generator=generator)
+    moved, smooth = x.roll(1, -1), torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    assert texture_distance(x, x) == 0
+    assert texture_distance(moved, x) < 0.3 * texture_distance(smooth, x)
+
+
 def test_the_perceptual_distance_is_zero_only_for_the_same_picture_and_points_back_to_it():
     clip, _ = load_clip("tiny")
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     distance = Perceptual(clip)
-    assert distance(x, x) < 1e-3
+    assert distance(x, x, (3, 5)) < 1e-3
     y = (x + 0.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).requires_grad_()
-    away = distance(y, x)
+    away = distance(y, x, (3, 5))
     (gradient,) = torch.autograd.grad(away, y)
-    assert distance(y - 0.3 * gradient / gradient.norm(), x) < away
+    assert distance(y - 0.3 * gradient / gradient.norm(), x, (3, 5)) < away
     assert all(p.grad is None for p in clip.parameters())
 
 
@@ -143,7 +183,7 @@ def test_the_discriminator_learns_only_late(folder):
     settings = options(folder, 2)
     task = VQGANTask(settings)
     before = [p.clone() for p in task.discriminator.parameters()]
-    assert "gan" not in task.step(0, 0.5, task.batch_of(0))
+    assert "gan" not in task.step(0, 0.4, task.batch_of(0))
     assert all(torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
     assert "gan" in task.step(1, 0.9, task.batch_of(1))
     assert any(not torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
@@ -165,7 +205,8 @@ def test_the_adversary_grows_with_the_training_and_stays_in_its_ball(folder):
 def test_a_quarter_of_a_batch_are_details_and_said_to_be(folder):
     task = CLIPTask(options(folder, 16))
     views, texts, wrong, labels = task.batch_of(5)
-    near = torch.tensor([text.startswith("a detail of ") for text in texts])
+    near, foiled = torch.tensor([text.startswith("a detail of ") for text in texts]).chunk(2)
+    assert torch.equal(near, foiled)
     assert views.shape == (16, 3, 64, 64)
     assert near.tolist() == [False] * 12 + [True] * 4
     assert wrong[:12, 12:].all() and wrong[12:, :12].all()
@@ -281,8 +322,7 @@ def test_worker_processes_feed_the_same_batches(kind, folder):
     task, batch = TASKS[kind]
     made = task(options(folder, batch))
     for alone, fed in zip(feed(made, range(2, 5), 0), feed(made, range(2, 5), 2), strict=True):
-        pairs = [(alone, fed)] if kind == "vqgan" else zip(alone, fed, strict=True)
-        for a, b in pairs:
+        for a, b in zip(alone, fed, strict=True):
             assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 

@@ -14,9 +14,6 @@ from vqclip.errors import MemoryBudgetError, UsageError
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import memory
 
-# below this side of a CLIP's views a CPU gains nothing from bf16: measured, the casts cost what the products save
-_SMALL_VIEW = 128
-
 
 def resolve(config: Config, architecture: VQGANArchitecture, view_sides: Sequence[int]) -> Config:
     """Return the config with seed, device, precision, compile, init and view chunk settled.
@@ -27,7 +24,7 @@ def resolve(config: Config, architecture: VQGANArchitecture, view_sides: Sequenc
     if resolved.seed == -1:
         resolved.seed = seeding.fresh()
     resolved.run.device = device(config.run.device)
-    resolved.run.precision = _precision(config.run.precision, resolved.run.device, view_sides)
+    resolved.run.precision = _precision(config.run.precision, resolved.run.device)
     resolved.run.compile = "off" if config.run.compile == "auto" else config.run.compile
     if resolved.init.kind == "auto":
         resolved.init.kind = "image" if config.init.image else "random"
@@ -62,14 +59,15 @@ def total_memory(name: str) -> int:
     return memory.machine_bytes()
 
 
-def _precision(asked: str, device_name: str, view_sides: Sequence[int]) -> str:
+def _precision(asked: str, device_name: str) -> str:
     if asked == "fp16" and not device_name.startswith("cuda"):
         raise UsageError(f"precision fp16 needs a CUDA device, not {device_name}: give bf16, fp32 or auto")
     if asked != "auto":
         return asked
     if device_name.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    if device_name == "cpu" and torch.backends.mkldnn.is_available() and min(view_sides) > _SMALL_VIEW:
+    if device_name == "cpu" and torch.backends.mkldnn.is_available():
+        # without the instructions bf16 is emulated, and slower than fp32
         return "bf16" if "avx512_bf16" in _cpu_flags() else "fp32"
     return "fp32"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqclip.world import Scene, caption, load_world, replace
+from vqclip.world import Scene, World, caption, load_world, replace
 
 _KEYS = ("subject", "shape", "color", "setting", "background", "style")
 _NOTHING = -1
@@ -51,6 +53,35 @@ class Captioner:
             texts.append(caption(scene, self.world, rng))
         differs = said[:, None, :] != said[None, :, :]
         return texts, torch.from_numpy((differs & mentioned[None, :, :]).any(-1))
+
+    def foils(self, chosen: np.ndarray, detail: Sequence[bool], rng: np.random.Generator) -> list[str]:
+        """Say of each chosen scene something that is wrong in one thing alone; `detail` marks views of a part."""
+        pairs = zip(chosen, detail, strict=True)
+        return [caption(foil(self.scenes[i], self.world, rng, part), self.world, rng) for i, part in pairs]
+
+
+def foil(scene: Scene, world: World, rng: np.random.Generator, detail: bool = False) -> Scene:
+    """Return a scene that differs in one thing: half the time in style, else in surroundings or in what it shows.
+
+    A detail need not show the subject, so that its foil differs in style or surroundings.
+    """
+    draw = rng.random()
+    if draw < 0.5:
+        return replace(scene, style=_other(rng, world.styles, scene.style))
+    if draw < 0.75 or detail:
+        if scene.background:
+            return replace(scene, background=_other(rng, world.colors, scene.background))
+        return replace(scene, setting=_other(rng, world.settings, scene.setting))
+    if scene.subject:
+        return replace(scene, subject=_other(rng, world.subjects, scene.subject))
+    if draw < 0.9:
+        return replace(scene, color=_other(rng, world.colors, scene.color))
+    return replace(scene, shape=_other(rng, world.shapes, scene.shape))
+
+
+def _other(rng: np.random.Generator, names: Iterable[str], own: str | None) -> str:
+    others = [name for name in names if name != own]
+    return others[int(rng.integers(len(others)))]
 
 
 def grouped_batch(attributes: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

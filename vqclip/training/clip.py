@@ -24,7 +24,7 @@ from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
-from vqclip.world import captions, detail_of, load_world
+from vqclip.world import captions, detail_of, load_world, replace
 from vqclip.writers.image import save_image
 
 SIDE = 64
@@ -36,7 +36,10 @@ _FOOLED = 0.3
 _UNSAID = -100
 _SMALLEST_BATCH = 8
 _CALIBRATION = 30
-# views (n, 3, S, S), a caption of each, which captions are wrong for which (n, n), labels (n, 6)
+# what a name counts for that a layer gives an attribute; subject and style are what people ask for most
+_NAMED = {"subject": 1.0, "style": 1.0}
+# views (n, 3, S, S); a caption of each, then one that is wrong in one thing of each; which captions are wrong for
+# which (n, n); labels (n, 6)
 Batch: TypeAlias = tuple[Tensor, list[str], Tensor, Tensor]
 
 
@@ -129,7 +132,9 @@ class CLIPTask:
         texts, wrong = self.captioner.captions(chosen, rng)
         labels = torch.from_numpy(self.captioner.attributes[chosen] + 1)
         zoomed = torch.arange(self.batch) >= self.batch - self.detailed
-        texts = [detail_of(text) if near else text for text, near in zip(texts, zoomed.tolist(), strict=True)]
+        texts += self.captioner.foils(chosen, zoomed.tolist(), rng)
+        near = zoomed.repeat(2).tolist()
+        texts = [detail_of(text) if part else text for text, part in zip(texts, near, strict=True)]
         labels[zoomed, :3] = _UNSAID  # what a detail shows of the subject or shape is left open
         return self._views(chosen, index), texts, wrong | (zoomed[:, None] != zoomed), labels
 
@@ -251,21 +256,28 @@ class CLIPTask:
         to it. Contrast alone leaves a gap between all texts and all pictures (Liang et al. 2022, "Mind the gap"), and
         a picture that crosses it to come nearer to a text than any real one shows nothing real: so nearness counts.
         """
-        loss = self._contrast(embedding, text, wrong)
-        loss = loss + _NEARNESS * (1 - (embedding * text).sum(1)).mean()
+        own, foils = text.chunk(2)
+        loss = self._contrast(embedding, own, foils, wrong)
+        loss = loss + _NEARNESS * (1 - (embedding * own).sum(1)).mean()
         for column, (key, head) in enumerate(self.heads.items()):
-            weight = 1.0 if key == "subject" else 0.3
             said = head(_HEAD_SCALE * embedding)
-            loss = loss + weight * nn.functional.cross_entropy(said, labels[:, column], ignore_index=_UNSAID)
+            loss = loss + _NAMED.get(key, 0.3) * nn.functional.cross_entropy(said, labels[:, column], ignore_index=_UNSAID)
         return loss
 
-    def _contrast(self, image: Tensor, text: Tensor, wrong: Tensor) -> Tensor:
-        """InfoNCE in both directions; `wrong` (n, n) marks the captions that truly do not fit a picture."""
-        logits = self.clip.network.logit_scale.exp() * image @ text.t()
+    def _contrast(self, image: Tensor, text: Tensor, foils: Tensor, wrong: Tensor) -> Tensor:
+        """InfoNCE in both directions; `wrong` (n, n) marks the captions that truly do not fit a picture.
+
+        Each picture must also prefer its caption to its foil (n, D), which is wrong in one thing alone: the other
+        captions of a batch differ in so many that a style hardly counts (Yuksekgonul et al. 2023, "NegCLIP").
+        """
+        scale = self.clip.network.logit_scale.exp()
+        logits = scale * image @ text.t()
         # a caption that fits another picture of the batch too is no negative for it
         logits = logits.masked_fill(~wrong & ~torch.eye(len(image), dtype=torch.bool, device=image.device), -1e4)
         target = torch.arange(len(image), device=image.device)
-        return (nn.functional.cross_entropy(logits, target) + nn.functional.cross_entropy(logits.t(), target)) / 2
+        tempting = scale * (image * foils).sum(1, keepdim=True)
+        by_image = nn.functional.cross_entropy(torch.cat([logits, tempting], 1), target)
+        return (by_image + nn.functional.cross_entropy(logits.t(), target)) / 2
 
     def _embed_eager(self, x: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -312,7 +324,19 @@ def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, 
             continue
         true = torch.tensor([names.index(getattr(scenes[i], key)) for i in having], device=x.device)
         scores[key] = _accuracy(clip, x[having], text, true)
+    scores["style_in_caption"] = _styles_in_captions(clip, x, scenes)
     return scores
+
+
+@torch.no_grad()
+def _styles_in_captions(clip: CLIP, x: Tensor, scenes: list) -> float:
+    """Share of styled pictures whose caption fits better than it does with any other style: what guides a style."""
+    styled = [i for i, scene in enumerate(scenes) if scene.style][:512]
+    world, right = load_world(), 0
+    for i, embedding in zip(styled, clip.encode_image(x[styled]), strict=True):
+        texts = [captions(replace(scenes[i], style=name), world) for name in world.styles]
+        right += list(world.styles)[int((clip.encode_text(texts) @ embedding).argmax())] == scenes[i].style
+    return round(right / max(len(styled), 1), 4)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from vqclip import atomic, images
 from vqclip.models.judge import FEATURES, REFERENCE, TEXTURE_SIDE, Judge, JudgeArchitecture, features
 from vqclip.training.batches import Captioner
+from vqclip.training.degradations import degrade
 from vqclip.training.runner import TrainOptions, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.weights import files
@@ -43,7 +44,7 @@ class JudgeTask:
         self.scenes.render(options.font, options.workers)
         self.held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 2000), TEXTURE_SIDE)
         self.held_out.render(options.font, options.workers)
-        self.x = scene_features(self.scenes, options.workers)
+        self.x = [scene_features(self.scenes, options.workers, degraded) for degraded in (False, True)]
         captioner = Captioner(self.scenes.scenes)
         self.y = torch.from_numpy(captioner.attributes + 1)
         world = load_world()
@@ -53,7 +54,7 @@ class JudgeTask:
             "setting": (NONE, *world.settings), "background": colors, "style": (NONE, *world.styles),
         }  # fmt: skip
         self.judge = Judge(JudgeArchitecture(names))
-        sample = np.asarray(self.x[:: max(len(self.x) // 5000, 1)], np.float32)
+        sample = np.concatenate([x[:: max(len(x) // 5000, 1)] for x in self.x]).astype(np.float32)
         self.judge.mean.copy_(torch.from_numpy(sample.mean(0)))
         self.judge.std.copy_(torch.from_numpy(sample.std(0)).clamp(min=1e-3))
         if options.start:
@@ -68,10 +69,12 @@ class JudgeTask:
         return -(-self.scenes.count // self.batch)
 
     def batch_of(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return features and names of step `index`, on the CPU, drawn from (seed, index) alone."""
+        """Return features and names of step `index`, on the CPU, drawn from (seed, index) alone: half are degraded."""
         rng = np.random.default_rng([self.options.seed, index])
-        chosen = np.sort(rng.integers(len(self.x), size=self.batch))
-        return torch.from_numpy(np.asarray(self.x[chosen], np.float32)), self.y[torch.from_numpy(chosen)]
+        chosen = np.sort(rng.integers(self.scenes.count, size=self.batch))
+        degraded = rng.random(self.batch) < 0.5
+        x = np.where(degraded[:, None], self.x[1][chosen], self.x[0][chosen]).astype(np.float32)
+        return torch.from_numpy(x), self.y[torch.from_numpy(chosen)]
 
     def step(self, index: int, progress: float, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
         """One batch of renders; every head learns its names."""
@@ -100,6 +103,10 @@ class JudgeTask:
         # with fewer renders than that, some count more than once
         self.judge.reference.copy_(embedded[torch.arange(REFERENCE) % len(embedded)])
         scores, wrong = accuracies(self.judge, x, self.held_out.scenes)
+        degraded = scene_features(self.held_out, self.options.workers, degraded=True)
+        x = torch.from_numpy(np.array(degraded, np.float32)).to(self.device)
+        forgiven, _ = accuracies(self.judge, x, self.held_out.scenes)
+        scores |= {f"{key}, degraded": value for key, value in forgiven.items()}
         shown = wrong[:32] or [0]
         pictures = [images.to_pil(torch.from_numpy(self.held_out.images[i] / 255).permute(2, 0, 1)) for i in shown]
         sheet = images.contact_sheet(pictures, [self.held_out.scenes[i].subject or "" for i in shown], 8, 128)
@@ -130,14 +137,15 @@ def accuracies(judge: Judge, x: Tensor, scenes: list) -> tuple[dict[str, float],
     return scores, (has_subject & ~right).nonzero().flatten().tolist()
 
 
-def scene_features(scenes: SceneSet, workers: int) -> np.ndarray:
+def scene_features(scenes: SceneSet, workers: int, degraded: bool = False) -> np.ndarray:
     """Return the features of all scenes, float16 (count, FEATURES), computed once and kept beside the renders."""
-    path = scenes.folder / f"features-{scenes.seed}-{scenes.count}-{FEATURES}.raw"
+    kind = "-degraded" if degraded else ""
+    path = scenes.folder / f"features-{scenes.seed}-{scenes.count}-{FEATURES}{kind}.raw"
     shape = (scenes.count, FEATURES)
     if path.exists() and path.stat().st_size == 2 * scenes.count * FEATURES:
         return np.memmap(path, np.float16, "r", shape=shape)
     found = np.empty(shape, np.float16)
-    jobs = [(scenes, start) for start in range(0, scenes.count, _CHUNK)]
+    jobs = [(scenes, start, degraded) for start in range(0, scenes.count, _CHUNK)]
     with multiprocessing.get_context("spawn").Pool(max(workers, 1)) as pool:
         done = tqdm(pool.imap(_features_of, jobs), total=len(jobs), desc="features", unit_scale=_CHUNK, unit="scene")
         for start, rows in done:
@@ -146,7 +154,9 @@ def scene_features(scenes: SceneSet, workers: int) -> np.ndarray:
     return found
 
 
-def _features_of(job: tuple[SceneSet, int]) -> tuple[int, np.ndarray]:
-    scenes, start = job
-    rows = scenes.images[start : start + _CHUNK]
+def _features_of(job: tuple[SceneSet, int, bool]) -> tuple[int, np.ndarray]:
+    scenes, start, degraded = job
+    rows = list(scenes.images[start : start + _CHUNK])
+    if degraded:
+        rows = [degrade(row, np.random.default_rng([scenes.seed, start + i])) for i, row in enumerate(rows)]
     return start, np.stack([features(row) for row in rows]).astype(np.float16)

@@ -70,7 +70,9 @@ class Chains(nn.Module):
     @torch.no_grad()
     def moved(self, index: int, x: Tensor, gradient: Tensor) -> Tensor:
         """Return pictures moved up the gradient; two of three along its blurred form, as a decoder would move them."""
-        gradient = gradient.clone()
+        # where a fake is far from fooling, the logistic loss leaves gradients whose squares are nothing in float32
+        largest = gradient.abs().amax((1, 2, 3), keepdim=True)
+        gradient = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
         for remainder, kernel in ((1, 3), (2, 5)):
             rows = gradient[remainder::3]
             for _ in range(2):
@@ -78,7 +80,7 @@ class Chains(nn.Module):
             gradient[remainder::3] = rows
         age = (self.generation(index)[1] / self.visits).to(x).view(-1, 1, 1, 1)
         length = _LONGEST + (_SHORTEST - _LONGEST) * age
-        norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)
+        norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
         return (x + length * gradient / norm).clamp(0, 1)
 
     def keep(self, index: int, x: Tensor) -> None:

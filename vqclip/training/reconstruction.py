@@ -13,9 +13,9 @@ from vqclip.models.clip import CLIP
 
 
 class Perceptual:
-    """Distance of pictures (B, 3, H, W) in [-1, 1] in the features of a CLIP, seen at half their side.
+    """Distance of pictures (B, 3, H, W) in [-1, 1] in the features of a CLIP: of wholes at half their side, and of parts.
 
-    Each stage of the tower counts the squared distance of its features, of unit length at every place (Zhang et al.
+    A part, half the side, is seen pixel by pixel, so that strokes count too. Each stage of the tower counts the squared distance of its features, of unit length at every place (Zhang et al.
     2018, "LPIPS", without learned weights); the embeddings count 1 minus their cosine.
     """
 
@@ -26,39 +26,52 @@ class Perceptual:
         self.trunk = clip.network.visual.trunk
         self.project = clip.network.visual.head
 
-    def __call__(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return the mean distance of reconstructions y from pictures x."""
+    def __call__(self, y: Tensor, x: Tensor, corner: tuple[int, int]) -> Tensor:
+        """Return the mean distance of reconstructions y from pictures x; the parts' top left pixel is `corner`."""
         with torch.no_grad():
-            wanted, target = self._features(x)
-        found, embedding = self._features(y)
+            wanted, target = self._features(_views(x, corner))
+        found, embedding = self._features(_views(y, corner))
         loss = (1 - (embedding * target).sum(1)).mean()
         for a, b in zip(found, wanted, strict=True):
             loss = loss + (normalize(a, dim=1) - normalize(b, dim=1)).square().sum(1).mean()
         return loss
 
-    def _features(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        views = (avg_pool2d(x.float(), 2) + 1) / 2
-        with torch.autocast(x.device.type, torch.bfloat16):
+    def _features(self, views: Tensor) -> tuple[list[Tensor], Tensor]:
+        with torch.autocast(views.device.type, torch.bfloat16):
             last, stages = self.trunk.forward_intermediates((views - self.clip.mean) / self.clip.std, norm=False)
             embedding = self.project(self.trunk.forward_head(last))
         return [stage.float() for stage in stages[1:]], normalize(embedding.float(), dim=1)
 
 
-class PatchDiscriminator(nn.Module):
-    """Says of every patch of 22 pixels of pictures (B, 3, H, W) whether it is rendered or reconstructed."""
+def _views(x: Tensor, corner: tuple[int, int]) -> Tensor:
+    """Return pictures in [-1, 1] at half their side, then parts as large from `corner` on, all in [0, 1]."""
+    top, left = corner
+    whole = avg_pool2d(x.float(), 2)
+    part = x[:, :, top : top + whole.shape[2], left : left + whole.shape[3]]
+    return (torch.cat([whole, part]) + 1) / 2
 
-    def __init__(self, width: int = 32) -> None:
+
+class PatchDiscriminator(nn.Module):
+    """Says of every patch of 22 pixels of pictures (B, 3, H, W) whether it is rendered, in a style, or reconstructed.
+
+    The style, a number below `styles`, enters as a projection (Miyato and Koyama 2018): smooth patches are real in a
+    watercolor and give a reconstructed charcoal away.
+    """
+
+    def __init__(self, styles: int, width: int = 32) -> None:
         super().__init__()
         sizes = (3, width, 2 * width, 4 * width)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(sizes))
         self.norms = nn.ModuleList([nn.Identity(), *(nn.GroupNorm(8, c) for c in sizes[2:])])
         self.last = nn.Conv2d(sizes[-1], 1, 1)
+        self.styles = nn.Embedding(styles, sizes[-1])
+        nn.init.zeros_(self.styles.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return one logit a patch, (B, 1, H / 8, W / 8), high for rendered ones."""
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Return one logit a patch, (B, 1, H / 8, W / 8), high for rendered ones; `style` is (B,)."""
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = leaky_relu(norm(layer(x)), 0.2)
-        return self.last(x).float()
+        return self.last(x).float() + (x * self.styles(style)[:, :, None, None]).sum(1, keepdim=True).float()
 
 
 def isotropy(z: Tensor) -> Tensor:
@@ -71,6 +84,24 @@ def isotropy(z: Tensor) -> Tensor:
     covariance = (z - mean).t() @ (z - mean) / len(z)
     even = torch.eye(z.shape[1], device=z.device) / z.shape[1]
     return mean.square().sum() + (covariance - even).square().sum()
+
+
+def texture_distance(y: Tensor, x: Tensor) -> Tensor:
+    """Difference of how strongly pictures (B, 3, H, W) vary around each place, at three scales of detail.
+
+    The root mean square of each level of a Laplacian pyramid over 8x8 pixels of that level. Where a stroke lies cannot
+    be kept in few codes, and an L1 distance then prefers none at all: this one asks for as much of it as there was.
+    """
+    loss = x.new_zeros(())
+    for _ in range(3):
+        levels = []
+        for picture in (y, x):
+            smaller = avg_pool2d(picture, 2)
+            detail = picture - interpolate(smaller, scale_factor=2, mode="nearest")
+            levels.append((smaller, (avg_pool2d(detail.square(), 8) + 1e-5).sqrt()))
+        (y, found), (x, wanted) = levels
+        loss = loss + l1_loss(found, wanted)
+    return loss
 
 
 def multiscale_l1(y: Tensor, x: Tensor) -> Tensor:

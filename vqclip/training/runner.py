@@ -238,12 +238,12 @@ def _steps_in(task: Task, budget: float) -> int:
 
 
 def _set_lr(task: Task, index: int, total: int) -> None:
-    """Linear warm-up, then half a cosine down to a hundredth."""
+    """Linear warm-up, then half a cosine down to a hundredth; a group of parameters may ask for a `share` of it."""
     warm = min((index + 1) / _WARM_UP, 1.0)
     progress = index / total
     factor = warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
     for group in task.optimizer.param_groups:
-        group["lr"] = task.lr * factor
+        group["lr"] = task.lr * factor * group.get("share", 1.0)
 
 
 class _State:

@@ -10,7 +10,7 @@ appendix), with dead codes restarted from the batch (Dhariwal et al. 2020).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ from torch.nn.functional import embedding, normalize, relu
 
 from vqclip import images
 from vqclip.models.vqgan import TamingNetwork
-from vqclip.training.reconstruction import PatchDiscriminator, Perceptual, isotropy, multiscale_l1
+from vqclip.training.reconstruction import PatchDiscriminator, Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
 from vqclip.weights.load import load_clip
+from vqclip.world import load_world
 
 ARCHITECTURE = VQGANArchitecture(
     ch=32,
@@ -45,8 +46,12 @@ _SPREAD = 1.0
 # share of the training over which more and more pictures pass through the codes
 _RAMP = 0.25
 _PERCEPTUAL = 0.15
-# from this share of the training on the discriminator counts, by this share of the other losses' gradient
-_ADVERSARIAL_FROM, _ADVERSARIAL = 0.7, 0.3
+_TEXTURE = 1.0
+# from this share of the training on the discriminator counts, by this share of the other losses' gradient; it learns at
+# this share of their rate, else it tells all too soon, and its gradient holds nothing
+_ADVERSARIAL_FROM, _ADVERSARIAL, _SLOWER = 0.5, 0.4, 0.3
+# pictures (B, 3, H, W) in [-1, 1] and the number of each one's style (B,), 0 for none
+Batch: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Codebook(nn.Module):
@@ -97,7 +102,8 @@ class VQGANTask:
             start_from(options, self.name, ARCHITECTURE, network)
             codebook.total.copy_(network.quantize.embedding.weight.detach())
             codebook.count.fill_(1.0)
-        discriminator = PatchDiscriminator().to(self.device, memory_format=torch.channels_last)
+        self.styles = [None, *load_world().styles]
+        discriminator = PatchDiscriminator(len(self.styles)).to(self.device, memory_format=torch.channels_last)
         self.modules = nn.ModuleDict({"network": network, "codebook": codebook, "discriminator": discriminator})
         self.network, self.codebook, self.discriminator = network, codebook, discriminator
         self.perceptual = None
@@ -107,7 +113,7 @@ class VQGANTask:
             self.perceptual = Perceptual(clip.to(self.device))
         weights = [p for name, p in network.named_parameters() if not name.startswith("quantize.")]
         self.weights = weights
-        groups = [{"params": weights}, {"params": discriminator.parameters(), "betas": (0.5, 0.98)}]
+        groups = [{"params": weights}, {"params": discriminator.parameters(), "betas": (0.5, 0.98), "share": _SLOWER}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98), weight_decay=1e-4)
         self._encode = maybe_compile(self._encode_eager, options.compile)
         self._decode = maybe_compile(self._decode_eager, options.compile)
@@ -123,25 +129,30 @@ class VQGANTask:
         """Steps that show as many pictures as were rendered."""
         return -(-(self.scenes.count + self.large.count) // self.batch)
 
-    def batch_of(self, index: int) -> Tensor:
-        """Return the pictures of step `index`, on the CPU, in [-1, 1]: half whole scenes, half crops of larger ones.
+    def batch_of(self, index: int) -> Batch:
+        """Return pictures and styles of step `index`, on the CPU: half whole scenes, half crops of larger ones.
 
         Crops of scenes of twice the side let the codes know both scales. All is drawn from (seed, index) alone.
         """
         rng = np.random.default_rng([self.options.seed, index])
         half = self.batch // 2
-        pictures = [self.scenes.images[i] for i in rng.integers(self.scenes.count, size=self.batch - half)]
+        pictures, styles = [], []
+        for i in rng.integers(self.scenes.count, size=self.batch - half):
+            pictures.append(self.scenes.images[i])
+            styles.append(self.scenes.scenes[i].style)
         for i in rng.integers(self.large.count, size=half):
             top, left = rng.integers(SIDE + 1, size=2)
             pictures.append(self.large.images[i, top : top + SIDE, left : left + SIDE])
+            styles.append(self.large.scenes[i].style)
         pictures = [
             p[:, ::-1] if mirror else p for p, mirror in zip(pictures, rng.random(self.batch) < 0.5, strict=True)
         ]
-        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return x, torch.tensor([self.styles.index(style) for style in styles])
 
-    def step(self, index: int, progress: float, batch: Tensor) -> dict[str, float]:
+    def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch: encode, quantize, decode, compare; then the codebook follows its latents."""
-        x = batch.to(self.device, memory_format=torch.channels_last)
+        x, style = batch[0].to(self.device, memory_format=torch.channels_last), batch[1].to(self.device)
         z = self._encode(x)
         flat = normalize(z.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, ARCHITECTURE.embed_dim)
         if index == 0 and not self.options.start:
@@ -160,7 +171,7 @@ class VQGANTask:
         self.optimizer.zero_grad(set_to_none=True)
         spread = isotropy(flat)
         y = y.float()
-        gradient, shown = self._compare(y, x, progress)
+        gradient, shown = self._compare(y, x, style if progress >= _ADVERSARIAL_FROM else None, index)
         torch.autograd.backward([y, _COMMIT * commit + _SPREAD * spread], [gradient, None])
         nn.utils.clip_grad_norm_(self.weights, 1.0)
         nn.utils.clip_grad_norm_(self.discriminator.parameters(), 1.0)
@@ -171,23 +182,27 @@ class VQGANTask:
         shown |= {"commit": commit, "spread": spread}
         return {name: float(value.detach()) for name, value in shown.items()}
 
-    def _compare(self, y: Tensor, x: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the gradient of all losses of reconstructions y, and the losses; the discriminator learns too."""
+    def _compare(self, y: Tensor, x: Tensor, style: Tensor | None, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the gradient of all losses of reconstructions y, and the losses; the discriminator learns too.
+
+        Without styles (B,) the discriminator is left out.
+        """
         seen = y.detach().requires_grad_()
-        pixels = multiscale_l1(seen, x)
-        shown = {"rec": pixels}
-        total = pixels
+        shown = {"rec": multiscale_l1(seen, x), "texture": texture_distance(seen, x)}
+        total = shown["rec"] + _TEXTURE * shown["texture"]
         if self.perceptual is not None:
-            shown["clip"] = self.perceptual(seen, x)
+            corner = np.random.default_rng([self.options.seed, index, 1]).integers(SIDE // 2 + 1, size=2).tolist()
+            shown["clip"] = self.perceptual(seen, x, corner)
             total = total + _PERCEPTUAL * shown["clip"]
         (gradient,) = torch.autograd.grad(total, seen)
-        if progress >= _ADVERSARIAL_FROM:
+        if style is not None:
             with torch.autocast(self.device.type, torch.bfloat16):
-                logits = self.discriminator(seen)
+                logits = self.discriminator(seen, style)
             (adversarial,) = torch.autograd.grad(-logits.mean(), seen)
             gradient = gradient + _ADVERSARIAL * gradient.norm() / adversarial.norm().clamp(min=1e-12) * adversarial
             with torch.autocast(self.device.type, torch.bfloat16):
-                shown["gan"] = (relu(1 - self.discriminator(x)) + relu(1 + self.discriminator(seen.detach()))).mean()
+                real, fake = self.discriminator(x, style), self.discriminator(seen.detach(), style)
+            shown["gan"] = (relu(1 - real) + relu(1 + fake)).mean()
             shown["gan"].backward()
         return gradient, shown
 

@@ -40,6 +40,7 @@ def load_clip(name: str) -> tuple[CLIP, str]:
     file = files.read(path, "clip")
     clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
     fill(clip.network, file.tensors, path)
+    clip.network.visual.to(memory_format=channels_last)
     return _frozen(clip), file.sha256
 
 
