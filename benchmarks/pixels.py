@@ -1,6 +1,7 @@
 """Guidance without a VQGAN: optimizes pixels towards prompts and lets the judge name what appears.
 
-python benchmarks/pixels.py [--clip FILE] [--subset 40] [--side 128] [--steps 120] [--renders 0] [--details] [--sheet FILE]
+python benchmarks/pixels.py [--clip FILE] [--subset 40] [--side 128] [--steps 120] [--renders 0] [--details]
+                            [--judge FILE] [--sheet FILE]
 
 What a CLIP cannot draw in pixels no decoder will draw for it, and all prompts go in one batch: a CLIP is known in a
 minute. `--renders N` aims at the mean embedding of N renders of each prompt instead of its text, the best that a text

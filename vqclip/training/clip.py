@@ -260,8 +260,8 @@ class CLIPTask:
         loss = self._contrast(embedding, own, foils, wrong)
         loss = loss + _NEARNESS * (1 - (embedding * own).sum(1)).mean()
         for column, (key, head) in enumerate(self.heads.items()):
-            said = head(_HEAD_SCALE * embedding)
-            loss = loss + _NAMED.get(key, 0.3) * nn.functional.cross_entropy(said, labels[:, column], ignore_index=_UNSAID)
+            said = nn.functional.cross_entropy(head(_HEAD_SCALE * embedding), labels[:, column], ignore_index=_UNSAID)
+            loss = loss + _NAMED.get(key, 0.3) * said
         return loss
 
     def _contrast(self, image: Tensor, text: Tensor, foils: Tensor, wrong: Tensor) -> Tensor:

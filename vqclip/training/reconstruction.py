@@ -13,10 +13,11 @@ from vqclip.models.clip import CLIP
 
 
 class Perceptual:
-    """Distance of pictures (B, 3, H, W) in [-1, 1] in the features of a CLIP: of wholes at half their side, and of parts.
+    """Distance of pictures (B, 3, H, W) in [-1, 1] in a CLIP's features, of wholes at half their side and of parts.
 
-    A part, half the side, is seen pixel by pixel, so that strokes count too. Each stage of the tower counts the squared distance of its features, of unit length at every place (Zhang et al.
-    2018, "LPIPS", without learned weights); the embeddings count 1 minus their cosine.
+    A part, half the side, is seen pixel by pixel, so that strokes count too. Each stage of the tower counts the squared
+    distance of its features, of unit length at every place (Zhang et al. 2018, "LPIPS", without learned weights); the
+    embeddings count 1 minus their cosine.
     """
 
     def __init__(self, clip: CLIP) -> None:
