@@ -228,8 +228,9 @@ def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
     batch = task.batch_of(0)
     chains = task.chains
     fake = chains.take(0, batch[0][-chains.taken :]).clone().requires_grad_()
-    text, real = task._embed_text(batch[1])[: chains.taken], task._embed(batch[0])[: chains.taken]
-    (gradient,) = torch.autograd.grad(task._fooled(real, task._embed_alone(fake), text), fake)
+    text, real = task._embed_text(batch[1])[: chains.taken], batch[0][: chains.taken]
+    both = task._embed_alone(torch.cat([real, fake])).chunk(2)
+    (gradient,) = torch.autograd.grad(task._fooled(*both, text), fake)
     moved = chains.moved(0, fake.detach(), gradient) - fake.detach()
     fresh = CLIPTask(options(folder, 16))
     fresh.step(0, 0.0, batch)

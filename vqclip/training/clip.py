@@ -32,7 +32,8 @@ _SCENE_SIDE = 128
 _MERGES = 4096
 _HEAD_SCALE = 16.0
 _NEARNESS = 3.0
-_FOOLED = 0.3
+# what a fake counts, and by how much (in logits) it must fit its caption worse than the real picture
+_FOOLED, _MARGIN = 0.3, 5.0
 _UNSAID = -100
 _SMALLEST_BATCH = 8
 _CALIBRATION = 30
@@ -108,7 +109,7 @@ class CLIPTask:
         self._embed = maybe_compile(self._embed_eager, options.compile and self.device.type == "cuda")
         strengths = {
             "rotate": 8.0, "shear": 4.0, "perspective": 0.15, "brightness": 0.08, "contrast": 0.15,
-            "saturation": 0.2, "hue": 0.01, "erase": 0.1,
+            "saturation": 0.2, "hue": 0.01,
         }  # fmt: skip
         self.detailed = self.batch // 4
         self.whole = cutouts.ViewPlan(self.batch - self.detailed, 0.6, 0.7, 0.95, 0.15, strengths)
@@ -159,8 +160,8 @@ class CLIPTask:
             embedding = self._embed(seen)
             loss = self._loss(embedding, text, wrong, labels)
             if chains is not None:
-                n = len(fake)
-                fooled = self._fooled(embedding[:n], self._embed_alone(fake), text[:n])
+                real, fakes = self._embed_alone(torch.cat([seen[: len(fake)], fake])).chunk(2)
+                fooled = self._fooled(real, fakes, text[: len(fake)])
                 loss = loss + _FOOLED * fooled
                 shown["fooled"] = float(fooled.detach())
             self._update(loss)
@@ -176,9 +177,12 @@ class CLIPTask:
         return shown | {"eps": epsilon}
 
     def _fooled(self, real: Tensor, fake: Tensor, text: Tensor) -> Tensor:
-        """How much better a fake fits its caption than the real picture does: the logistic loss of their difference."""
-        margin = self.clip.network.logit_scale.exp() * ((fake - real) * text).sum(1)
-        return nn.functional.softplus(margin).mean()
+        """How much better a fake fits its caption than the real picture does: the logistic loss of their difference.
+
+        An optimizer follows the way up to the real picture, so a fake must not only lose but stand well below.
+        """
+        ahead = self.clip.network.logit_scale.exp() * ((fake - real) * text).sum(1)
+        return nn.functional.softplus(ahead + _MARGIN).mean()
 
     def _update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -286,7 +290,9 @@ class CLIPTask:
     def _embed_alone(self, x: Tensor) -> Tensor:
         """Embed pictures as in use: normalized by the running statistics, which fakes must neither set nor share.
 
-        Through the statistics of a batch its other members' losses would reach the gradient that moves the fakes.
+        Through the statistics of a batch its other members' losses would reach the gradient that moves the fakes. What
+        is compared goes this way together: real pictures normalized otherwise are told from fakes by that alone, and
+        the weights learn to embed badly whatever comes this way.
         """
         visual = self.clip.network.visual
         visual.eval()
