@@ -27,6 +27,8 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--negative",), "negative", {"multiple": True, "help": "What the picture should not show."}),
     (("--vqgan",), "models.vqgan", {"help": "VQGAN: a name or a file."}),
     (("--clip", "-m"), "models.clip", {"multiple": True, "help": "CLIP: a name or a file; several guide together."}),
+    (("--prior",), "models.prior", {"help": "Prior that proposes the first grid: a name or a file."}),
+    (("--candidates",), "init.candidates", {"type": int, "help": "Grids of a prior, of which the best is taken."}),
     (("--views", "-cuts"), "views.count", {"type": int, "help": "Views a step that CLIP judges."}),
     (("--optimizer", "-opt"), "optimizer.name", {"help": "adam, adamw, nadam, radam, adamax, adagrad, rmsprop, sgd."}),
     (("--lr", "-lr"), "optimizer.lr", {"type": float, "help": "Learning rate."}),
