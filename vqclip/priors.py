@@ -40,6 +40,10 @@ def sample(
 
     `told` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
     """
+    return (_write if prior.causal else _fill)(prior, told, weights, grid, seeds, how)
+
+
+def _fill(prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
     codes = grid.expand(len(seeds), -1, -1).clone()
     free = codes == MASKED
     total = free[0].sum().item()
@@ -58,15 +62,44 @@ def sample(
     return codes
 
 
+def _write(
+    prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+) -> Tensor:
+    """Write codes row by row, each knowing those before it; keys and values of these are kept."""
+    height, width = grid.shape
+    if max(height, width) > prior.side:
+        raise ValueError(f"this prior writes grids of at most {prior.side}x{prior.side} codes, not {height}x{width}")
+    conditions = _conditions(prior, told, how.guidance)
+    rows = conditions.repeat_interleave(len(seeds), 0)
+    caches: list[list[Tensor]] = [[] for _ in prior.blocks]
+    codes = grid.new_empty(len(seeds), 0)
+    for place, known in enumerate(grid.flatten().tolist()):
+        found = prior.following(codes.repeat(len(conditions), 1), rows, width, caches).float()
+        logits = mixed(found.view(len(conditions), len(seeds), -1), weights, how.guidance)
+        drawn, _ = _draw(logits, [seeding.generator(seed, "prior", place) for seed in seeds], how)
+        if known != MASKED:
+            drawn = torch.full_like(drawn, known)
+        codes = torch.cat([codes, drawn[:, None]], 1)
+    return codes.view(len(seeds), height, width)
+
+
 def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale: float) -> Tensor:
     """Return logits (n, h, w, K): u + scale * (sum of w (c - u)) / (sum of positive w), u being told nothing."""
-    conditions = torch.cat([prior.unconditional[None], told]) if scale != 1 or len(told) > 1 else told
-    found = torch.stack([windowed(prior, codes, c.expand(len(codes), -1)) for c in conditions])
-    if len(conditions) == 1:
+    conditions = _conditions(prior, told, scale)
+    return mixed(torch.stack([windowed(prior, codes, c.expand(len(codes), -1)) for c in conditions]), weights, scale)
+
+
+def _conditions(prior: CodePrior, told: Tensor, scale: float) -> Tensor:
+    """Return what a prior must be told: nothing, then the prompts; a single prompt by itself needs no nothing."""
+    return told if scale == 1 and len(told) == 1 else torch.cat([prior.unconditional[None], told])
+
+
+def mixed(found: Tensor, weights: Tensor, scale: float) -> Tensor:
+    """Return guided logits of those (1 + P, ...) of nothing and of P prompts; one alone stays as it is."""
+    if len(found) == 1:
         return found[0]
     share = weights / weights.clamp(min=0).sum()
-    nothing = found[0]
-    return nothing + scale * torch.einsum("p,pnhwk->nhwk", share.to(found), found[1:] - nothing)
+    return found[0] + scale * torch.einsum("p,p...->...", share.to(found), found[1:] - found[0])
 
 
 def windowed(prior: CodePrior, codes: Tensor, condition: Tensor) -> Tensor:

@@ -148,6 +148,10 @@ class CodePrior(Protocol):
     """What sampling needs of a prior; it was trained on grids of `side` codes a side."""
 
     @property
+    def causal(self) -> bool:
+        """Whether it writes one code after the other; else it fills what is MASKED, in any order."""
+
+    @property
     def side(self) -> int:
         """Codes along a side of the grids it was trained on."""
 

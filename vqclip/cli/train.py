@@ -18,6 +18,7 @@ TASKS = Registry(
         "clip": "vqclip.training.clip:CLIPTask",
         "vqgan": "vqclip.training.vqgan:VQGANTask",
         "prior": "vqclip.training.prior:PriorTask",
+        "twin": "vqclip.training.prior:TwinTask",
     },
 )
 

@@ -11,7 +11,7 @@ from vqclip.config import Config
 from vqclip.errors import WeightsError
 from vqclip.generation import resolve
 from vqclip.models.clip import CLIP
-from vqclip.models.prior import Prior
+from vqclip.models.prior import AutoregressivePrior, MaskedPrior
 from vqclip.models.vqgan import VQGAN
 from vqclip.weights.load import load_clip, load_prior, load_vqgan
 
@@ -26,7 +26,7 @@ class Models:
     vqgan: VQGAN
     clips: list[CLIP]
     hashes: dict[tuple[str, str], str]
-    prior: Prior | None = None
+    prior: MaskedPrior | AutoregressivePrior | None = None
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -58,7 +58,7 @@ class Models:
             self.prior = prior.to(device)
             self.hashes["prior", config.models.prior] = digest
 
-    def _misfit(self, prior: Prior) -> str:
+    def _misfit(self, prior: MaskedPrior | AutoregressivePrior) -> str:
         """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
         codebook = self.vqgan.codebook
         if prior.codebook.shape != codebook.shape or not torch.allclose(
@@ -69,7 +69,7 @@ class Models:
             return "understands another CLIP"
         return ""
 
-    def _teller(self, prior: Prior) -> int | None:
+    def _teller(self, prior: MaskedPrior | AutoregressivePrior) -> int | None:
         wanted = prior.architecture.clip
         found = [digest for (kind, _), digest in self.hashes.items() if kind == "clip"]
         return found.index(wanted) if wanted in found else None

@@ -23,7 +23,7 @@ class PriorArchitecture:
     """Sizes of a prior: of the codebook, of the grid it was trained on, of a patch of codes, and of the transformer.
 
     There are `codes` of `channels`, `side` to a side of the grid. `clip` is the sha256 of the weight file of the CLIP
-    whose embeddings, of `condition` dimensions, tell it what to show.
+    whose embeddings, of `condition` dimensions, tell it what to show. A `causal` prior writes one code after the other.
     """
 
     codes: int
@@ -37,9 +37,10 @@ class PriorArchitecture:
     heads: int = 4
     prefix: int = 4
     code_width: int = 32
+    causal: bool = False
 
     def __post_init__(self) -> None:
-        sizes = [value for name, value in asdict(self).items() if name != "clip"]
+        sizes = [value for name, value in asdict(self).items() if name not in ("clip", "causal")]
         if (
             not isinstance(self.clip, str)
             or not all(type(n) is int and 0 < n <= 1 << 16 for n in sizes)
@@ -62,24 +63,26 @@ class PriorArchitecture:
             raise WeightsError(f"damaged prior architecture in the weight file: {error}; fetch it again") from None
 
 
-class Prior(nn.Module):
-    """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits of every code at every place."""
+def build(architecture: PriorArchitecture) -> MaskedPrior | AutoregressivePrior:
+    """Return a prior of either kind, its weights at random and its codebook empty."""
+    return (AutoregressivePrior if architecture.causal else MaskedPrior)(architecture)
+
+
+class _Prior(nn.Module):
+    """What both kinds share: codes with their own embeddings, places, and the condition."""
 
     codebook: Tensor
 
-    def __init__(self, architecture: PriorArchitecture) -> None:
+    def __init__(self, architecture: PriorArchitecture, names: int) -> None:
         super().__init__()
         self.architecture = a = architecture
         self.register_buffer("codebook", torch.zeros(a.codes, a.channels))
-        self.own = nn.Embedding(a.codes + 1, a.code_width)
-        self.patch = nn.Linear(a.patch**2 * (a.channels + a.code_width), a.width)
+        self.own = nn.Embedding(names, a.code_width)
         self.row, self.column = nn.Embedding(a.side, a.width), nn.Embedding(a.side, a.width)
         self.unconditional = nn.Parameter(torch.zeros(a.condition))
         self.prefix = nn.Linear(a.condition, a.prefix * a.width)
-        self.everywhere = nn.Linear(a.condition, a.width)
         self.blocks = nn.ModuleList(Block(a.width, a.heads) for _ in range(a.layers))
         self.norm = nn.LayerNorm(a.width)
-        self.unpatch = nn.Linear(a.width, a.patch**2 * a.width // 2)
         self.head = nn.Linear(a.width // 2, a.codes)
         for embedding in (self.own, self.row, self.column):
             nn.init.normal_(embedding.weight, std=0.02)
@@ -88,6 +91,25 @@ class Prior(nn.Module):
     def side(self) -> int:
         """Codes along a side of the grids it was trained on."""
         return self.architecture.side
+
+    @property
+    def causal(self) -> bool:
+        """Whether it writes one code after the other."""
+        return self.architecture.causal
+
+    def _prefix(self, condition: Tensor) -> Tensor:
+        return self.prefix(condition).view(len(condition), self.architecture.prefix, -1)
+
+
+class MaskedPrior(_Prior):
+    """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits of every code at every place."""
+
+    def __init__(self, architecture: PriorArchitecture) -> None:
+        a = architecture
+        super().__init__(a, a.codes + 1)
+        self.patch = nn.Linear(a.patch**2 * (a.channels + a.code_width), a.width)
+        self.everywhere = nn.Linear(a.condition, a.width)
+        self.unpatch = nn.Linear(a.width, a.patch**2 * a.width // 2)
 
     def forward(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, h, w, codes); `condition` (B, D) are unit vectors, or `unconditional` expanded."""
@@ -105,7 +127,7 @@ class Prior(nn.Module):
         x = x.view(batch, rows, a.patch, columns, a.patch, -1).transpose(2, 3).reshape(batch, rows * columns, -1)
         position = (self.row.weight[:rows, None] + self.column.weight[None, :columns]).flatten(0, 1)
         x = self.patch(x) + position + self.everywhere(condition)[:, None]
-        x = torch.cat([self.prefix(condition).view(batch, a.prefix, a.width), x], 1)
+        x = torch.cat([self._prefix(condition), x], 1)
         for block in self.blocks:
             x = block(x)
         x = gelu(self.unpatch(self.norm(x[:, a.prefix :])))
@@ -142,24 +164,14 @@ class Block(nn.Module):
         return x + self.shrink(gelu(self.grow(self.norm2(x))))
 
 
-class AutoregressivePrior(nn.Module):
+class AutoregressivePrior(_Prior):
     """The twin that writes codes one after the other, row by row (Esser et al. 2021): every code is a token."""
 
-    codebook: Tensor
-
     def __init__(self, architecture: PriorArchitecture) -> None:
-        super().__init__()
-        self.architecture = a = architecture
-        self.register_buffer("codebook", torch.zeros(a.codes, a.channels))
-        self.own = nn.Embedding(a.codes, a.code_width)
+        a = architecture
+        super().__init__(a, a.codes)
         self.code = nn.Linear(a.channels + a.code_width, a.width)
-        self.row, self.column = nn.Embedding(a.side, a.width), nn.Embedding(a.side, a.width)
-        self.unconditional = nn.Parameter(torch.zeros(a.condition))
-        self.prefix = nn.Linear(a.condition, a.prefix * a.width)
-        self.blocks = nn.ModuleList(Block(a.width, a.heads) for _ in range(a.layers))
-        self.norm = nn.LayerNorm(a.width)
         self.squeeze = nn.Linear(a.width, a.width // 2)
-        self.head = nn.Linear(a.width // 2, a.codes)
 
     def forward(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, h, w, codes) of every code given those before it; indices (B, h, w) hold no mask."""
@@ -179,9 +191,6 @@ class AutoregressivePrior(nn.Module):
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, causal=True, cache=cache)
         return self._logits(x[:, -1])
-
-    def _prefix(self, condition: Tensor) -> Tensor:
-        return self.prefix(condition).view(len(condition), self.architecture.prefix, -1)
 
     def _codes(self, codes: Tensor, width: int) -> Tensor:
         place = torch.arange(codes.shape[1], device=codes.device)

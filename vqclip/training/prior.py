@@ -20,7 +20,7 @@ from tqdm import tqdm
 from vqclip import atomic, images
 from vqclip.models.clip import CLIP
 from vqclip.models.judge import features
-from vqclip.models.prior import Prior, PriorArchitecture
+from vqclip.models.prior import PriorArchitecture, build
 from vqclip.models.vqgan import VQGAN
 from vqclip.priors import Sampling, sample
 from vqclip.training.batches import Captioner
@@ -47,6 +47,7 @@ class PriorTask:
 
     name = "prior"
     lr = 6e-4
+    causal = False
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
@@ -64,10 +65,10 @@ class PriorTask:
         codebook = self.vqgan.codebook
         width = self.clip.architecture.model["embed_dim"]
         side = SIDE // self.vqgan.factor
-        self.prior = Prior(PriorArchitecture(codebook.shape[0], codebook.shape[1], width, digest, side))
+        self.prior = build(PriorArchitecture(*codebook.shape, width, digest, side, causal=self.causal))
         self.prior.codebook.copy_(codebook)
         if options.start:
-            start_from(options, self.name, self.prior.architecture, self.prior)
+            start_from(options, "prior", self.prior.architecture, self.prior)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.prior, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_EMA)
         )
@@ -105,15 +106,18 @@ class PriorTask:
         codes, masked, condition, withheld = (part.to(self.device) for part in batch)
         condition = torch.where(withheld[:, None], self.prior.unconditional, condition)
         with torch.autocast(self.device.type, torch.bfloat16):
-            features = self.prior.features(torch.where(masked, MASKED, codes), condition)
-            logits = self.prior.head(features[masked])
-        loss = nn.functional.cross_entropy(logits.float(), codes[masked], label_smoothing=_SMOOTHING)
+            loss = self.loss(codes, masked, condition)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
         self.optimizer.step()
         self.average.update_parameters(self.prior)
         return {"loss": float(loss.detach())}
+
+    def loss(self, codes: Tensor, masked: Tensor, condition: Tensor) -> Tensor:
+        """Cross entropy of the masked codes given the others."""
+        features = self.prior.features(torch.where(masked, MASKED, codes), condition)
+        return _cross_entropy(self.prior.head(features[masked]), codes[masked])
 
     @torch.no_grad()
     def validate(self, folder: Path, index: int) -> dict[str, float]:
@@ -138,6 +142,22 @@ class PriorTask:
         """Write the weight file: the average of the weights."""
         network = self.average.module
         files.save(path, "prior", network.architecture.to_json(), network.state_dict(), info)
+
+
+class TwinTask(PriorTask):
+    """Training of the autoregressive twin, to compare the prior with: same size, same data."""
+
+    name = "twin"
+    causal = True
+
+    def loss(self, codes: Tensor, masked: Tensor, condition: Tensor) -> Tensor:
+        """Cross entropy of every code given those before it."""
+        del masked
+        return _cross_entropy(self.prior(codes, condition).flatten(0, 2), codes.flatten())
+
+
+def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits.float(), codes, label_smoothing=_SMOOTHING)
 
 
 @torch.no_grad()

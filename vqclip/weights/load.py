@@ -16,7 +16,7 @@ from vqclip.weights import catalog, files
 if TYPE_CHECKING:
     from vqclip.models.clip import CLIP
     from vqclip.models.judge import Judge
-    from vqclip.models.prior import Prior
+    from vqclip.models.prior import AutoregressivePrior, MaskedPrior
     from vqclip.models.vqgan import VQGAN
 
 
@@ -56,13 +56,13 @@ def load_judge(name: str) -> tuple[Judge, str]:
     return _frozen(judge), file.sha256
 
 
-def load_prior(name: str) -> tuple[Prior, str]:
+def load_prior(name: str) -> tuple[MaskedPrior | AutoregressivePrior, str]:
     """Return the prior of a catalog name or a file's path, and the sha256 of its weights."""
-    from vqclip.models.prior import Prior, PriorArchitecture
+    from vqclip.models import prior as priors
 
     path = locate("prior", name)
     file = files.read(path, "prior")
-    prior = _build(Prior, PriorArchitecture.from_json(file.architecture), path)
+    prior = _build(priors.build, priors.PriorArchitecture.from_json(file.architecture), path)
     fill(prior, file.tensors, path)
     return _frozen(prior), file.sha256
 
