@@ -40,32 +40,50 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> Tensor:
     return latents.blend(z, codes, config.init.strength)
 
 
+@torch.no_grad()
 def best(prepared: Prepared, seed: int) -> Tensor:
-    """Return the latents (1, C, h, w) of the candidate that fits the prompts best, by views held out of guidance."""
-    config, vqgan = prepared.config, prepared.models.vqgan
-    numbers = range(config.init.candidates)
+    """Return the latents (1, C, h, w) of the candidate that fits the prompts best, by views held out of guidance.
+
+    Candidates are of the size that the prior was trained on: for another grid the picture is scaled and encoded.
+    """
+    config, vqgan, stage = prepared.config, prepared.models.vqgan, prepared.stages[0]
     found: list[tuple[float, Tensor]] = []
-    for start in range(0, len(numbers), _TOGETHER):
-        codes = candidates(prepared, seed, numbers[start : start + _TOGETHER])
-        if len(numbers) == 1:
-            return vqgan.codes(codes)
-        with torch.no_grad(), autocast(codes.device.type, config.run.precision):
-            pictures = vqgan.decode(vqgan.codes(codes))
-        scores = prepared.guidance.score(pictures, [seed] * len(codes), config.best.views)
-        found.append((float(scores.min()), codes[int(scores.argmin())]))
-    return vqgan.codes(min(found, key=lambda pair: pair[0])[1][None])
+    for start in range(0, config.init.candidates, _TOGETHER):
+        numbers = range(start, min(start + _TOGETHER, config.init.candidates))
+        codes = candidates(prepared, seed, numbers)
+        scores = torch.zeros(1)
+        if config.init.candidates > 1:
+            scores = prepared.guidance.score(_decode(prepared, codes), [seed] * len(codes), config.best.views)
+        found.append((float(scores.min()), codes[int(scores.argmin())][None]))
+    codes = min(found, key=lambda pair: pair[0])[1]
+    if codes.shape[1:] == (stage.height, stage.width):
+        return vqgan.codes(codes)
+    side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
+    image = interpolate(_decode(prepared, codes), side, mode="bicubic", antialias=True).clamp(0, 1)
+    return vqgan.quantize(vqgan.encode(image))[0]
 
 
 @torch.no_grad()
 def candidates(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
     """Return the codes (n, h, w) of some candidates of a picture; each depends on seed and number alone."""
-    models, stage, c = prepared.models, prepared.stages[0], prepared.config.prior
+    models, c = prepared.models, prepared.config.prior
     _, targets = prepared.guidance.pairs[models.teller]
-    patch = models.prior.architecture.patch
-    height, width = (-(-side // patch) * patch for side in (stage.height, stage.width))
-    empty = torch.full((height, width), MASKED, device=targets.embeddings.device)
+    empty = torch.full(_grid(prepared), MASKED, device=targets.embeddings.device)
     how = priors.Sampling(c.steps, c.guidance, c.temperature, c.top_k, c.choice)
     seeds = [seeding.derive(seed, "candidate", number) for number in numbers]
     with autocast(empty.device.type, prepared.config.run.precision):
-        codes = priors.sample(models.prior, targets.embeddings, targets.weights, empty, seeds, how)
-    return codes[:, : stage.height, : stage.width]
+        return priors.sample(models.prior, targets.embeddings, targets.weights, empty, seeds, how)
+
+
+def _grid(prepared: Prepared) -> tuple[int, int]:
+    """Return height and width, in codes, of the grid of the run's proportions that the prior knows best."""
+    architecture, stage = prepared.models.prior.architecture, prepared.stages[0]
+    scale = architecture.side / min(stage.height, stage.width) / architecture.patch
+    height, width = (architecture.patch * max(round(side * scale), 1) for side in (stage.height, stage.width))
+    return height, width
+
+
+def _decode(prepared: Prepared, codes: Tensor) -> Tensor:
+    vqgan = prepared.models.vqgan
+    with autocast(codes.device.type, prepared.config.run.precision):
+        return vqgan.decode(vqgan.codes(codes))
