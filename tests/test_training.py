@@ -189,6 +189,19 @@ def test_the_discriminator_learns_only_late(folder):
     assert any(not torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
 
 
+def test_codes_that_are_kept_stay_while_the_decoder_learns(folder, tmp_path):
+    with pytest.raises(UsageError, match="--start"):
+        VQGANTask(options(folder, 2, keep_codes=True))
+    path = tmp_path / "decoder.safetensors"
+    trained("vqgan", folder, path, start=("tiny",), keep_codes=True)
+    (before, _), (after, _) = load_vqgan("tiny"), load_vqgan(str(path))
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(before.codebook, after.codebook)
+    assert torch.equal(before.encode(x), after.encode(x))
+    z = before.codes(torch.arange(64).view(1, 8, 8))
+    assert not torch.equal(before.decode(z), after.decode(z))
+
+
 def test_the_adversary_grows_with_the_training_and_stays_in_its_ball(folder):
     task = CLIPTask(options(folder, 16))
     assert task.step(0, 0.0, task.batch_of(0)).keys() == {"clean", "eps"}

@@ -39,6 +39,7 @@ _OPTIONS = [
                  help="CLIP by whose features a VQGAN's pictures are compared; 'none' for pixels alone."),
     click.option("--start", multiple=True,
                  help="Weight file of the same architecture to begin from; of several the mean; default: at random."),
+    click.option("--keep-codes", is_flag=True, help="With --start, of a VQGAN: train its decoder alone."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 

@@ -33,7 +33,8 @@ class TrainOptions:
     """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps).
 
     `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared; None for none.
-    `start` are weight files (or names) of the same architecture; training begins from their mean, not at random.
+    `start` are weight files (or names) of the same architecture; training begins from their mean, not at random. With
+    `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay.
     """
 
     folder: Path = Path(".train")
@@ -49,6 +50,7 @@ class TrainOptions:
     compile: bool = True
     clip: str | None = "tiny"
     start: tuple[str, ...] = ()
+    keep_codes: bool = False
     restart: bool = False
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize, relu
 
 from vqclip import images
+from vqclip.errors import UsageError
 from vqclip.models.vqgan import TamingNetwork
 from vqclip.training.reconstruction import PatchDiscriminator, Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
@@ -92,6 +93,8 @@ class VQGANTask:
     lr = 1e-3
 
     def __init__(self, options: TrainOptions) -> None:
+        if options.keep_codes and not options.start:
+            raise UsageError("--keep-codes keeps those of a VQGAN: give it with --start")
         self.options = options
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
@@ -111,7 +114,8 @@ class VQGANTask:
             clip, _ = load_clip(options.clip)
             clip.network.visual.to(memory_format=torch.channels_last)
             self.perceptual = Perceptual(clip.to(self.device))
-        weights = [p for name, p in network.named_parameters() if not name.startswith("quantize.")]
+        kept = ("quantize.", "encoder.", "quant_conv.") if options.keep_codes else ("quantize.",)
+        weights = [p for name, p in network.named_parameters() if not name.startswith(kept)]
         self.weights = weights
         groups = [{"params": weights}, {"params": discriminator.parameters(), "betas": (0.5, 0.98), "share": _SLOWER}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98), weight_decay=1e-4)
@@ -151,36 +155,44 @@ class VQGANTask:
         return x, torch.tensor([self.styles.index(style) for style in styles])
 
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
-        """One batch: encode, quantize, decode, compare; then the codebook follows its latents."""
+        """One batch: encode, quantize, decode, compare; then the codebook, unless it is kept, follows its latents."""
         x, style = batch[0].to(self.device, memory_format=torch.channels_last), batch[1].to(self.device)
+        with torch.set_grad_enabled(not self.options.keep_codes):
+            passed, flat, indices = self._through_codes(x, index, progress)
+        y = self._decode(passed).float()
+        self.optimizer.zero_grad(set_to_none=True)
+        gradient, shown = self._compare(y, x, style if progress >= _ADVERSARIAL_FROM else None, index)
+        if self.options.keep_codes:
+            y.backward(gradient)
+        else:
+            shown["commit"] = (flat - embedding(indices, self.codebook.codes)).square().sum(1).mean()
+            shown["spread"] = isotropy(flat)
+            penalty = _COMMIT * shown["commit"] + _SPREAD * shown["spread"]
+            torch.autograd.backward([y, penalty], [gradient, None])
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        nn.utils.clip_grad_norm_(self.discriminator.parameters(), 1.0)
+        self.optimizer.step()
+        if not self.options.keep_codes:
+            self.codebook.update(flat.detach(), indices)
+            if index % _RESTART_EVERY == _RESTART_EVERY - 1:
+                self.codebook.restart(flat.detach(), torch.Generator().manual_seed(index))
+        return {name: float(value.detach()) for name, value in shown.items()}
+
+    def _through_codes(self, x: Tensor, index: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the decoder gets (B, C, h, w), the unit latents (n, C), and the codes that these choose (n,)."""
         z = self._encode(x)
         flat = normalize(z.float(), dim=1).permute(0, 2, 3, 1).reshape(-1, ARCHITECTURE.embed_dim)
         if index == 0 and not self.options.start:
             self.codebook.restart(flat.detach(), torch.Generator().manual_seed(self.options.seed))
         codes = self.codebook.codes
         indices = (flat.detach() @ codes.t()).argmax(1)
-        chosen = embedding(indices, codes)
-        commit = (flat - chosen).square().sum(1).mean()
-        quantized = flat + (chosen - flat).detach()
+        quantized = flat + (embedding(indices, codes) - flat).detach()
         # early on some pictures skip the codes: the networks learn colors first, which codes at random hide from them
         ramp = progress / _RAMP if not self.options.start else 1.0
         share = torch.rand(len(z), generator=torch.Generator().manual_seed(index)) < ramp
         passed = torch.where(share.to(x.device).repeat_interleave(len(flat) // len(z))[:, None], quantized, flat)
         shape = (z.shape[0], z.shape[2], z.shape[3], -1)
-        y = self._decode(passed.view(shape).permute(0, 3, 1, 2))
-        self.optimizer.zero_grad(set_to_none=True)
-        spread = isotropy(flat)
-        y = y.float()
-        gradient, shown = self._compare(y, x, style if progress >= _ADVERSARIAL_FROM else None, index)
-        torch.autograd.backward([y, _COMMIT * commit + _SPREAD * spread], [gradient, None])
-        nn.utils.clip_grad_norm_(self.weights, 1.0)
-        nn.utils.clip_grad_norm_(self.discriminator.parameters(), 1.0)
-        self.optimizer.step()
-        self.codebook.update(flat.detach(), indices)
-        if index % _RESTART_EVERY == _RESTART_EVERY - 1:
-            self.codebook.restart(flat.detach(), torch.Generator().manual_seed(index))
-        shown |= {"commit": commit, "spread": spread}
-        return {name: float(value.detach()) for name, value in shown.items()}
+        return passed.view(shape).permute(0, 3, 1, 2), flat, indices
 
     def _compare(self, y: Tensor, x: Tensor, style: Tensor | None, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the gradient of all losses of reconstructions y, and the losses; the discriminator learns too.
@@ -226,7 +238,8 @@ class VQGANTask:
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file."""
         tensors = dict(self.network.state_dict())
-        tensors["quantize.embedding.weight"] = self.codebook.codes
+        if not self.options.keep_codes:
+            tensors["quantize.embedding.weight"] = self.codebook.codes
         files.save(path, "vqgan", ARCHITECTURE.to_json(), tensors, info)
 
     def _encode_eager(self, x: Tensor) -> Tensor:
