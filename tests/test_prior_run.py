@@ -9,6 +9,8 @@ import torch
 from helpers import CommandLine, sha, small
 
 import vqclip
+from vqclip import config as configs
+from vqclip.errors import UsageError
 from vqclip.generation import initial
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
@@ -56,6 +58,23 @@ def test_the_candidate_that_fits_best_is_taken(weights: Path) -> None:
     scores = ready.guidance.score(models.vqgan.decode(models.vqgan.codes(every)), [7] * 20, 2)
     chosen = models.vqgan.quantize(initial.first_grid(ready, (7,)))[1]
     assert torch.equal(chosen[0], every[int(scores.argmin())])
+
+
+def test_the_best_that_are_kept_are_each_a_picture_that_can_be_drawn_again(weights: Path) -> None:
+    config = config_of(weights, init={"candidates": 5, "keep": 3})
+    models = Models.load(config)
+    result = vqclip.generate(config, models)
+    assert len(result.pictures) == 3 == len({sha(image) for image in result.images})
+    assert sha(result.image) == sha(vqclip.generate(config_of(weights, init={"candidates": 5}), models).image)
+    again = configs.from_dict(result.pictures[1].record["config"], {"models": {"prior": str(weights)}})
+    assert [sha(image) for image in vqclip.generate(again, models).images] == [sha(result.images[1])]
+
+
+@pytest.mark.parametrize("values", [{"init": {"keep": 2}}, {"init": {"keep": 2, "candidates": 4}, "count": 2},
+                                    {"init": {"keep": 2, "candidates": 4}, "only": 2}])  # fmt: skip
+def test_more_than_there_is_cannot_be_kept(values: dict) -> None:
+    with pytest.raises(UsageError):
+        small("a cat", **values)
 
 
 def test_another_size_is_drawn_at_the_priors_own_and_scaled(weights: Path) -> None:

@@ -36,7 +36,7 @@ class ModelsConfig:
 class InitConfig:
     """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes.
 
-    Of a prior's `candidates` the one that fits the prompts best begins the run.
+    Of a prior's `candidates` the `keep` that fit the prompts best each begin a picture.
     """
 
     kind: str = "auto"
@@ -44,6 +44,7 @@ class InitConfig:
     strength: float = 0.2
     weight: float = 0.0
     candidates: int = 1
+    keep: int = 1
 
 
 @dataclass
@@ -195,6 +196,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "init.strength": (0, 1),
     "init.weight": (0, 1e6),
     "init.candidates": (1, 1024),
+    "init.keep": (1, 256),
     "prior.steps": (1, 1000),
     "prior.guidance": (0, 100),
     "prior.temperature": (0, 10),
@@ -297,8 +299,13 @@ def check(config: Config) -> None:
         AUGMENTATIONS.check(name)
     for name in config.losses:
         REGULARIZERS.check(name)
-    if config.only is not None and not 0 <= config.only < config.count <= config.batch_size:
+    together = config.init.keep if config.init.keep > 1 else min(config.count, config.batch_size)
+    if config.only is not None and not (0 <= config.only < together and config.count <= config.batch_size):
         raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")
+    if config.init.keep > config.init.candidates:
+        raise UsageError(f"init.keep is {config.init.keep}: give at most init.candidates, {config.init.candidates}")
+    if config.init.keep > 1 and config.count > 1:
+        raise UsageError(f"init.keep is {config.init.keep} and count {config.count}: give one of them above 1")
     if not config.models.clip:
         raise UsageError("models.clip is empty: give at least one CLIP, such as tiny")
     if len(config.size) != 2 or any(not 1 <= side <= _LARGEST_SIDE for side in config.size):

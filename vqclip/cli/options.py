@@ -29,6 +29,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--clip", "-m"), "models.clip", {"multiple": True, "help": "CLIP: a name or a file; several guide together."}),
     (("--prior",), "models.prior", {"help": "Prior that proposes the first grid: a name or a file."}),
     (("--candidates",), "init.candidates", {"type": int, "help": "Grids of a prior, of which the best is taken."}),
+    (("--keep",), "init.keep", {"type": int, "help": "Refine so many of them, each its own picture."}),
     (("--views", "-cuts"), "views.count", {"type": int, "help": "Views a step that CLIP judges."}),
     (("--optimizer", "-opt"), "optimizer.name", {"help": "adam, adamw, nadam, radam, adamax, adagrad, rmsprop, sgd."}),
     (("--lr", "-lr"), "optimizer.lr", {"type": float, "help": "Learning rate."}),

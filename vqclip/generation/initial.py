@@ -27,7 +27,7 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> Tensor:
     if config.init.kind == "prior":
         if prepared.models.prior is None:
             raise WeightsError("there is no prior: give --prior NAME or FILE, or --init random, image or auto")
-        return torch.cat([best(prepared, seed) for seed in seeds])
+        return torch.cat([best(prepared, seed, seeds.count(seed)) for seed in dict.fromkeys(seeds)])
     codes = latents.random_grid(vqgan.codebook, seeds, stage.height, stage.width)
     if config.init.kind == "random":
         return codes
@@ -41,21 +41,22 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> Tensor:
 
 
 @torch.no_grad()
-def best(prepared: Prepared, seed: int) -> Tensor:
-    """Return the latents (1, C, h, w) of the candidate that fits the prompts best, by views held out of guidance.
+def best(prepared: Prepared, seed: int, keep: int = 1) -> Tensor:
+    """Return the latents (keep, C, h, w) of the candidates that fit the prompts best, by views held out of guidance.
 
     Candidates are of the size that the prior was trained on: for another grid the picture is scaled and encoded.
     """
     config, vqgan, stage = prepared.config, prepared.models.vqgan, prepared.stages[0]
-    found: list[tuple[float, Tensor]] = []
+    every, scores = [], []
     for start in range(0, config.init.candidates, _TOGETHER):
         numbers = range(start, min(start + _TOGETHER, config.init.candidates))
-        codes = candidates(prepared, seed, numbers)
-        scores = torch.zeros(1)
+        every.append(candidates(prepared, seed, numbers))
         if config.init.candidates > 1:
-            scores = prepared.guidance.score(_decode(prepared, codes), [seed] * len(codes), config.best.views)
-        found.append((float(scores.min()), codes[int(scores.argmin())][None]))
-    codes = min(found, key=lambda pair: pair[0])[1]
+            pictures = _decode(prepared, every[-1])
+            scores.append(prepared.guidance.score(pictures, [seed] * len(pictures), config.best.views))
+    codes = torch.cat(every)
+    if scores:
+        codes = codes[torch.cat(scores).argsort(stable=True)[:keep]]
     if codes.shape[1:] == (stage.height, stage.width):
         return vqgan.codes(codes)
     side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
