@@ -79,7 +79,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--only", action="append", choices=ARMS)
     parser.add_argument("--set", action="append", default=[], dest="sets")
-    parser.add_argument("--clip", default="tiny")
+    parser.add_argument("--clip", default="tiny", help="a name or file, or several with commas between")
     parser.add_argument("--judge", default="tiny")
     parser.add_argument("--sheets", type=Path)
     args = parser.parse_args()
@@ -88,7 +88,7 @@ def main() -> None:
     world, (judge, _) = load_world(), load_judge(args.judge)
     labels = [mentioned(prompt, world) for prompt in prompts]
     print("| change | subject | top 5 | style | setting | background | median rank | seconds |\n|" + " --- |" * 8)
-    flags = {"steps": args.steps, "size": [args.size] * 2, "seed": args.seed, "models.clip": [args.clip]}
+    flags = {"steps": args.steps, "size": [args.size] * 2, "seed": args.seed, "models.clip": args.clip.split(",")}
     configs = {name: build(None, (), [*args.sets, *ARMS[name]], flags) for name in args.only or ARMS}
     for name, config in configs.items():
         pictures, seconds = drawn(config, prompts)

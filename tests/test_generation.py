@@ -43,8 +43,9 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def gradient(config: Config, seeds: tuple[int, ...] = (7,)) -> torch.Tensor:
+def gradient(config: Config, seeds: tuple[int, ...] = (7,), precision: str = "fp32") -> torch.Tensor:
     """Return the gradient of the first step at the grid (B, C, h, w)."""
+    config.run.precision = precision
     run = run_of(config, seeds)
     run.step()
     return run.state.z.grad
@@ -160,13 +161,16 @@ def test_the_loss_in_chunks_is_the_loss_of_the_whole() -> None:
     assert losses == pytest.approx([losses[-1]] * 3, rel=1e-5)
 
 
-def test_the_number_of_threads_changes_neither_draws_nor_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.05)])
+def test_the_number_of_threads_changes_neither_draws_nor_gradient(
+    precision: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
     for count in (1, 2):
         with threads(count):
-            found.append((drawn_views(small(), (7,), monkeypatch)[0], gradient(small())))
+            found.append((drawn_views(small(), (7,), monkeypatch)[0], gradient(small(), precision=precision)))
     assert equal(found[0][0], found[1][0])
-    assert relative(found[0][1], found[1][1]) < 1e-4
+    assert relative(found[0][1], found[1][1]) < tolerance
 
 
 def test_several_clips_share_the_guidance_evenly() -> None:

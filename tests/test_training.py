@@ -242,6 +242,7 @@ def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
     chains = task.chains
     fake = chains.take(0, batch[0][-chains.taken :]).clone().requires_grad_()
     text, real = task._embed_text(batch[1])[: chains.taken], batch[0][: chains.taken]
+    task._embed(batch[0])  # the step embeds its batch first, which moves the running statistics
     both = task._embed_alone(torch.cat([real, fake])).chunk(2)
     (gradient,) = torch.autograd.grad(task._fooled(*both, text), fake)
     moved = chains.moved(0, fake.detach(), gradient) - fake.detach()
