@@ -29,8 +29,8 @@ from helpers import (
 from vqclip import cutouts, drawing, images, latents
 from vqclip.config import Config
 from vqclip.errors import NumericError, UsageError, WeightsError
+from vqclip.generation.initial import first_grid
 from vqclip.generation.models import Models
-from vqclip.generation.prepare import first_grid
 from vqclip.guidance import Guidance
 from vqclip.types import Snapshot
 

@@ -115,7 +115,8 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
     first seed, its size, and itself by `only`.
     """
     config = copy.deepcopy(prepared.config)
-    config.seed, config.count, config.batch_size = seeds[0], len(seeds), len(seeds)
+    apart = len(set(seeds))
+    config.seed, config.count, config.batch_size = seeds[0], apart, apart
     config.only = index if len(seeds) > 1 else None
     config.output = type(config.output)()
     values = config.to_dict()

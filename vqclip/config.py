@@ -25,20 +25,37 @@ DEFAULT_PRESET = "tiny"
 
 @dataclass
 class ModelsConfig:
-    """Catalog names or files of the networks; several CLIPs guide together."""
+    """Catalog names or files of the networks; several CLIPs guide together. An empty `prior` is none."""
 
     vqgan: str = "tiny"
     clip: list[str] = field(default_factory=lambda: ["tiny"])
+    prior: str = ""
 
 
 @dataclass
 class InitConfig:
-    """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes."""
+    """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes.
+
+    Of a prior's `candidates` the `keep` that fit the prompts best each begin a picture.
+    """
 
     kind: str = "auto"
     image: str | None = None
     strength: float = 0.2
     weight: float = 0.0
+    candidates: int = 1
+    keep: int = 1
+
+
+@dataclass
+class PriorConfig:
+    """How a prior's codes are drawn, see `vqclip.priors.Sampling`."""
+
+    steps: int = 12
+    guidance: float = 3.0
+    temperature: float = 1.0
+    top_k: int = 0
+    choice: float = 2.0
 
 
 @dataclass
@@ -147,6 +164,7 @@ class Config:
     stages: list[str] = field(default_factory=lambda: ["full:1"])
     models: ModelsConfig = field(default_factory=ModelsConfig)
     init: InitConfig = field(default_factory=InitConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
     latent: LatentConfig = field(default_factory=LatentConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -177,6 +195,13 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "batch_size": (1, 256),
     "init.strength": (0, 1),
     "init.weight": (0, 1e6),
+    "init.candidates": (1, 1024),
+    "init.keep": (1, 256),
+    "prior.steps": (1, 1000),
+    "prior.guidance": (0, 100),
+    "prior.temperature": (0, 10),
+    "prior.top_k": (0, 1_000_000),
+    "prior.choice": (0, 100),
     "latent.ema": (0, 0.9999),
     "latent.noise": (0, 10),
     "views.count": (1, 1024),
@@ -274,8 +299,13 @@ def check(config: Config) -> None:
         AUGMENTATIONS.check(name)
     for name in config.losses:
         REGULARIZERS.check(name)
-    if config.only is not None and not 0 <= config.only < config.count <= config.batch_size:
+    together = config.init.keep if config.init.keep > 1 else min(config.count, config.batch_size)
+    if config.only is not None and not (0 <= config.only < together and config.count <= config.batch_size):
         raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")
+    if config.init.keep > config.init.candidates:
+        raise UsageError(f"init.keep is {config.init.keep}: give at most init.candidates, {config.init.candidates}")
+    if config.init.keep > 1 and config.count > 1:
+        raise UsageError(f"init.keep is {config.init.keep} and count {config.count}: give one of them above 1")
     if not config.models.clip:
         raise UsageError("models.clip is empty: give at least one CLIP, such as tiny")
     if len(config.size) != 2 or any(not 1 <= side <= _LARGEST_SIDE for side in config.size):

@@ -140,6 +140,29 @@ class ImageTokenizer(Protocol):
         """Codes to an image (B, 3, H, W) in [0, 1]."""
 
 
+MASKED = -1
+"""What stands in a grid of codes where a prior is to choose one."""
+
+
+class CodePrior(Protocol):
+    """What sampling needs of a prior; it was trained on grids of `side` codes a side."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether it writes one code after the other; else it fills what is MASKED, in any order."""
+
+    @property
+    def side(self) -> int:
+        """Codes along a side of the grids it was trained on."""
+
+    @property
+    def unconditional(self) -> Tensor:
+        """The condition (D,) that tells it nothing."""
+
+    def __call__(self, indices: Tensor, condition: Tensor) -> Tensor:
+        """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits (B, h, w, K)."""
+
+
 class Perceptor(Protocol):
     """What the guidance needs of a CLIP; embeddings are unit vectors (N, D)."""
 

@@ -17,6 +17,8 @@ TASKS = Registry(
         "judge": "vqclip.training.judge:JudgeTask",
         "clip": "vqclip.training.clip:CLIPTask",
         "vqgan": "vqclip.training.vqgan:VQGANTask",
+        "prior": "vqclip.training.prior:PriorTask",
+        "twin": "vqclip.training.prior:TwinTask",
     },
 )
 

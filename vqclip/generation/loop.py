@@ -37,7 +37,12 @@ def stream(prepared: Prepared) -> Iterator[Snapshot]:
 
 
 def batches(config: Config) -> list[tuple[int, ...]]:
-    """Return the seeds of each batch: `count` seeds counted up from `seed`, `batch_size` at a time."""
+    """Return the seeds of each batch: `count` seeds counted up from `seed`, `batch_size` at a time.
+
+    Several candidates that are kept are one batch of one seed.
+    """
+    if config.init.kind == "prior" and config.init.keep > 1:
+        return [(config.seed,) * config.init.keep]
     seeds = [config.seed + k for k in range(config.count)]
     return [tuple(seeds[i : i + config.batch_size]) for i in range(0, config.count, config.batch_size)]
 

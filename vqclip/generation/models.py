@@ -8,19 +8,25 @@ from pathlib import Path
 import torch
 
 from vqclip.config import Config
+from vqclip.errors import WeightsError
 from vqclip.generation import resolve
 from vqclip.models.clip import CLIP
+from vqclip.models.prior import AutoregressivePrior, MaskedPrior
 from vqclip.models.vqgan import VQGAN
-from vqclip.weights.load import load_clip, load_vqgan
+from vqclip.weights.load import load_clip, load_prior, load_vqgan
 
 
 @dataclass
 class Models:
-    """A VQGAN and the CLIPs that guide it, on one device, with the sha256 of each one's weights by (kind, name)."""
+    """A VQGAN, the CLIPs that guide it and maybe a prior, on one device.
+
+    `hashes` holds the sha256 of each one's weights by (kind, name).
+    """
 
     vqgan: VQGAN
     clips: list[CLIP]
     hashes: dict[tuple[str, str], str]
+    prior: MaskedPrior | AutoregressivePrior | None = None
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -37,7 +43,44 @@ class Models:
         if config.run.compile == "on":
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
-        return cls(vqgan.to(device), clips, hashes)
+        found = cls(vqgan.to(device), clips, hashes)
+        if config.models.prior and config.init.kind in ("prior", "auto"):
+            found._take_prior(config, device)
+        return found
+
+    def _take_prior(self, config: Config, device: torch.device) -> None:
+        """Load the prior; one that does not fit is an error if it was asked for by `--init prior`, else left out."""
+        prior, digest = load_prior(config.models.prior)
+        reason = self._misfit(prior)
+        if reason and config.init.kind == "prior":
+            raise WeightsError(f"the prior {config.models.prior!r} {reason}: give --init random, or the one it fits")
+        if not reason:
+            self.prior = prior.to(device)
+            self.hashes["prior", config.models.prior] = digest
+
+    def _misfit(self, prior: MaskedPrior | AutoregressivePrior) -> str:
+        """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
+        codebook = self.vqgan.codebook
+        if prior.codebook.shape != codebook.shape or not torch.allclose(
+            prior.codebook, codebook.detach().float().cpu(), atol=2e-3
+        ):
+            return "was trained on the codes of another VQGAN"
+        if self._teller(prior) is None:
+            return "understands another CLIP"
+        return ""
+
+    def _teller(self, prior: MaskedPrior | AutoregressivePrior) -> int | None:
+        wanted = prior.architecture.clip
+        found = [digest for (kind, _), digest in self.hashes.items() if kind == "clip"]
+        return found.index(wanted) if wanted in found else None
+
+    @property
+    def teller(self) -> int:
+        """The place, among the CLIPs, of the one whose embeddings the prior understands."""
+        place = None if self.prior is None else self._teller(self.prior)
+        if place is None:
+            raise ValueError("there is no prior that understands one of the CLIPs")
+        return place
 
     def recorded_hashes(self) -> dict[str, str]:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
@@ -45,4 +88,5 @@ class Models:
 
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""
-        return resolve.resolve(config, self.vqgan.architecture, [clip.image_size for clip in self.clips])
+        sides = [clip.image_size for clip in self.clips]
+        return resolve.resolve(config, self.vqgan.architecture, sides, has_prior=self.prior is not None)

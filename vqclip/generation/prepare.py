@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vqclip import guidance as guides
-from vqclip import images, latents, prompts, world
+from vqclip import images, prompts, world
 from vqclip.config import Config
-from vqclip.errors import UsageError, WeightsError
-from vqclip.generation import stages
+from vqclip.errors import UsageError
+from vqclip.generation import initial, stages
 from vqclip.generation.models import Models
 from vqclip.generation.run import Run
 from vqclip.guidance import Guidance
@@ -39,7 +39,7 @@ class Prepared:
 
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""
-        z = first_grid(self, tuple(seeds))
+        z = initial.first_grid(self, tuple(seeds))
         return Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, z, self.init_image)
 
 
@@ -71,23 +71,6 @@ def prepare(config: Config, models: Models) -> Prepared:
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
     return Prepared(config, models, guidance, plan, init_image, list(dict.fromkeys(notices)), outside)
-
-
-def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> Tensor:
-    """Return the latents (B, C, h, w) of the first stage: random codes, or the init image with some of them."""
-    config, vqgan, stage = prepared.config, prepared.models.vqgan, prepared.stages[0]
-    if config.init.kind == "prior":
-        raise WeightsError(f"no prior fits the VQGAN {config.models.vqgan!r}: give --init random, image or auto")
-    codes = latents.random_grid(vqgan.codebook, seeds, stage.height, stage.width)
-    if config.init.kind == "random":
-        return codes
-    if prepared.init_image is None:
-        raise UsageError("--init image needs a picture: give --init-image FILE")
-    side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
-    image = torch.nn.functional.interpolate(prepared.init_image, side, mode="bicubic", antialias=True).clamp(0, 1)
-    with torch.no_grad():
-        z, _ = vqgan.quantize(vqgan.encode(image))
-    return latents.blend(z, codes, config.init.strength)
 
 
 def parse_image_prompt(text: str) -> Prompt:

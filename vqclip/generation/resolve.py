@@ -15,7 +15,9 @@ from vqclip.types import VQGANArchitecture
 from vqclip.weights import memory
 
 
-def resolve(config: Config, architecture: VQGANArchitecture, view_sides: Sequence[int]) -> Config:
+def resolve(
+    config: Config, architecture: VQGANArchitecture, view_sides: Sequence[int], has_prior: bool = False
+) -> Config:
     """Return the config with seed, device, precision, compile, init and view chunk settled.
 
     Raises UsageError for a device this machine lacks, and MemoryBudgetError if the estimate exceeds its memory.
@@ -27,7 +29,7 @@ def resolve(config: Config, architecture: VQGANArchitecture, view_sides: Sequenc
     resolved.run.precision = _precision(config.run.precision, resolved.run.device)
     resolved.run.compile = "off" if config.run.compile == "auto" else config.run.compile
     if resolved.init.kind == "auto":
-        resolved.init.kind = "image" if config.init.image else "random"
+        resolved.init.kind = "image" if config.init.image else "prior" if has_prior else "random"
     total = total_memory(resolved.run.device)
     # deterministic pictures are drawn as if alone, also in chunks as large
     batch = 1 if config.run.deterministic else min(config.batch_size, config.count)

@@ -23,6 +23,7 @@ _TINY = "the 186 subjects, 12 shapes, 10 settings and 13 styles of world.yaml"
 CATALOG: tuple[Weights, ...] = (
     Weights("vqgan", "tiny", "tiny-vqgan.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
     Weights("clip", "tiny", "tiny-clip.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
+    Weights("prior", "tiny", "tiny-prior.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
     Weights("judge", "tiny", "tiny-judge.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
 )
 

@@ -16,6 +16,7 @@ from vqclip.weights import catalog, files
 if TYPE_CHECKING:
     from vqclip.models.clip import CLIP
     from vqclip.models.judge import Judge
+    from vqclip.models.prior import AutoregressivePrior, MaskedPrior
     from vqclip.models.vqgan import VQGAN
 
 
@@ -53,6 +54,17 @@ def load_judge(name: str) -> tuple[Judge, str]:
     judge = _build(Judge, JudgeArchitecture.from_json(file.architecture), path)
     fill(judge, file.tensors, path)
     return _frozen(judge), file.sha256
+
+
+def load_prior(name: str) -> tuple[MaskedPrior | AutoregressivePrior, str]:
+    """Return the prior of a catalog name or a file's path, and the sha256 of its weights."""
+    from vqclip.models import prior as priors
+
+    path = locate("prior", name)
+    file = files.read(path, "prior")
+    prior = _build(priors.build, priors.PriorArchitecture.from_json(file.architecture), path)
+    fill(prior, file.tensors, path)
+    return _frozen(prior), file.sha256
 
 
 def locate(kind: str, name: str) -> Path:

@@ -1,0 +1,201 @@
+"""The prior: a masked transformer from a CLIP embedding to a grid of codes (Chang et al. 2022, "MaskGIT").
+
+It sees a grid in which some codes are masked, and says for each of these how likely every code is there. Like Muse
+(Chang et al. 2023) it is told what the picture shows, and now and then is not, so that both can be compared. One token
+of the transformer stands for a patch of codes: a quarter of the cost, and still each code is masked by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from vqclip.errors import WeightsError
+from vqclip.types import MASKED
+
+
+@dataclass(frozen=True)
+class PriorArchitecture:
+    """Sizes of a prior: of the codebook, of the grid it was trained on, of a patch of codes, and of the transformer.
+
+    There are `codes` of `channels`, `side` to a side of the grid. `clip` is the sha256 of the weight file of the CLIP
+    whose embeddings, of `condition` dimensions, tell it what to show. A `causal` prior writes one code after the other.
+    """
+
+    codes: int
+    channels: int
+    condition: int
+    clip: str = ""
+    side: int = 16
+    patch: int = 2
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    prefix: int = 4
+    code_width: int = 32
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = [value for name, value in asdict(self).items() if name not in ("clip", "causal")]
+        if (
+            not isinstance(self.clip, str)
+            or not all(type(n) is int and 0 < n <= 1 << 16 for n in sizes)
+            or self.layers > 64
+        ):
+            raise ValueError("sizes must be whole numbers from 1 to 2**16")
+        if self.width % self.heads or self.side % self.patch:
+            raise ValueError("heads must divide the width, and the patch the side")
+
+    def to_json(self) -> str:
+        """Return the record as JSON, the form it has in a weight file's metadata."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PriorArchitecture:
+        """Read the record back; raise WeightsError if it is damaged."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise WeightsError(f"damaged prior architecture in the weight file: {error}; fetch it again") from None
+
+
+def build(architecture: PriorArchitecture) -> MaskedPrior | AutoregressivePrior:
+    """Return a prior of either kind, its weights at random and its codebook empty."""
+    return (AutoregressivePrior if architecture.causal else MaskedPrior)(architecture)
+
+
+class _Prior(nn.Module):
+    """What both kinds share: codes with their own embeddings, places, and the condition."""
+
+    codebook: Tensor
+
+    def __init__(self, architecture: PriorArchitecture, names: int) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.register_buffer("codebook", torch.zeros(a.codes, a.channels))
+        self.own = nn.Embedding(names, a.code_width)
+        self.row, self.column = nn.Embedding(a.side, a.width), nn.Embedding(a.side, a.width)
+        self.unconditional = nn.Parameter(torch.zeros(a.condition))
+        self.prefix = nn.Linear(a.condition, a.prefix * a.width)
+        self.blocks = nn.ModuleList(Block(a.width, a.heads) for _ in range(a.layers))
+        self.norm = nn.LayerNorm(a.width)
+        self.head = nn.Linear(a.width // 2, a.codes)
+        for embedding in (self.own, self.row, self.column):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    @property
+    def side(self) -> int:
+        """Codes along a side of the grids it was trained on."""
+        return self.architecture.side
+
+    @property
+    def causal(self) -> bool:
+        """Whether it writes one code after the other."""
+        return self.architecture.causal
+
+    def _prefix(self, condition: Tensor) -> Tensor:
+        return self.prefix(condition).view(len(condition), self.architecture.prefix, -1)
+
+
+class MaskedPrior(_Prior):
+    """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits of every code at every place."""
+
+    def __init__(self, architecture: PriorArchitecture) -> None:
+        a = architecture
+        super().__init__(a, a.codes + 1)
+        self.patch = nn.Linear(a.patch**2 * (a.channels + a.code_width), a.width)
+        self.everywhere = nn.Linear(a.condition, a.width)
+        self.unpatch = nn.Linear(a.width, a.patch**2 * a.width // 2)
+
+    def forward(self, indices: Tensor, condition: Tensor) -> Tensor:
+        """Return logits (B, h, w, codes); `condition` (B, D) are unit vectors, or `unconditional` expanded."""
+        return self.head(self.features(indices, condition))
+
+    def features(self, indices: Tensor, condition: Tensor) -> Tensor:
+        """Return (B, h, w, width / 2), from which `head` makes logits; h and w at most the side it was trained on."""
+        a = self.architecture
+        batch, height, width = indices.shape
+        rows, columns = height // a.patch, width // a.patch
+        known = indices != MASKED
+        place = indices.clamp(min=0)
+        codes = self.codebook[place] * known[..., None]
+        x = torch.cat([codes, self.own(torch.where(known, place, a.codes))], -1)
+        x = x.view(batch, rows, a.patch, columns, a.patch, -1).transpose(2, 3).reshape(batch, rows * columns, -1)
+        position = (self.row.weight[:rows, None] + self.column.weight[None, :columns]).flatten(0, 1)
+        x = self.patch(x) + position + self.everywhere(condition)[:, None]
+        x = torch.cat([self._prefix(condition), x], 1)
+        for block in self.blocks:
+            x = block(x)
+        x = gelu(self.unpatch(self.norm(x[:, a.prefix :])))
+        x = x.view(batch, rows, columns, a.patch, a.patch, -1).transpose(2, 3)
+        return x.reshape(batch, height, width, -1)
+
+
+class Block(nn.Module):
+    """A transformer's block with its norms first."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.grow, self.shrink = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, causal: bool = False, cache: list[Tensor] | None = None) -> Tensor:
+        """Return tokens (B, n, width) after attention and perceptron.
+
+        `causal` tokens see those before them only. A `cache` holds the keys and values of earlier tokens, which these
+        see too, and takes these in.
+        """
+        batch, tokens, width = x.shape
+        qkv = self.qkv(self.norm1(x)).view(batch, tokens, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            if cache:
+                k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
+            cache[:] = k, v
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=causal and tokens > 1)
+        mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
+        x = x + self.out(mixed)
+        return x + self.shrink(gelu(self.grow(self.norm2(x))))
+
+
+class AutoregressivePrior(_Prior):
+    """The twin that writes codes one after the other, row by row (Esser et al. 2021): every code is a token."""
+
+    def __init__(self, architecture: PriorArchitecture) -> None:
+        a = architecture
+        super().__init__(a, a.codes)
+        self.code = nn.Linear(a.channels + a.code_width, a.width)
+        self.squeeze = nn.Linear(a.width, a.width // 2)
+
+    def forward(self, indices: Tensor, condition: Tensor) -> Tensor:
+        """Return logits (B, h, w, codes) of every code given those before it; indices (B, h, w) hold no mask."""
+        batch, height, width = indices.shape
+        before = self._codes(indices.flatten(1), width)[:, :-1]
+        x = torch.cat([self._prefix(condition), before], 1)
+        for block in self.blocks:
+            x = block(x, causal=True)
+        return self._logits(x[:, self.architecture.prefix - 1 :]).view(batch, height, width, -1)
+
+    def following(self, codes: Tensor, condition: Tensor, width: int, caches: list[list[Tensor]]) -> Tensor:
+        """Return logits (B, codes) of the code after `codes` (B, n), of a grid `width` wide, all but the last known.
+
+        `caches` is a list for each block, empty at the start.
+        """
+        x = self._codes(codes, width)[:, -1:] if codes.shape[1] else self._prefix(condition)
+        for block, cache in zip(self.blocks, caches, strict=True):
+            x = block(x, causal=True, cache=cache)
+        return self._logits(x[:, -1])
+
+    def _codes(self, codes: Tensor, width: int) -> Tensor:
+        place = torch.arange(codes.shape[1], device=codes.device)
+        position = self.row.weight[place // width] + self.column.weight[place % width]
+        return self.code(torch.cat([self.codebook[codes], self.own(codes)], -1)) + position
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return self.head(gelu(self.squeeze(self.norm(x))))

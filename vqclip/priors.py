@@ -1,0 +1,141 @@
+"""Codes from a prior: parallel decoding with guidance (Chang et al. 2022, "MaskGIT"; Chang et al. 2023, "Muse").
+
+Everything is masked at first. At every step all masked codes are drawn at once, the likeliest of them stay, fewer and
+fewer are masked again. Guidance moves the logits away from those of a prior that is told nothing (Ho and Salimans
+2022), by several prompts at once, and away from negative ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vqclip import seeding
+from vqclip.types import MASKED, CodePrior
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How codes are drawn: in `steps`, by `guidance` (1: unguided), `top_k` of the codes (0: all), with `temperature`.
+
+    `choice` is how much chance decides which codes stay, at first; it fades to nothing.
+    """
+
+    steps: int = 12
+    guidance: float = 3.0
+    temperature: float = 1.0
+    top_k: int = 0
+    choice: float = 2.0
+
+
+def sample(
+    prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+) -> Tensor:
+    """Return codes (n, h, w), one grid for each seed; what is not MASKED in `grid` (h, w) stays.
+
+    `told` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
+    """
+    return (_write if prior.causal else _fill)(prior, told, weights, grid, seeds, how)
+
+
+def _fill(prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
+    codes = grid.expand(len(seeds), -1, -1).clone()
+    free = codes == MASKED
+    total = free[0].sum().item()
+    for step in range(how.steps):
+        masked = codes == MASKED
+        noise = [seeding.generator(seed, "prior", step) for seed in seeds]
+        logits = guided(prior, codes, told, weights, how.guidance)
+        drawn, confidence = _draw(logits, noise, how)
+        left = math.floor(total * math.cos(math.pi / 2 * (step + 1) / how.steps)) if step + 1 < how.steps else 0
+        chance = how.choice * (1 - (step + 1) / how.steps)
+        confidence = confidence + chance * _gumbel(confidence[0].shape, noise).to(confidence)
+        confidence = confidence.masked_fill(~masked, math.inf).flatten(1)
+        order = confidence.argsort(dim=1, stable=True).argsort(dim=1).view_as(codes)
+        codes = torch.where(masked, drawn, codes)
+        codes = codes.masked_fill(order < left, MASKED)
+    return codes
+
+
+def _write(
+    prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+) -> Tensor:
+    """Write codes row by row, each knowing those before it; keys and values of these are kept."""
+    height, width = grid.shape
+    if max(height, width) > prior.side:
+        raise ValueError(f"this prior writes grids of at most {prior.side}x{prior.side} codes, not {height}x{width}")
+    conditions = _conditions(prior, told, how.guidance)
+    rows = conditions.repeat_interleave(len(seeds), 0)
+    caches: list[list[Tensor]] = [[] for _ in prior.blocks]
+    codes = grid.new_empty(len(seeds), 0)
+    for place, known in enumerate(grid.flatten().tolist()):
+        found = prior.following(codes.repeat(len(conditions), 1), rows, width, caches).float()
+        logits = mixed(found.view(len(conditions), len(seeds), -1), weights, how.guidance)
+        drawn, _ = _draw(logits, [seeding.generator(seed, "prior", place) for seed in seeds], how)
+        if known != MASKED:
+            drawn = torch.full_like(drawn, known)
+        codes = torch.cat([codes, drawn[:, None]], 1)
+    return codes.view(len(seeds), height, width)
+
+
+def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+    """Return logits (n, h, w, K): u + scale * (sum of w (c - u)) / (sum of positive w), u being told nothing."""
+    conditions = _conditions(prior, told, scale)
+    return mixed(torch.stack([windowed(prior, codes, c.expand(len(codes), -1)) for c in conditions]), weights, scale)
+
+
+def _conditions(prior: CodePrior, told: Tensor, scale: float) -> Tensor:
+    """Return what a prior must be told: nothing, then the prompts; a single prompt by itself needs no nothing."""
+    return told if scale == 1 and len(told) == 1 else torch.cat([prior.unconditional[None], told])
+
+
+def mixed(found: Tensor, weights: Tensor, scale: float) -> Tensor:
+    """Return guided logits of those (1 + P, ...) of nothing and of P prompts; one alone stays as it is."""
+    if len(found) == 1:
+        return found[0]
+    share = weights / weights.clamp(min=0).sum()
+    return found[0] + scale * torch.einsum("p,p...->...", share.to(found), found[1:] - found[0])
+
+
+def windowed(prior: CodePrior, codes: Tensor, condition: Tensor) -> Tensor:
+    """Return logits (n, h, w, K) of grids of any size: the mean over windows of the side that the prior was trained on.
+
+    Windows overlap by half (as in Bar-Tal et al. 2023, "MultiDiffusion").
+    """
+    side, height, width = prior.side, *codes.shape[1:]
+    total, count = None, codes.new_zeros(height, width, 1, dtype=torch.float32)
+    for top, left in itertools.product(_starts(height, side), _starts(width, side)):
+        part = (slice(None), slice(top, top + side), slice(left, left + side))
+        logits = prior(codes[part], condition).float()
+        if total is None:
+            total = logits.new_zeros(*codes.shape, logits.shape[-1])
+        total[part] += logits
+        count[part[1:]] += 1
+    return total / count
+
+
+def _starts(length: int, side: int) -> list[int]:
+    if length <= side:
+        return [0]
+    return [*range(0, length - side, side // 2), length - side]
+
+
+def _draw(logits: Tensor, noise: Sequence[torch.Generator], how: Sampling) -> tuple[Tensor, Tensor]:
+    """Return a code of every place (n, h, w), drawn by the Gumbel trick, and its log-probability."""
+    if 0 < how.top_k < logits.shape[-1]:
+        least = logits.topk(how.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -math.inf)
+    scaled = logits / max(how.temperature, 1e-3)
+    drawn = (scaled + _gumbel(logits[0].shape, noise).to(logits)).argmax(-1)
+    return drawn, scaled.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
+
+
+def _gumbel(shape: torch.Size, noise: Sequence[torch.Generator]) -> Tensor:
+    """Return Gumbel noise (n, ...), each picture's from its own generator."""
+    uniform = torch.stack([torch.rand(shape, generator=g) for g in noise])
+    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))

@@ -1,0 +1,183 @@
+"""`vqclip train prior`: the bundled prior, a masked transformer over the bundled VQGAN's codes of scenes.
+
+Trained as in Chang et al. 2022, "MaskGIT": a share of the codes is masked, cos(u pi / 2) of them for u even in [0, 1],
+and the masked ones are learned by cross entropy. What the bundled CLIP embeds conditions it, half of the time a scene's
+caption and half its picture (Wang et al. 2022, "CLIP-GEN"): a picture says more than its caption, and lies near it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vqclip import atomic, images
+from vqclip.models.clip import CLIP
+from vqclip.models.judge import features
+from vqclip.models.prior import PriorArchitecture, build
+from vqclip.models.vqgan import VQGAN
+from vqclip.priors import Sampling, sample
+from vqclip.training.batches import Captioner
+from vqclip.training.judge import accuracies
+from vqclip.training.runner import TrainOptions, start_from
+from vqclip.training.scenes import SceneSet
+from vqclip.types import MASKED
+from vqclip.weights import files
+from vqclip.weights.load import load_clip, load_judge, load_vqgan
+from vqclip.world import captions, load_world
+from vqclip.writers.image import save_image
+
+SIDE = 128
+_UNTOLD = 0.1
+_SMOOTHING = 0.1
+_EMA = 0.999
+_DRAWN = 96
+# codes (B, h, w), which of them are masked (B, h, w), conditions (B, D), which are withheld (B,)
+Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class PriorTask:
+    """Training of the bundled prior."""
+
+    name = "prior"
+    lr = 6e-4
+    causal = False
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+        self.device = options.torch_device()
+        torch.manual_seed(options.seed)
+        self.batch = options.batch or (512 if self.device.type == "cuda" else 64)
+        self.vqgan, _ = load_vqgan("tiny")
+        self.clip, digest = load_clip(options.clip or "tiny")
+        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE)
+        self.scenes.render(options.font, options.workers)
+        self.held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), SIDE)
+        self.held_out.render(options.font, options.workers)
+        self.codes, self.seen = encoded(self.scenes, self.vqgan, self.clip, digest[:8])
+        self.captioner = Captioner(self.scenes.scenes)
+        codebook = self.vqgan.codebook
+        width = self.clip.architecture.model["embed_dim"]
+        side = SIDE // self.vqgan.factor
+        self.prior = build(PriorArchitecture(*codebook.shape, width, digest, side, causal=self.causal))
+        self.prior.codebook.copy_(codebook)
+        if options.start:
+            start_from(options, "prior", self.prior.architecture, self.prior)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.prior, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_EMA)
+        )
+        self.modules = nn.ModuleDict({"prior": self.prior, "average": self.average}).to(self.device)
+        decayed = [p for p in self.prior.parameters() if p.ndim >= 2]
+        plain = [p for p in self.prior.parameters() if p.ndim < 2]
+        groups = [{"params": decayed, "weight_decay": 0.045}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.96))
+
+    @property
+    def epoch(self) -> int:
+        """Steps that show as many scenes as were rendered."""
+        return -(-self.scenes.count // self.batch)
+
+    def batch_of(self, index: int) -> Batch:
+        """Return codes, masks, conditions and which of these are withheld, on the CPU, from (seed, index) alone."""
+        rng = np.random.default_rng([self.options.seed, index])
+        chosen = rng.integers(self.scenes.count, size=self.batch)
+        codes = torch.from_numpy(self.codes[chosen].astype(np.int64))
+        share = np.cos(rng.random(self.batch) * math.pi / 2)
+        noise = rng.random(codes[0].numel() * self.batch).reshape(self.batch, -1)
+        count = np.maximum(np.ceil(share * codes[0].numel()), 1)
+        masked = torch.from_numpy(noise.argsort(1).argsort(1) < count[:, None]).view(codes.shape)
+        pictures = torch.from_numpy(self.seen[chosen].astype(np.float32))
+        texts, _ = self.captioner.captions(chosen, rng)
+        with torch.no_grad():
+            said = self.clip.encode_text(texts)
+        by_picture = torch.from_numpy(rng.random(self.batch) < 0.5)[:, None]
+        withheld = torch.from_numpy(rng.random(self.batch) < _UNTOLD)
+        return codes, masked, torch.where(by_picture, pictures, said), withheld
+
+    def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
+        """One batch: the masked codes are named from those that are left and from the condition."""
+        del index, progress
+        codes, masked, condition, withheld = (part.to(self.device) for part in batch)
+        condition = torch.where(withheld[:, None], self.prior.unconditional, condition)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            loss = self.loss(codes, masked, condition)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.prior)
+        return {"loss": float(loss.detach())}
+
+    def loss(self, codes: Tensor, masked: Tensor, condition: Tensor) -> Tensor:
+        """Cross entropy of the masked codes given the others."""
+        features = self.prior.features(torch.where(masked, MASKED, codes), condition)
+        return _cross_entropy(self.prior.head(features[masked]), codes[masked])
+
+    @torch.no_grad()
+    def validate(self, folder: Path, index: int) -> dict[str, float]:
+        """Draw held-out captions and let the judge name what came out; writes `validation.png`."""
+        del index
+        prior, scenes = self.average.module.eval(), self.held_out.scenes[:_DRAWN]
+        judge, _ = load_judge("tiny")
+        pictures, rows = [], []
+        for number, scene in enumerate(scenes):
+            told = self.clip.encode_text([captions(scene, load_world())]).to(self.device)
+            empty = torch.full((prior.side, prior.side), MASKED, device=self.device)
+            codes = sample(prior, told, torch.ones(1, device=self.device), empty, (number,), Sampling())
+            picture = images.to_pil(self.vqgan.decode(self.vqgan.codes(codes.cpu()))[0])
+            pictures.append(picture)
+            rows.append(features(np.asarray(picture)))
+        scores, _ = accuracies(judge, torch.from_numpy(np.stack(rows)), scenes)
+        texts = [captions(scene, load_world()) for scene in scenes[:48]]
+        save_image(images.contact_sheet(pictures[:48], texts, 8, SIDE), folder / "validation.png", None)
+        return {key: scores[key] for key in ("subject", "setting", "background", "style") if key in scores}
+
+    def export(self, path: Path, info: dict[str, Any]) -> None:
+        """Write the weight file: the average of the weights."""
+        network = self.average.module
+        files.save(path, "prior", network.architecture.to_json(), network.state_dict(), info)
+
+
+class TwinTask(PriorTask):
+    """Training of the autoregressive twin, to compare the prior with: same size, same data."""
+
+    name = "twin"
+    causal = True
+
+    def loss(self, codes: Tensor, masked: Tensor, condition: Tensor) -> Tensor:
+        """Cross entropy of every code given those before it."""
+        del masked
+        return _cross_entropy(self.prior(codes, condition).flatten(0, 2), codes.flatten())
+
+
+def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits.float(), codes, label_smoothing=_SMOOTHING)
+
+
+@torch.no_grad()
+def encoded(scenes: SceneSet, vqgan: VQGAN, clip: CLIP, digest: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes, uint16 (count, h, w), and CLIP embeddings, float16 (count, D), of all scenes, kept on the disk."""
+    side = scenes.side // vqgan.factor
+    width = clip.architecture.model["embed_dim"]
+    codebook = hashlib.sha256(vqgan.codebook.numpy().tobytes()).hexdigest()[:8]
+    name = f"{scenes.seed}-{scenes.count}-{scenes.side}-{codebook}-{digest}"
+    paths = scenes.folder / f"codes-{name}.raw", scenes.folder / f"embeddings-{name}.raw"
+    shapes = (scenes.count, side, side), (scenes.count, width)
+    kinds = np.uint16, np.float16
+    if not all(p.exists() for p in paths):
+        codes, embeddings = (np.empty(shape, kind) for shape, kind in zip(shapes, kinds, strict=True))
+        for start in tqdm(range(0, scenes.count, 64), desc="codes", unit="batch"):
+            x = torch.from_numpy(scenes.images[start : start + 64]).permute(0, 3, 1, 2).float() / 255
+            with torch.autocast("cpu", torch.bfloat16):
+                codes[start : start + 64] = vqgan.quantize(vqgan.encode(x))[1].numpy()
+                views = nn.functional.avg_pool2d(x, scenes.side // clip.image_size)
+                embeddings[start : start + 64] = clip.encode_image(views).numpy()
+        for path, values in zip(paths, (codes, embeddings), strict=True):
+            atomic.write(path, lambda stream, values=values: stream.write(values.tobytes()))
+    return tuple(np.memmap(p, k, "r", shape=s) for p, k, s in zip(paths, kinds, shapes, strict=True))
