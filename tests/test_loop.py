@@ -230,7 +230,7 @@ def test_every_regularizer_gives_one_finite_value_a_picture_alone_as_in_a_batch(
 def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str, tmp_path: Path) -> None:
     weight, begin = 1e7, {"kind": "random", "image": str(photo(tmp_path / "in.png"))}
     runs = [run_of(small(init=begin, losses={name: w} if w else {})) for w in (0.0, weight, 2 * weight)]
-    init = runs[0].init_image
+    init = runs[0].canvas.at(64, 64)
     # white and black bars, so that no regularizer is content
     bars = (torch.arange(64) // 16 % 2).float().expand(1, 3, 64, 64)
     for run in runs:

@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine, sha, small
+from helpers import CommandLine, photo, sha, small
+from PIL import Image
 
 import vqclip
 from vqclip import config as configs
+from vqclip import seeding
 from vqclip.errors import UsageError
 from vqclip.generation import initial
+from vqclip.generation.interventions.remask import Remask
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
+from vqclip.guidance import Guidance
 from vqclip.models.prior import PriorArchitecture, build
+from vqclip.types import MASKED
 from vqclip.weights import files
 from vqclip.weights.load import load_clip, load_vqgan
 
@@ -54,11 +59,13 @@ def test_the_candidate_that_fits_best_is_taken(weights: Path) -> None:
     config = config_of(weights, init={"candidates": 20})
     models = Models.load(config)
     ready = prepare(models.resolve(config), models)
-    every = torch.cat([initial.candidates(ready, 7, [number]) for number in range(20)])
-    assert torch.equal(every, initial.candidates(ready, 7, range(20)))
+    empty = torch.full((8, 8), MASKED)
+    every = torch.cat([ready.proposer.fill(empty, [seeding.derive(7, "candidate", number)]) for number in range(20)])
     scores = ready.guidance.score(models.vqgan.decode(models.vqgan.codes(every)), [7] * 20, 2)
-    chosen = models.vqgan.quantize(initial.first_grid(ready, (7,)))[1]
-    assert torch.equal(chosen[0], every[int(scores.argmin())])
+    found = initial.candidates(ready, 7)
+    assert torch.allclose(found.scores, scores.sort().values, atol=1e-5)
+    assert torch.equal(found.codes[0], every[int(scores.argmin())])
+    assert torch.equal(models.vqgan.quantize(initial.first_grid(ready, (7,))[0])[1][0], found.codes[0])
 
 
 def test_the_best_that_are_kept_are_each_a_picture_that_can_be_drawn_again(weights: Path) -> None:
@@ -83,7 +90,7 @@ def test_another_size_is_drawn_at_the_priors_own_and_scaled(weights: Path) -> No
     config = config_of(weights, size="128x64")
     models = Models.load(config)
     ready = prepare(models.resolve(config), models)
-    assert initial.candidates(ready, 7, [0]).shape == (1, 8, 16)
+    assert initial.candidates(ready, 7).codes.shape == (1, 8, 16)
     assert vqclip.generate(config_of(weights, size="96x40"), models).image.size == (96, 40)
 
 
@@ -102,3 +109,66 @@ def test_a_prior_that_does_not_fit_is_named_or_with_auto_left_out(
 def test_a_prior_that_is_not_there_is_said(cli: CommandLine, tmp_path: Path) -> None:
     assert cli.draw("a cat", "--init", "prior").code == 3
     assert cli.draw("a cat", "--init", "prior", "--prior", tmp_path / "none.safetensors").code == 3
+
+
+def test_candidates_are_shown_on_a_sheet_beside_the_picture(weights: Path, cli: CommandLine, tmp_path: Path) -> None:
+    out = tmp_path / "cat.png"
+    told = cli.draw("a cat", "--prior", weights, "--candidates", "5", "--save-candidates", "-o", out, "--steps", "0")
+    assert told.code == 0 and any("candidates.png" in line for line in told.complaints)
+    with Image.open(tmp_path / "cat.candidates.png") as sheet:
+        assert sheet.width > 3 * 128 and sheet.height > 2 * 128
+    plain = cli.draw("a cat", "--prior", weights, "--candidates", "5", "-o", tmp_path / "b.png", "--steps", "0")
+    assert sha(plain.files[0]) == sha(out) and not (tmp_path / "b.candidates.png").exists()
+
+
+def test_the_prior_fills_what_a_mask_leaves_open(weights: Path, tmp_path: Path) -> None:
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (16, 16, 48, 48))
+    mask.save(tmp_path / "mask.png")
+    init = {"image": str(photo(tmp_path / "photo.png")), "mask": str(tmp_path / "mask.png")}
+    config = config_of(weights, init=init)
+    models = Models.load(config)
+    ready = prepare(models.resolve(config), models)
+    assert ready.config.init.kind == "prior"
+    codes = initial.candidates(ready, 7).codes[0]
+    known = models.vqgan.quantize(models.vqgan.encode(ready.canvas.at(64, 64)))[1][0]
+    inside = torch.zeros(8, 8, dtype=torch.bool)
+    inside[2:6, 2:6] = True
+    assert torch.equal(codes[~inside], known[~inside]) and not torch.equal(codes[inside], known[inside])
+    pictures = vqclip.generate(config, models).image, Image.open(init["image"])
+    drawn, before = (np.asarray(picture).astype(int) for picture in pictures)
+    outside = np.asarray(mask) == 0
+    assert (drawn[outside] == before[outside]).all() and np.abs(drawn - before)[~outside].mean() > 2
+
+
+def test_unlikely_codes_are_drawn_again_if_the_views_do_not_mind(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(weights, steps=2, prior={"steps": 2, "remask_every": 1, "remask_share": 0.25})
+    models = Models.load(config)
+    ready = prepare(models.resolve(config), models)
+    scores = iter([1.0, 0.5, 0.5, 1.0])
+    for better in (True, False):
+        run = ready.run((7,))
+        run.state.step = 1
+        before = run.state.z.detach().clone()
+        monkeypatch.setattr(run.guidance, "score", lambda *a: torch.tensor([next(scores)]))
+        Remask()(run)
+        changed = (run.state.z != before).any(1)
+        monkeypatch.undo()
+        assert (0 < int(changed.sum()) <= 16) if better else not changed.any()
+    assert len(list(vqclip.generate_stream(config, models))) == 3
+
+
+def test_runs_with_remasking_repeat_to_the_bit(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guidance, "score", lambda self, image, seeds, views: image.new_zeros(len(image)))
+    values = {"steps": 4, "prior": {"steps": 2, "remask_every": 2, "remask_share": 0.5}}
+    models = Models.load(config_of(weights))
+    first, again, without = (
+        vqclip.generate(config_of(weights, **values | changes), models).image
+        for changes in ({}, {}, {"prior": {"steps": 2}})
+    )
+    assert sha(first) == sha(again)
+    batch = vqclip.generate(config_of(weights, count=2, batch_size=2, run={"deterministic": True}, **values), models)
+    assert sha(batch.images[0]) == sha(first)
+    assert sha(without) != sha(first)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from vqclip import priors
+from vqclip import priors, seeding
 from vqclip.models.prior import AutoregressivePrior, MaskedPrior, PriorArchitecture, build
 from vqclip.priors import Sampling, guided, sample, windowed
 from vqclip.types import MASKED
@@ -64,6 +64,20 @@ def test_fewer_codes_are_masked_at_every_step(prior: MaskedPrior, monkeypatch: p
     assert seen[0] == 64 and len(seen) == 6
     assert all(a > b for a, b in itertools.pairwise(seen))
     assert seen[1] == 61  # floor(64 cos(pi / 12))
+
+
+def test_the_likelihood_of_codes_is_that_given_others(prior: MaskedPrior, twin: AutoregressivePrior) -> None:
+    codes = torch.randint(40, (2, 8, 8), generator=torch.Generator().manual_seed(2))
+    found = priors.likelihood(prior, codes, TOLD[:1], torch.ones(1), (3, 4), 1.0)
+    dealt = torch.randperm(64, generator=seeding.generator(3, "hidden")).view(8, 8) % 4
+    for part in range(4):
+        hidden = dealt == part
+        logits = prior(codes[:1].masked_fill(hidden, MASKED), TOLD[:1])
+        own = logits.log_softmax(-1).gather(-1, codes[:1, ..., None])[..., 0]
+        assert torch.allclose(found[:1][hidden[None]], own[hidden[None]], atol=1e-4)
+    written = priors.likelihood(twin, codes, TOLD[:1], torch.ones(1), (3, 4), 1.0)
+    own = twin(codes, TOLD[:1].expand(2, -1)).log_softmax(-1).gather(-1, codes[..., None])[..., 0]
+    assert torch.allclose(written, own, atol=1e-4)
 
 
 def test_guidance_of_one_is_the_prompt_alone_and_none_is_no_prompt(prior: MaskedPrior) -> None:

@@ -86,7 +86,8 @@ class Result:
         written = []
         for picture in self.pictures:
             free = names.free_path(path)
-            written.append(save_image(picture.image, free, picture.record if metadata else None))
+            lossless = self.config.init.mask is not None
+            written.append(save_image(picture.image, free, picture.record if metadata else None, lossless=lossless))
         return written
 
     def _repr_png_(self) -> bytes:
@@ -103,6 +104,7 @@ def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
     found = []
     for index, frame in enumerate(images.frames(image, *snapshot.size)):
         if prepared.config.only in (None, index):
+            frame = frame if prepared.canvas is None else prepared.canvas.finish(frame)
             score = None if scores is None else scores[index]
             found.append(Picture(frame, snapshot.seeds[index], score, record(prepared, snapshot.seeds, index)))
     return found
@@ -121,11 +123,12 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
     config.output = type(config.output)()
     values = config.to_dict()
     del values["output"]
-    values["init"]["image"] = _base(config.init.image)
+    values["init"] |= {"image": _base(config.init.image), "mask": _base(config.init.mask)}
     values["image_prompts"] = [_base_prompt(text) for text in config.image_prompts]
     values["models"] = {
         "vqgan": _base(config.models.vqgan),
         "clip": [_base(name) for name in config.models.clip],
+        "prior": _base(config.models.prior),
     }
     return {
         "schema": metadata.SCHEMA,

@@ -36,11 +36,13 @@ class ModelsConfig:
 class InitConfig:
     """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes.
 
-    Of a prior's `candidates` the `keep` that fit the prompts best each begin a picture.
+    Only where the `mask` is not black may the image change; a prior, if there is one, draws that part anew. Of a
+    prior's `candidates` the `keep` that fit the prompts best each begin a picture.
     """
 
     kind: str = "auto"
     image: str | None = None
+    mask: str | None = None
     strength: float = 0.2
     weight: float = 0.0
     candidates: int = 1
@@ -49,13 +51,19 @@ class InitConfig:
 
 @dataclass
 class PriorConfig:
-    """How a prior's codes are drawn, see `vqclip.priors.Sampling`."""
+    """How a prior's codes are drawn, see `vqclip.priors.Sampling`.
+
+    Every `remask_every` steps (0: never) the share `remask_share` of the codes, those that the prior finds least
+    likely, is drawn again.
+    """
 
     steps: int = 12
     guidance: float = 3.0
     temperature: float = 1.0
     top_k: int = 0
     choice: float = 2.0
+    remask_every: int = 0
+    remask_share: float = 0.1
 
 
 @dataclass
@@ -121,7 +129,10 @@ class BestConfig:
 
 @dataclass
 class OutputConfig:
-    """Files of a run. `save_every` steps the preview is replaced; `video` names an mp4, gif or webp."""
+    """Files of a run. `save_every` steps the preview is replaced; `video` names an mp4, gif or webp.
+
+    `save_candidates` writes a contact sheet of a prior's candidates beside the picture.
+    """
 
     file: str | None = None
     folder: str = "outputs"
@@ -131,6 +142,7 @@ class OutputConfig:
     length: float | None = None
     metadata: bool = True
     keep_run: bool = False
+    save_candidates: bool = False
 
 
 @dataclass
@@ -202,6 +214,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "prior.temperature": (0, 10),
     "prior.top_k": (0, 1_000_000),
     "prior.choice": (0, 100),
+    "prior.remask_every": (0, 1_000_000),
+    "prior.remask_share": (0, 1),
     "latent.ema": (0, 0.9999),
     "latent.noise": (0, 10),
     "views.count": (1, 1024),

@@ -6,6 +6,7 @@ While it runs, `<picture without ending>.run/` stands beside each picture; it go
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqclip import atomic
+from vqclip import atomic, images
 from vqclip.api import Picture, of_snapshot
 from vqclip.config import Config, to_yaml
 from vqclip.errors import OutputError, VqclipError
@@ -25,6 +26,8 @@ from vqclip.writers import metadata, names
 from vqclip.writers.image import save_image
 from vqclip.writers.video import FramePlan, VideoWriter, check_encoder, plan
 
+# pixels of a candidate on its sheet
+_THUMBNAIL = 128
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -111,6 +114,7 @@ class _Batch:
         for snapshot in snapshots:
             self.last = snapshot
             self._tell(snapshot)
+            self._save_candidates(snapshot)
             self._write_frames(snapshot)
             self._preview(snapshot)
             if snapshot.last:
@@ -134,16 +138,33 @@ class _Batch:
         record = picture.record
         if self.last is not None and not self.last.last:
             record = record | {"stopped_at_step": self.last.step}
+        # outside a mask every pixel must stay as it was
+        lossless = self.config.init.mask is not None
+        if lossless and _FORMATS[path.suffix.lower()] == "JPEG":
+            self.listener.on_notice(Notice(f"{path.name} changes pixels outside the mask a little: save as PNG"))
         if not self.config.output.metadata:
-            return save_image(picture.image, path, None)
+            return save_image(picture.image, path, None, lossless=lossless)
         if not metadata.fits(record, _FORMATS[path.suffix.lower()]):
             self.listener.on_notice(Notice(f"{path.name} holds only a part of its metadata: save as PNG to keep all"))
-        return save_image(picture.image, path, record)
+        return save_image(picture.image, path, record, lossless=lossless)
 
     def _tell(self, snapshot: Snapshot) -> None:
         for notice in snapshot.notices:
             self.listener.on_notice(notice)
         self.listener.on_snapshot(snapshot)
+
+    def _save_candidates(self, snapshot: Snapshot) -> None:
+        """Write a contact sheet of what the prior proposed beside the picture of each seed, best first."""
+        for seed, candidates in snapshot.candidates.items():
+            pictures = images.frames(candidates.pictures, *_thumbnail(snapshot.size))
+            captions = [f"{place}: {score:.3f}" for place, score in enumerate(candidates.scores.tolist(), 1)]
+            columns = math.ceil(math.sqrt(len(pictures)))
+            sheet = images.contact_sheet(pictures, captions, columns, _THUMBNAIL)
+            first = next((k for k in self.wanted if snapshot.seeds[k] == seed), None)
+            if first is not None:
+                path = names.free_path(self.paths[first].with_suffix(".candidates.png"))
+                save_image(sheet, path, None)
+                self.listener.on_notice(Notice(f"the prior's candidates, best first: {path}"))
 
     def _write_frames(self, snapshot: Snapshot) -> None:
         if self.frames is None or not self.frames.keeps(max(snapshot.step - 1, 0)):
@@ -204,6 +225,11 @@ class _OwnNames:
         # a run folder that is not of this run tells of another one that draws the picture
         folder = names.run_folder(path)
         return not (os.path.lexists(path) or (folder not in self.folders and os.path.lexists(folder)))
+
+
+def _thumbnail(size: tuple[int, int]) -> tuple[int, int]:
+    width, height = (max(round(side * _THUMBNAIL / max(size)), 1) for side in size)
+    return width, height
 
 
 def _frame_plan(config: Config) -> FramePlan:

@@ -18,6 +18,9 @@ from torch import Tensor
 from vqclip import seeding
 from vqclip.types import MASKED, CodePrior
 
+# parts in which codes are hidden to ask how likely they are
+_HIDDEN = 4
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -36,7 +39,7 @@ class Sampling:
 def sample(
     prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
 ) -> Tensor:
-    """Return codes (n, h, w), one grid for each seed; what is not MASKED in `grid` (h, w) stays.
+    """Return codes (n, h, w), one grid for each seed; what is not MASKED in `grid`, (h, w) or (n, h, w), stays.
 
     `told` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
     """
@@ -45,14 +48,14 @@ def sample(
 
 def _fill(prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
     codes = grid.expand(len(seeds), -1, -1).clone()
-    free = codes == MASKED
-    total = free[0].sum().item()
+    total = (codes == MASKED).flatten(1).sum(1)
     for step in range(how.steps):
         masked = codes == MASKED
         noise = [seeding.generator(seed, "prior", step) for seed in seeds]
         logits = guided(prior, codes, told, weights, how.guidance)
         drawn, confidence = _draw(logits, noise, how)
-        left = math.floor(total * math.cos(math.pi / 2 * (step + 1) / how.steps)) if step + 1 < how.steps else 0
+        share = math.cos(math.pi / 2 * (step + 1) / how.steps) if step + 1 < how.steps else 0.0
+        left = (total * share).floor().view(-1, 1, 1)
         chance = how.choice * (1 - (step + 1) / how.steps)
         confidence = confidence + chance * _gumbel(confidence[0].shape, noise).to(confidence)
         confidence = confidence.masked_fill(~masked, math.inf).flatten(1)
@@ -66,21 +69,42 @@ def _write(
     prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
 ) -> Tensor:
     """Write codes row by row, each knowing those before it; keys and values of these are kept."""
-    height, width = grid.shape
+    height, width = grid.shape[-2:]
     if max(height, width) > prior.side:
         raise ValueError(f"this prior writes grids of at most {prior.side}x{prior.side} codes, not {height}x{width}")
     conditions = _conditions(prior, told, how.guidance)
     rows = conditions.repeat_interleave(len(seeds), 0)
     caches: list[list[Tensor]] = [[] for _ in prior.blocks]
+    grid = grid.expand(len(seeds), -1, -1)
     codes = grid.new_empty(len(seeds), 0)
-    for place, known in enumerate(grid.flatten().tolist()):
+    for place, known in enumerate(grid.flatten(1).unbind(1)):
         found = prior.following(codes.repeat(len(conditions), 1), rows, width, caches).float()
         logits = mixed(found.view(len(conditions), len(seeds), -1), weights, how.guidance)
         drawn, _ = _draw(logits, [seeding.generator(seed, "prior", place) for seed in seeds], how)
-        if known != MASKED:
-            drawn = torch.full_like(drawn, known)
-        codes = torch.cat([codes, drawn[:, None]], 1)
+        codes = torch.cat([codes, torch.where(known == MASKED, drawn, known)[:, None]], 1)
     return codes.view(len(seeds), height, width)
+
+
+def likelihood(
+    prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
+) -> Tensor:
+    """Return the log-probability (n, h, w) of each code (n, h, w) given others, under guidance of `scale`.
+
+    A prior that writes gives those of each code after the ones before it. One that fills is asked `_HIDDEN` times: of
+    the codes, dealt at random by the seeds, each time a part is hidden that the others must explain.
+    """
+    if prior.causal:
+        conditions = _conditions(prior, told, scale)
+        found = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
+        return _chosen(mixed(found, weights, scale), codes)
+    dealt = torch.stack([torch.randperm(codes[0].numel(), generator=seeding.generator(s, "hidden")) for s in seeds])
+    part = (dealt % _HIDDEN).view_as(codes).to(codes.device)
+    total = torch.zeros(codes.shape, device=codes.device)
+    for number in range(_HIDDEN):
+        hidden = part == number
+        logits = guided(prior, codes.masked_fill(hidden, MASKED), told, weights, scale)
+        total = torch.where(hidden, _chosen(logits, codes), total)
+    return total
 
 
 def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale: float) -> Tensor:
@@ -123,6 +147,10 @@ def _starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [0]
     return [*range(0, length - side, side // 2), length - side]
+
+
+def _chosen(logits: Tensor, codes: Tensor) -> Tensor:
+    return logits.float().log_softmax(-1).gather(-1, codes[..., None])[..., 0]
 
 
 def _draw(logits: Tensor, noise: Sequence[torch.Generator], how: Sampling) -> tuple[Tensor, Tensor]:

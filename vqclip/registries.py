@@ -44,5 +44,8 @@ REGULARIZERS = Registry(
 # an intervention is a class without arguments whose objects are called with the run once before every step
 INTERVENTIONS = Registry(
     "intervention",
-    {"coarse_to_fine": "vqclip.generation.interventions.coarse_to_fine:CoarseToFine"},
+    {
+        "coarse_to_fine": "vqclip.generation.interventions.coarse_to_fine:CoarseToFine",
+        "remask": "vqclip.generation.interventions.remask:Remask",
+    },
 )

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from vqclip.generation.prepare import Prepared
 
 # files from outside: key of the config, and the option that names them anew
-_OUTSIDE = {"init.image": "--init-image", "models.vqgan": "--vqgan", "models.clip": "--clip"}
+_OUTSIDE = {
+    "init.image": "--init-image",
+    "init.mask": "--mask",
+    "models.vqgan": "--vqgan",
+    "models.clip": "--clip",
+    "models.prior": "--prior",
+}
 
 
 def read(picture: Path) -> dict[str, Any]:
@@ -87,8 +93,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _is_file(key: str, value: Any) -> bool:
-    """An init image is always a file; a model is one if its name has a suffix or a slash (`weights.load.locate`)."""
-    if key == "init.image":
+    """Init images and masks are files; a model is one if its name has a suffix or a slash (`weights.load.locate`)."""
+    if key in ("init.image", "init.mask"):
         return value is not None
     names = value if isinstance(value, list) else [value]
     return any(bool(Path(str(name)).suffix) or "/" in str(name) or "\\" in str(name) for name in names)

@@ -188,13 +188,26 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What a prior proposed for one picture, best first: codes (n, h, w), scores (n,), lower is better, pictures.
+
+    A single one is not scored; pictures (n, 3, H, W) in [0, 1] are kept only to be shown.
+    """
+
+    codes: Tensor
+    scores: Tensor | None = None
+    pictures: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The state of a run after one step, for B pictures drawn together.
 
     `image` (B, 3, H, W) in [0, 1] is the current picture at the side of the current stage. `best` (B, 3, H, W) and
     `best_score` (B,) are the best iterate of this stage by the held-out views (lower is better), None before they
     judged. `losses` maps each loss to its values (B,). `work` in [0, 1] is the share of the batch's work that is done:
-    a step on a finer grid is more work than one on a coarse grid.
+    a step on a finer grid is more work than one on a coarse grid. `candidates` are, at step 0 and if they are to be
+    shown, what a prior proposed, by seed.
     """
 
     step: int
@@ -209,6 +222,7 @@ class Snapshot:
     best_score: Tensor | None = None
     work: float = 0.0
     notices: tuple[Notice, ...] = ()
+    candidates: Mapping[int, Candidates] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vqclip import config as configs
-from vqclip import replay
+from vqclip import images, replay
 from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
 from vqclip.config import Config
@@ -129,10 +129,19 @@ def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, An
         asked["prompts"] = tuple(texts)
     if options["size_pair"]:
         asked["size"] = list(options["size_pair"])
+    if "init.mask" in asked and "init.image" in asked and not _sized(asked, options):
+        # the picture that is to stay as it is keeps its size
+        asked["size"] = list(images.read_image(asked["init.image"]).size)
     if options["model"]:
         vqgan, clip = catalog.pair(options["model"])
         asked = {"models.vqgan": vqgan, "models.clip": [clip]} | asked
     return asked
+
+
+def _sized(asked: dict[str, Any], options: dict[str, Any]) -> bool:
+    """Whether the user says how large the picture is to be, or a file that was given may say it."""
+    told = any(text.partition("=")[0].strip() == "size" for text in options["sets"])
+    return told or "size" in asked or bool(options["files"]) or bool(options["source"])
 
 
 def _read_prompts(words: tuple[str, ...]) -> list[str]:

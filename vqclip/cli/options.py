@@ -23,6 +23,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--init-image", "-ii"), "init.image", {"help": "Picture to begin with."}),
     (("--strength",), "init.strength", {"type": float, "help": "0..1: share of random codes mixed into it."}),
     (("--init-weight", "-iw"), "init.weight", {"type": float, "help": "Pull towards the init image."}),
+    (("--mask",), "init.mask", {"help": "White where the init image may change; black stays."}),
     (("--image-prompt", "-ip"), "image_prompts", {"multiple": True, "help": "FILE[:weight]: draw what it shows."}),
     (("--negative",), "negative", {"multiple": True, "help": "What the picture should not show."}),
     (("--vqgan",), "models.vqgan", {"help": "VQGAN: a name or a file."}),
@@ -30,6 +31,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--prior",), "models.prior", {"help": "Prior that proposes the first grid: a name or a file."}),
     (("--candidates",), "init.candidates", {"type": int, "help": "Grids of a prior, of which the best is taken."}),
     (("--keep",), "init.keep", {"type": int, "help": "Refine so many of them, each its own picture."}),
+    (("--save-candidates",), "output.save_candidates", {"is_flag": True, "help": "Write a sheet of them too."}),
     (("--views", "-cuts"), "views.count", {"type": int, "help": "Views a step that CLIP judges."}),
     (("--optimizer", "-opt"), "optimizer.name", {"help": "adam, adamw, nadam, radam, adamax, adagrad, rmsprop, sgd."}),
     (("--lr", "-lr"), "optimizer.lr", {"type": float, "help": "Learning rate."}),
@@ -79,6 +81,6 @@ def to_config(flags: dict[str, Any]) -> dict[str, Any]:
         given["output.metadata"] = False
     if "models.clip" in given:
         given["models.clip"] = list(given["models.clip"])
-    if "init.image" in given and "init.kind" not in given:
+    if "init.image" in given and "init.kind" not in given and "init.mask" not in given:
         given["init.kind"] = "image"
     return given

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vqclip import latents, priors, seeding
+from vqclip import latents, seeding
 from vqclip.errors import UsageError, WeightsError
 from vqclip.guidance import autocast
-from vqclip.types import MASKED
+from vqclip.types import MASKED, Candidates
 
 if TYPE_CHECKING:
     from vqclip.generation.prepare import Prepared
@@ -21,42 +21,65 @@ if TYPE_CHECKING:
 _TOGETHER = 16
 
 
-def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> Tensor:
-    """Return the latents (B, C, h, w) of the first stage: of the prior, random, or of the init image."""
-    config, vqgan, stage = prepared.config, prepared.models.vqgan, prepared.stages[0]
-    if config.init.kind == "prior":
-        if prepared.models.prior is None:
-            raise WeightsError("there is no prior: give --prior NAME or FILE, or --init random, image or auto")
-        return torch.cat([best(prepared, seed, seeds.count(seed)) for seed in dict.fromkeys(seeds)])
-    codes = latents.random_grid(vqgan.codebook, seeds, stage.height, stage.width)
-    if config.init.kind == "random":
-        return codes
-    if prepared.init_image is None:
-        raise UsageError("--init image needs a picture: give --init-image FILE")
-    side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
-    image = interpolate(prepared.init_image, side, mode="bicubic", antialias=True).clamp(0, 1)
-    with torch.no_grad():
-        z, _ = vqgan.quantize(vqgan.encode(image))
-    return latents.blend(z, codes, config.init.strength)
-
-
 @torch.no_grad()
-def best(prepared: Prepared, seed: int, keep: int = 1) -> Tensor:
-    """Return the latents (keep, C, h, w) of the candidates that fit the prompts best, by views held out of guidance.
+def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Tensor, dict[int, Candidates]]:
+    """Return the latents (B, C, h, w) of the first stage, and a prior's candidates by seed if they are to be shown.
 
-    Candidates are of the size that the prior was trained on: for another grid the picture is scaled and encoded.
+    Where a mask lets nothing change, the latents are those of the init image.
     """
     config, vqgan, stage = prepared.config, prepared.models.vqgan, prepared.stages[0]
-    every, scores = [], []
-    for start in range(0, config.init.candidates, _TOGETHER):
-        numbers = range(start, min(start + _TOGETHER, config.init.candidates))
-        every.append(candidates(prepared, seed, numbers))
-        if config.init.candidates > 1:
-            pictures = _decode(prepared, every[-1])
-            scores.append(prepared.guidance.score(pictures, [seed] * len(pictures), config.best.views))
+    if config.init.kind == "prior":
+        if prepared.proposer is None:
+            raise WeightsError("there is no prior: give --prior NAME or FILE, or --init random, image or auto")
+        found = {seed: candidates(prepared, seed) for seed in dict.fromkeys(seeds)}
+        grids = [_to_stage(prepared, found[seed].codes[: seeds.count(seed)]) for seed in found]
+        return _outside_kept(prepared, torch.cat(grids)), found if config.output.save_candidates else {}
+    codes = latents.random_grid(vqgan.codebook, seeds, stage.height, stage.width)
+    if config.init.kind == "image":
+        if prepared.canvas is None:
+            raise UsageError("--init image needs a picture: give --init-image FILE")
+        codes = latents.blend(_encoded(prepared, stage.height, stage.width), codes, config.init.strength)
+    return _outside_kept(prepared, codes), {}
+
+
+def candidates(prepared: Prepared, seed: int) -> Candidates:
+    """Return what the prior proposes for a picture, the candidate that fits the prompts best first.
+
+    Candidates are of the size that the prior was trained on; views held out of guidance judge them. Each depends on
+    seed and number alone.
+    """
+    init, every, scores, pictures = prepared.config.init, [], [], []
+    for start in range(0, init.candidates, _TOGETHER):
+        every.append(_draw(prepared, seed, range(start, min(start + _TOGETHER, init.candidates))))
+        if init.candidates > 1 or prepared.config.output.save_candidates:
+            pictures.append(_decode(prepared, every[-1]))
+            seeds = [seed] * len(every[-1])
+            scores.append(prepared.guidance.score(pictures[-1], seeds, prepared.config.best.views))
     codes = torch.cat(every)
-    if scores:
-        codes = codes[torch.cat(scores).argsort(stable=True)[:keep]]
+    if not scores:
+        return Candidates(codes)
+    score = torch.cat(scores)
+    order = score.argsort(stable=True)
+    if not prepared.config.output.save_candidates:
+        return Candidates(codes[order], score[order])
+    return Candidates(codes[order], score[order], torch.cat(pictures)[order])
+
+
+def _draw(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
+    """Return the codes (n, h, w) of some candidates; what a mask keeps is that of the init image."""
+    proposer, canvas, stage = prepared.proposer, prepared.canvas, prepared.stages[0]
+    height, width = proposer.natural(stage.height, stage.width)
+    grid = torch.full((height, width), MASKED, device=proposer.told.device)
+    cells = None if canvas is None else canvas.cells(height, width)
+    if cells is not None:
+        _, known = prepared.models.vqgan.quantize(_encoded(prepared, height, width))
+        grid = torch.where(cells[0, 0], grid, known[0])
+    return proposer.fill(grid, [seeding.derive(seed, "candidate", number) for number in numbers])
+
+
+def _to_stage(prepared: Prepared, codes: Tensor) -> Tensor:
+    """Return the latents of codes (n, h, w) at the first stage; for another grid the picture is scaled and encoded."""
+    vqgan, stage = prepared.models.vqgan, prepared.stages[0]
     if codes.shape[1:] == (stage.height, stage.width):
         return vqgan.codes(codes)
     side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
@@ -64,27 +87,23 @@ def best(prepared: Prepared, seed: int, keep: int = 1) -> Tensor:
     return vqgan.quantize(vqgan.encode(image))[0]
 
 
-@torch.no_grad()
-def candidates(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
-    """Return the codes (n, h, w) of some candidates of a picture; each depends on seed and number alone."""
-    models, c = prepared.models, prepared.config.prior
-    _, targets = prepared.guidance.pairs[models.teller]
-    empty = torch.full(_grid(prepared), MASKED, device=targets.embeddings.device)
-    how = priors.Sampling(c.steps, c.guidance, c.temperature, c.top_k, c.choice)
-    seeds = [seeding.derive(seed, "candidate", number) for number in numbers]
-    with autocast(empty.device.type, prepared.config.run.precision):
-        return priors.sample(models.prior, targets.embeddings, targets.weights, empty, seeds, how)
+def _outside_kept(prepared: Prepared, z: Tensor) -> Tensor:
+    """Return latents (B, C, h, w) with those of the init image where a mask lets nothing change."""
+    cells = None if prepared.canvas is None else prepared.canvas.cells(*z.shape[-2:])
+    if cells is None:
+        return z
+    return torch.where(cells, z, _encoded(prepared, *z.shape[-2:]))
 
 
-def _grid(prepared: Prepared) -> tuple[int, int]:
-    """Return height and width, in codes, of the grid of the run's proportions that the prior knows best."""
-    architecture, stage = prepared.models.prior.architecture, prepared.stages[0]
-    scale = architecture.side / min(stage.height, stage.width) / architecture.patch
-    height, width = (architecture.patch * max(round(side * scale), 1) for side in (stage.height, stage.width))
-    return height, width
+def _encoded(prepared: Prepared, height: int, width: int) -> Tensor:
+    """Return the codes (1, C, height, width) of the init image."""
+    vqgan = prepared.models.vqgan
+    image = prepared.canvas.at(height * vqgan.factor, width * vqgan.factor)
+    return vqgan.quantize(vqgan.encode(image))[0]
 
 
 def _decode(prepared: Prepared, codes: Tensor) -> Tensor:
     vqgan = prepared.models.vqgan
     with autocast(codes.device.type, prepared.config.run.precision):
-        return vqgan.decode(vqgan.codes(codes))
+        image = vqgan.decode(vqgan.codes(codes))
+    return image if prepared.canvas is None else prepared.canvas.composite(image)

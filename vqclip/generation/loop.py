@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
 from vqclip.generation.stages import work
-from vqclip.types import Notice, Snapshot
+from vqclip.types import Candidates, Notice, Snapshot
 
 
 def generate_stream(config: Config, models: Models | None = None) -> Iterator[Snapshot]:
@@ -29,7 +29,7 @@ def stream(prepared: Prepared) -> Iterator[Snapshot]:
     notices = tuple(prepared.notices)
     for seeds in batches(prepared.config):
         run = prepared.run(seeds)
-        yield _snapshot(run, run.decode(run.state.output), notices)
+        yield _snapshot(run, run.decode(run.state.output), notices, run.candidates)
         notices = ()
         while run.state.step < run.config.steps:
             image = run.step()
@@ -47,7 +47,9 @@ def batches(config: Config) -> list[tuple[int, ...]]:
     return [tuple(seeds[i : i + config.batch_size]) for i in range(0, config.count, config.batch_size)]
 
 
-def _snapshot(run: Run, image: Tensor, notices: tuple[Notice, ...] = ()) -> Snapshot:
+def _snapshot(
+    run: Run, image: Tensor, notices: tuple[Notice, ...] = (), candidates: Mapping[int, Candidates] | None = None
+) -> Snapshot:
     best, config = run.state.best, run.config
     return Snapshot(
         step=run.state.step,
@@ -62,4 +64,5 @@ def _snapshot(run: Run, image: Tensor, notices: tuple[Notice, ...] = ()) -> Snap
         best_score=None if best is None else best.score,
         work=work(run.stages, run.state.step),
         notices=notices,
+        candidates=candidates or {},
     )

@@ -44,7 +44,8 @@ class Models:
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
         found = cls(vqgan.to(device), clips, hashes)
-        if config.models.prior and config.init.kind in ("prior", "auto"):
+        repaints = config.init.image is not None and config.init.mask is None
+        if config.models.prior and (config.init.kind == "prior" or (config.init.kind == "auto" and not repaints)):
             found._take_prior(config, device)
         return found
 

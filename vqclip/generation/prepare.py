@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,31 +15,38 @@ from vqclip import images, prompts, world
 from vqclip.config import Config
 from vqclip.errors import UsageError
 from vqclip.generation import initial, stages
+from vqclip.generation.canvas import Canvas, read_canvas, read_outside
 from vqclip.generation.models import Models
+from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Run
 from vqclip.guidance import Guidance
 from vqclip.losses.prompt import Rivals
 from vqclip.prompts import Prompt
 from vqclip.types import Notice, Perceptor
-from vqclip.weights import files
 
 
 @dataclass
 class Prepared:
-    """What all batches of a run share. `outside` tells of each file that came from outside its name and sha256."""
+    """What all batches of a run share; `canvas` is what it begins with, `proposer` its prior, if there are any.
+
+    `outside` tells of each file that came from outside its name and sha256.
+    """
 
     config: Config
     models: Models
     guidance: Guidance
     stages: list[stages.Stage]
-    init_image: Tensor | None
+    canvas: Canvas | None
+    proposer: Proposer | None
     notices: list[Notice]
     outside: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""
-        z = initial.first_grid(self, tuple(seeds))
-        return Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, z, self.init_image)
+        z, candidates = initial.first_grid(self, tuple(seeds))
+        run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, z, self.canvas, self.proposer)
+        run.candidates = candidates
+        return run
 
 
 def prepare(config: Config, models: Models) -> Prepared:
@@ -55,8 +61,8 @@ def prepare(config: Config, models: Models) -> Prepared:
         embeddings, told = guides.encode_prompts(clip, texts)
         notices += told
         for index, picture in enumerate(pictures):
-            image = _read(picture.text, f"image_prompts.{index}", outside).to(clip.mean.device)
-            embeddings.append(guides.encode_picture(clip, image))
+            image = images.to_tensor(read_outside(picture.text, f"image_prompts.{index}", outside))
+            embeddings.append(guides.encode_picture(clip, image.to(clip.mean.device)))
         rivals = _rivals(clip, texts, embeddings) if config.contrast.weight else []
         details = []
         if template:
@@ -66,11 +72,12 @@ def prepare(config: Config, models: Models) -> Prepared:
         targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
     notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
     guidance = Guidance(models.clips, targets, config.views, config.run.precision, config.contrast)
-    init_image = _init_image(config, models, outside)
-    if init_image is None and (config.init.weight or config.losses.get("init_image")):
+    canvas = read_canvas(config, models.vqgan.factor, models.clips[0].mean.device, outside, notices)
+    if canvas is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
-    return Prepared(config, models, guidance, plan, init_image, list(dict.fromkeys(notices)), outside)
+    proposer = Proposer.of(config, models, guidance) if config.init.kind == "prior" else None
+    return Prepared(config, models, guidance, plan, canvas, proposer, list(dict.fromkeys(notices)), outside)
 
 
 def parse_image_prompt(text: str) -> Prompt:
@@ -113,18 +120,3 @@ def _unknown_words(texts: Sequence[Prompt], models: Models) -> list[Notice]:
             "where the words stand"
         )
     ]
-
-
-def _init_image(config: Config, models: Models, outside: dict[str, dict[str, Any]]) -> Tensor | None:
-    if config.init.image is None:
-        return None
-    factor = models.vqgan.factor
-    width, height = (-(-side // factor) * factor for side in config.size)
-    image = _read(config.init.image, "init.image", outside, (width, height))
-    return image.to(models.clips[0].mean.device)
-
-
-def _read(path: str, key: str, outside: dict[str, dict[str, Any]], size: tuple[int, int] | None = None) -> Tensor:
-    image = images.read_image(path)
-    outside[key] = {"name": Path(path).name, "sha256": files.sha256(Path(path))}
-    return images.to_tensor(images.cover(image, *size) if size else image)

@@ -29,7 +29,8 @@ def resolve(
     resolved.run.precision = _precision(config.run.precision, resolved.run.device)
     resolved.run.compile = "off" if config.run.compile == "auto" else config.run.compile
     if resolved.init.kind == "auto":
-        resolved.init.kind = "image" if config.init.image else "prior" if has_prior else "random"
+        repainted = config.init.image and not (config.init.mask and has_prior)
+        resolved.init.kind = "image" if repainted else "prior" if has_prior else "random"
     total = total_memory(resolved.run.device)
     # deterministic pictures are drawn as if alone, also in chunks as large
     batch = 1 if config.run.deterministic else min(config.batch_size, config.count)

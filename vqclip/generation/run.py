@@ -10,12 +10,14 @@ from torch import Tensor
 from vqclip import latents, optim, schedules
 from vqclip.config import Config
 from vqclip.errors import NumericError
+from vqclip.generation.canvas import Canvas
+from vqclip.generation.proposer import Proposer
 from vqclip.generation.stages import Stage
 from vqclip.generation.state import Best, State
 from vqclip.guidance import Guidance, autocast
 from vqclip.losses.regularizers import LossInputs
 from vqclip.registries import INTERVENTIONS, REGULARIZERS
-from vqclip.types import ImageTokenizer
+from vqclip.types import Candidates, ImageTokenizer
 
 
 class Run:
@@ -29,11 +31,13 @@ class Run:
         stages: Sequence[Stage],
         seeds: Sequence[int],
         z: Tensor,
-        init_image: Tensor | None = None,
+        canvas: Canvas | None = None,
+        proposer: Proposer | None = None,
     ) -> None:
         self.config, self.vqgan, self.guidance = config, vqgan, guidance
         self.stages, self.seeds = list(stages), tuple(seeds)
-        self.init_image = init_image
+        self.canvas, self.proposer = canvas, proposer
+        self.candidates: dict[int, Candidates] = {}
         self.low, self.high = latents.bounds(vqgan.codebook)
         self.interventions = [INTERVENTIONS.load(name)() for name in INTERVENTIONS]
         weights = dict(config.losses)
@@ -58,6 +62,9 @@ class Run:
         state.optimizer.zero_grad(set_to_none=True)
         image, state.losses = self._backward(progress)
         self._check_finite()
+        cells = self.cells(state.z)
+        if cells is not None:
+            state.z.grad.mul_(cells)
         if config.optimizer.clip_norm:
             clip_norm(state.z.grad, config.optimizer.clip_norm)
         state.optimizer.step()
@@ -68,7 +75,7 @@ class Run:
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the picture (B, 3, H, W) of the nearest codes to latents; no gradient passes the quantization."""
-        return torch.cat([self._decode(self.vqgan.quantize(z[part])[0]) for part in self.parts()])
+        return torch.cat([self.decode_codes(self.vqgan.quantize(z[part])[0]) for part in self.parts()])
 
     def encode(self, image: Tensor) -> Tensor:
         """Return the latents (B, C, h, w) of pictures (B, 3, H, W)."""
@@ -84,9 +91,18 @@ class Run:
         """Return latents (B, C, h, w) moved onto their nearest codes, where optimization begins."""
         return self.vqgan.quantize(z)[0]
 
-    def _decode(self, z_q: Tensor) -> Tensor:
+    def cells(self, z: Tensor) -> Tensor | None:
+        """Return which cells (1, 1, h, w) of latents (B, C, h, w) a mask lets change; None if all may."""
+        return None if self.canvas is None else self.canvas.cells(*z.shape[-2:])
+
+    def composite(self, image: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) with everything outside a mask as it is in the init image."""
+        return image if self.canvas is None else self.canvas.composite(image)
+
+    def decode_codes(self, z_q: Tensor) -> Tensor:
+        """Return the picture (b, 3, H, W) of codes (b, C, h, w), of any number of pictures."""
         with autocast(z_q.device.type, self.config.run.precision):
-            return self.vqgan.decode(z_q)
+            return self.composite(self.vqgan.decode(z_q))
 
     def _backward(self, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Leave the gradient of all losses in `z.grad`; return picture and losses.
@@ -100,11 +116,12 @@ class Run:
     def _backward_part(self, part: slice, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         z, seeds = self.state.z[part], self.seeds[part]
         z_q, _ = self.vqgan.quantize(self._shaken(z, seeds, progress))
-        image = self._decode(latents.straight_through(z, z_q))
+        image = self.decode_codes(latents.straight_through(z, z_q))
         leaf = image.detach().requires_grad_()
         losses = {"prompt": self.guidance.backward(leaf, seeds, self.state.step, progress)}
         if self.regularizers:
-            inputs = LossInputs(leaf, z, z_q, self._init_at(leaf))
+            init = None if self.canvas is None else self.canvas.at(*leaf.shape[-2:])
+            inputs = LossInputs(leaf, z, z_q, init)
             terms = {name: weight * loss(inputs) for name, (loss, weight) in self.regularizers.items()}
             torch.stack(list(terms.values())).sum().backward(retain_graph=True)
             losses |= {name: value.detach() for name, value in terms.items()}
@@ -116,12 +133,9 @@ class Run:
         strength = self.config.latent.noise * max(1 - 1.5 * progress, 0.0)
         if not strength:
             return z
-        return z + strength * latents.noise(z.shape, seeds, self.state.step).to(z)
-
-    def _init_at(self, image: Tensor) -> Tensor | None:
-        if self.init_image is None or self.init_image.shape[-2:] == image.shape[-2:]:
-            return self.init_image
-        return torch.nn.functional.interpolate(self.init_image, image.shape[-2:], mode="bilinear", antialias=True)
+        noise = strength * latents.noise(z.shape, seeds, self.state.step).to(z)
+        cells = self.cells(z)
+        return z + noise if cells is None else z + noise * cells
 
     def _check_finite(self) -> None:
         values = [*self.state.losses.values(), self.state.z.grad]

@@ -55,6 +55,16 @@ class State:
         fresh = State.start(z, config)
         self.z, self.optimizer, self.average, self.best = fresh.z, fresh.optimizer, fresh.average, None
 
+    def put(self, part: slice, where: Tensor, values: Tensor) -> None:
+        """Replace the latents of some pictures where a mask (b, 1, h, w) says so; momentum and average forget them."""
+        grids = [self.z, *(m for m in self.optimizer.state[self.z].values() if m.shape == self.z.shape)]
+        for grid in grids:
+            new = values if grid is self.z else torch.zeros_like(values)
+            grid.data[part] = torch.where(where, new, grid.data[part])
+        if self.average is not None:
+            total = self.average.total
+            total[part] = torch.where(where, values * self.average.weight, total[part])
+
     @property
     def output(self) -> Tensor:
         """The latents that are shown and scored: the moving average if there is one."""

@@ -25,6 +25,7 @@ from vqclip.models.vqgan import VQGAN
 from vqclip.priors import Sampling, sample
 from vqclip.training.batches import Captioner
 from vqclip.training.judge import accuracies
+from vqclip.training.muon import MuonAdamW
 from vqclip.training.runner import TrainOptions, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.types import MASKED
@@ -73,10 +74,9 @@ class PriorTask:
             self.prior, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_EMA)
         )
         self.modules = nn.ModuleDict({"prior": self.prior, "average": self.average}).to(self.device)
-        decayed = [p for p in self.prior.parameters() if p.ndim >= 2]
-        plain = [p for p in self.prior.parameters() if p.ndim < 2]
-        groups = [{"params": decayed, "weight_decay": 0.045}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.96))
+        matrices = [p for p in self.prior.blocks.parameters() if p.ndim == 2]
+        own = {id(p) for p in matrices}
+        self.optimizer = MuonAdamW(matrices, [p for p in self.prior.parameters() if id(p) not in own], self.lr)
 
     @property
     def epoch(self) -> int:
@@ -92,13 +92,14 @@ class PriorTask:
         noise = rng.random(codes[0].numel() * self.batch).reshape(self.batch, -1)
         count = np.maximum(np.ceil(share * codes[0].numel()), 1)
         masked = torch.from_numpy(noise.argsort(1).argsort(1) < count[:, None]).view(codes.shape)
-        pictures = torch.from_numpy(self.seen[chosen].astype(np.float32))
+        conditions = torch.from_numpy(self.seen[chosen].astype(np.float32))
         texts, _ = self.captioner.captions(chosen, rng)
-        with torch.no_grad():
-            said = self.clip.encode_text(texts)
-        by_picture = torch.from_numpy(rng.random(self.batch) < 0.5)[:, None]
+        by_text = rng.random(self.batch) < 0.5
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            said = self.clip.encode_text([text for text, chosen in zip(texts, by_text, strict=True) if chosen])
+        conditions[torch.from_numpy(by_text)] = said.float()
         withheld = torch.from_numpy(rng.random(self.batch) < _UNTOLD)
-        return codes, masked, torch.where(by_picture, pictures, said), withheld
+        return codes, masked, conditions, withheld
 
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch: the masked codes are named from those that are left and from the condition."""

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from vqclip import atomic
 from vqclip.errors import UsageError, VqclipError, one_line
+from vqclip.training.muon import MuonAdamW
 from vqclip.weights import files
 from vqclip.weights.load import fill, locate
 
@@ -74,7 +75,7 @@ class Task(Protocol):
     """What is trained: the runner calls these and knows nothing else of it."""
 
     name: str
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | MuonAdamW
     modules: nn.ModuleDict
     lr: float
 

@@ -17,12 +17,19 @@ from vqclip.writers.names import check_suffix
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def save_image(image: Image.Image, path: str | Path, record: Mapping[str, Any] | None, quality: int = 95) -> Path:
+def save_image(
+    image: Image.Image,
+    path: str | Path,
+    record: Mapping[str, Any] | None,
+    quality: int = 95,
+    *,
+    lossless: bool = False,
+) -> Path:
     """Write `image` in the format that the ending of `path` names, replacing an earlier file atomically.
 
     `record` is the metadata (see `writers.metadata`); None leaves nothing at all, not even what `image` came with.
-    `quality` (1 to 100) is that of JPEG and WebP. Raises UsageError for an unknown ending, OutputError if the file
-    cannot be written.
+    `quality` (1 to 100) is that of JPEG and WebP; `lossless` WebP keeps every pixel. Raises UsageError for an unknown
+    ending, OutputError if the file cannot be written.
     """
     path = Path(path)
     format = FORMATS[check_suffix(path, "image")]
@@ -32,6 +39,8 @@ def save_image(image: Image.Image, path: str | Path, record: Mapping[str, Any] |
     options = {} if record is None else metadata.embed(record, format)
     if format != "PNG":
         options["quality"] = quality
+    if format == "WEBP":
+        options["lossless"] = lossless
     if format == "JPEG":
         options["subsampling"] = "4:4:4"
     # Encoded in memory first: Pillow hides the reason of a failed write ("encoder error -2").

@@ -29,6 +29,6 @@ class CoarseToFine:
             image = run.decode(state.output)
             side = (stage.height * factor, stage.width * factor)
             larger = interpolate(image, side, mode="bicubic", antialias=True).clamp(0, 1)
-            z = run.encode(larger)
+            z = run.encode(run.composite(larger))
         state.stage = following
         state.restart(run.on_codebook_scale(z), run.config)

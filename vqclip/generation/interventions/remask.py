@@ -1,0 +1,59 @@
+"""Let the prior draw again, now and then, what it finds least likely in the picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from vqclip import seeding
+from vqclip.types import MASKED
+
+if TYPE_CHECKING:
+    from vqclip.generation.run import Run
+
+# steps in which the few hidden codes are drawn
+_STEPS = 4
+
+
+class Remask:
+    """Hides the least likely codes from the prior and takes what it draws there if the held-out views do not mind.
+
+    As in MaskGIT's decoding (Chang et al. 2022), applied to a picture on its way. Only on grids of the side that the
+    prior was trained on: on finer ones everything is larger than it knows.
+    """
+
+    def __call__(self, run: Run) -> None:
+        """Draw codes again if the step that comes now is one of those."""
+        every, step = run.config.prior.remask_every, run.state.step
+        if not every or not step or step % every or run.proposer is None:
+            return
+        size = run.state.z.shape[-2:]
+        if run.proposer.natural(*size) != tuple(size):
+            return
+        for part in run.parts():
+            self._draw_again(run, part)
+
+    @torch.no_grad()
+    def _draw_again(self, run: Run, part: slice) -> None:
+        state, config = run.state, run.config
+        before, codes = run.vqgan.quantize(state.output[part])
+        seeds = [seeding.derive(seed, "remask", state.step) for seed in run.seeds[part]]
+        hidden = self._least_likely(run, codes, seeds)
+        drawn = run.proposer.fill(codes.masked_fill(hidden, MASKED), seeds, _STEPS)
+        after = run.vqgan.codes(drawn)
+        pictures = (run.decode_codes(grid) for grid in (before, after))
+        was, becomes = (run.guidance.score(p, run.seeds[part], config.best.views) for p in pictures)
+        changed = (hidden & (drawn != codes))[:, None] & (becomes <= was).view(-1, 1, 1, 1)
+        state.put(part, changed, after)
+
+    def _least_likely(self, run: Run, codes: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        """Return which codes (B, h, w) to hide: of those that may change, the share that the prior likes least."""
+        likelihood = run.proposer.likelihood(codes, seeds)
+        cells = run.cells(run.state.z)
+        if cells is not None:
+            likelihood = likelihood.masked_fill(~cells[:, 0], torch.inf)
+        free = int(likelihood[0].isfinite().sum())
+        count = round(run.config.prior.remask_share * free)
+        order = likelihood.flatten(1).argsort(dim=1, stable=True).argsort(dim=1).view_as(codes)
+        return order < count
