@@ -128,7 +128,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
     values["models"] = {
         "vqgan": _base(config.models.vqgan),
         "clip": [_base(name) for name in config.models.clip],
-        "prior": _base(config.models.prior),
+        "prior": _base_prior(config.models.prior),
     }
     return {
         "schema": metadata.SCHEMA,
@@ -150,6 +150,11 @@ def versions() -> dict[str, str]:
 
 def _base(name: str | None) -> str | None:
     return None if name is None else Path(name).name
+
+
+def _base_prior(name: str) -> str:
+    """Return the base name of a prior; one of several files is a folder, which the slash tells."""
+    return Path(name).name + ("/" if name and Path(name).is_dir() else "")
 
 
 def _base_prompt(text: str) -> str:

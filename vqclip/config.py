@@ -51,17 +51,20 @@ class InitConfig:
 
 @dataclass
 class PriorConfig:
-    """How a prior's codes are drawn, see `vqclip.priors.Sampling`.
+    """How a prior's codes are drawn, see `vqclip.priors.Sampling`; what is None becomes what the prior is used to.
 
+    `class_index` is what a prior of classes draws.
     Every `remask_every` steps (0: never) the share `remask_share` of the codes, those that the prior finds least
     likely, is drawn again.
     """
 
     steps: int = 12
-    guidance: float = 3.0
+    guidance: float | None = None
     temperature: float = 1.0
-    top_k: int = 0
+    top_k: int | None = None
+    top_p: float | None = None
     choice: float = 2.0
+    class_index: int = -1
     remask_every: int = 0
     remask_share: float = 0.1
 
@@ -213,6 +216,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "prior.guidance": (0, 100),
     "prior.temperature": (0, 10),
     "prior.top_k": (0, 1_000_000),
+    "prior.top_p": (0, 1),
+    "prior.class_index": (-1, 1_000_000),
     "prior.choice": (0, 100),
     "prior.remask_every": (0, 1_000_000),
     "prior.remask_share": (0, 1),
@@ -304,7 +309,7 @@ def check(config: Config) -> None:
     """Raise UsageError for the first value that is out of its range or unknown."""
     for key, (low, high) in _BOUNDS.items():
         value = _get(config, key)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise UsageError(f"{key} is {value:g}: give a number from {low:g} to {high:g}")
     for key, allowed in _CHOICES.items():
         if _get(config, key) not in allowed:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vqclip import seeding
-from vqclip.types import MASKED, CodePrior
+from vqclip.types import MASKED, CodePrior, WritingPrior
 
 # parts in which codes are hidden to ask how likely they are
 _HIDDEN = 4
@@ -24,15 +24,17 @@ _HIDDEN = 4
 
 @dataclass(frozen=True)
 class Sampling:
-    """How codes are drawn: in `steps`, by `guidance` (1: unguided), `top_k` of the codes (0: all), with `temperature`.
+    """How codes are drawn: in `steps`, by `guidance` (1: unguided), with `temperature`.
 
-    `choice` is how much chance decides which codes stay, at first; it fades to nothing.
+    Of the codes only the `top_k` likeliest count (0: all), and of these only as many as have the share `top_p` of the
+    probability (Holtzman et al. 2020). `choice` is how much chance decides which codes stay, at first; it fades.
     """
 
     steps: int = 12
     guidance: float = 3.0
     temperature: float = 1.0
     top_k: int = 0
+    top_p: float = 1.0
     choice: float = 2.0
 
 
@@ -66,23 +68,36 @@ def _fill(prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: 
 
 
 def _write(
-    prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+    prior: WritingPrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
 ) -> Tensor:
-    """Write codes row by row, each knowing those before it; keys and values of these are kept."""
-    height, width = grid.shape[-2:]
-    if max(height, width) > prior.side:
-        raise ValueError(f"this prior writes grids of at most {prior.side}x{prior.side} codes, not {height}x{width}")
+    """Write codes row by row, each knowing those before it; keys and values of these are kept.
+
+    On a grid larger than the prior's the codes before are those in a window around the place (Esser et al. 2021), and
+    everything is computed anew at every place, since the window moves.
+    """
+    codes = grid.expand(len(seeds), -1, -1).clone()
+    height, width = codes.shape[1:]
+    rows, columns = min(height, prior.side), min(width, prior.side)
     conditions = _conditions(prior, told, how.guidance)
-    rows = conditions.repeat_interleave(len(seeds), 0)
+    told_all = conditions.repeat_interleave(len(seeds), 0)
     caches: list[list[Tensor]] = [[] for _ in prior.blocks]
-    grid = grid.expand(len(seeds), -1, -1)
-    codes = grid.new_empty(len(seeds), 0)
-    for place, known in enumerate(grid.flatten(1).unbind(1)):
-        found = prior.following(codes.repeat(len(conditions), 1), rows, width, caches).float()
+    for place in range(height * width):
+        i, j = divmod(place, width)
+        top, left = _window(i, height, rows), _window(j, width, columns)
+        if (rows, columns) != (height, width):
+            caches = [[] for _ in prior.blocks]
+        before = codes[:, top : top + rows, left : left + columns].flatten(1)[:, : (i - top) * columns + j - left]
+        here = prior.told_in(told_all, width, top, left, rows, columns)
+        found = prior.following(before.repeat(len(conditions), 1), here, columns, caches).float()
         logits = mixed(found.view(len(conditions), len(seeds), -1), weights, how.guidance)
         drawn, _ = _draw(logits, [seeding.generator(seed, "prior", place) for seed in seeds], how)
-        codes = torch.cat([codes, torch.where(known == MASKED, drawn, known)[:, None]], 1)
-    return codes.view(len(seeds), height, width)
+        codes[:, i, j] = torch.where(codes[:, i, j] == MASKED, drawn, codes[:, i, j])
+    return codes
+
+
+def _window(place: int, length: int, side: int) -> int:
+    """Return where a window of `side` begins that holds a place in its middle, as far as the grid allows."""
+    return min(max(place - side // 2, 0), length - side)
 
 
 def likelihood(
@@ -159,6 +174,10 @@ def _draw(logits: Tensor, noise: Sequence[torch.Generator], how: Sampling) -> tu
         least = logits.topk(how.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -math.inf)
     scaled = logits / max(how.temperature, 1e-3)
+    if how.top_p < 1:
+        ordered, order = scaled.softmax(-1).sort(dim=-1, descending=True)
+        beyond = ordered.cumsum(-1) - ordered > how.top_p
+        scaled = scaled.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -math.inf)
     drawn = (scaled + _gumbel(logits[0].shape, noise).to(logits)).argmax(-1)
     return drawn, scaled.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
 

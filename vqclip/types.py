@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -161,6 +161,18 @@ class CodePrior(Protocol):
 
     def __call__(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits (B, h, w, K)."""
+
+
+class WritingPrior(CodePrior, Protocol):
+    """What sampling needs of a prior that writes one code after the other."""
+
+    blocks: Sequence[Any]
+
+    def told_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
+        """The part of conditions (B, D) that belongs to a window of the grid."""
+
+    def following(self, codes: Tensor, condition: Tensor, width: int, caches: list[list[Tensor]]) -> Tensor:
+        """Codes (B, n) of a grid `width` wide to logits (B, K) of the next one; `caches`, one a block, are its own."""
 
 
 class Perceptor(Protocol):

@@ -29,6 +29,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--vqgan",), "models.vqgan", {"help": "VQGAN: a name or a file."}),
     (("--clip", "-m"), "models.clip", {"multiple": True, "help": "CLIP: a name or a file; several guide together."}),
     (("--prior",), "models.prior", {"help": "Prior that proposes the first grid: a name or a file."}),
+    (("--prior-class",), "prior.class_index", {"type": int, "help": "What a prior of classes draws."}),
     (("--candidates",), "init.candidates", {"type": int, "help": "Grids of a prior, of which the best is taken."}),
     (("--keep",), "init.keep", {"type": int, "help": "Refine so many of them, each its own picture."}),
     (("--save-candidates",), "output.save_candidates", {"is_flag": True, "help": "Write a sheet of them too."}),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vqclip import latents, seeding
+from vqclip import images, latents, seeding
 from vqclip.errors import UsageError, WeightsError
 from vqclip.guidance import autocast
 from vqclip.types import MASKED, Candidates
@@ -69,21 +69,27 @@ def _draw(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
     """Return the codes (n, h, w) of some candidates; what a mask keeps is that of the init image."""
     proposer, canvas, stage = prepared.proposer, prepared.canvas, prepared.stages[0]
     height, width = proposer.natural(stage.height, stage.width)
-    grid = torch.full((height, width), MASKED, device=proposer.told.device)
+    grid = torch.full((height, width), MASKED, device=prepared.models.vqgan.codebook.device)
     cells = None if canvas is None else canvas.cells(height, width)
-    if cells is not None:
+    if cells is not None and proposer.tokenizer is None:
         _, known = prepared.models.vqgan.quantize(_encoded(prepared, height, width))
         grid = torch.where(cells[0, 0], grid, known[0])
     return proposer.fill(grid, [seeding.derive(seed, "candidate", number) for number in numbers])
 
 
 def _to_stage(prepared: Prepared, codes: Tensor) -> Tensor:
-    """Return the latents of codes (n, h, w) at the first stage; for another grid the picture is scaled and encoded."""
+    """Return the latents of codes (n, h, w) at the first stage.
+
+    If the grid is another one, or the codes those of another VQGAN, the picture is scaled to cover it, and encoded.
+    """
     vqgan, stage = prepared.models.vqgan, prepared.stages[0]
-    if codes.shape[1:] == (stage.height, stage.width):
+    if codes.shape[1:] == (stage.height, stage.width) and prepared.proposer.tokenizer is None:
         return vqgan.codes(codes)
-    side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
-    image = interpolate(_decode(prepared, codes), side, mode="bicubic", antialias=True).clamp(0, 1)
+    height, width = stage.height * vqgan.factor, stage.width * vqgan.factor
+    image = _decode(prepared, codes)
+    scale = max(height / image.shape[-2], width / image.shape[-1])
+    side = (max(round(image.shape[-2] * scale), height), max(round(image.shape[-1] * scale), width))
+    image = images.crop_center(interpolate(image, side, mode="bicubic", antialias=True).clamp(0, 1), width, height)
     return vqgan.quantize(vqgan.encode(image))[0]
 
 
@@ -103,7 +109,7 @@ def _encoded(prepared: Prepared, height: int, width: int) -> Tensor:
 
 
 def _decode(prepared: Prepared, codes: Tensor) -> Tensor:
-    vqgan = prepared.models.vqgan
+    tokenizer = prepared.proposer.tokenizer or prepared.models.vqgan
     with autocast(codes.device.type, prepared.config.run.precision):
-        image = vqgan.decode(vqgan.codes(codes))
+        image = tokenizer.decode(tokenizer.codes(codes))
     return image if prepared.canvas is None else prepared.canvas.composite(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,22 +12,27 @@ from vqclip.config import Config
 from vqclip.errors import WeightsError
 from vqclip.generation import resolve
 from vqclip.models.clip import CLIP
-from vqclip.models.prior import AutoregressivePrior, MaskedPrior
+from vqclip.models.dalle import DalleMini
+from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import VQGAN
 from vqclip.weights.load import load_clip, load_prior, load_vqgan
+
+if TYPE_CHECKING:
+    from vqclip.weights.load import Prior
 
 
 @dataclass
 class Models:
     """A VQGAN, the CLIPs that guide it and maybe a prior, on one device.
 
-    `hashes` holds the sha256 of each one's weights by (kind, name).
+    `hashes` holds the sha256 of each one's weights by (kind, name), `declined` why the prior was left out, if it was.
     """
 
     vqgan: VQGAN
     clips: list[CLIP]
     hashes: dict[tuple[str, str], str]
-    prior: MaskedPrior | AutoregressivePrior | None = None
+    prior: Prior | None = None
+    declined: str = ""
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -55,22 +61,29 @@ class Models:
         reason = self._misfit(prior)
         if reason and config.init.kind == "prior":
             raise WeightsError(f"the prior {config.models.prior!r} {reason}: give --init random, or the one it fits")
-        if not reason:
+        if reason:
+            self.declined = f"without the prior {config.models.prior!r}: it {reason}"
+        else:
             self.prior = prior.to(device)
             self.hashes["prior", config.models.prior] = digest
 
-    def _misfit(self, prior: MaskedPrior | AutoregressivePrior) -> str:
+    def _misfit(self, prior: Prior) -> str:
         """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
+        if isinstance(prior, DalleMini):
+            return ""  # it brings its own detokenizer, and reads the prompt itself
         codebook = self.vqgan.codebook
+        if prior.codebook is None:
+            # a bundle without its first stage: the number of codes is all that can be compared
+            return "" if prior.architecture.codes == len(codebook) else "was trained on another number of codes"
         if prior.codebook.shape != codebook.shape or not torch.allclose(
             prior.codebook, codebook.detach().float().cpu(), atol=2e-3
         ):
             return "was trained on the codes of another VQGAN"
-        if self._teller(prior) is None:
+        if not isinstance(prior, GPTPrior) and self._teller(prior) is None:
             return "understands another CLIP"
         return ""
 
-    def _teller(self, prior: MaskedPrior | AutoregressivePrior) -> int | None:
+    def _teller(self, prior: Prior) -> int | None:
         wanted = prior.architecture.clip
         found = [digest for (kind, _), digest in self.hashes.items() if kind == "clip"]
         return found.index(wanted) if wanted in found else None
@@ -90,4 +103,4 @@ class Models:
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""
         sides = [clip.image_size for clip in self.clips]
-        return resolve.resolve(config, self.vqgan.architecture, sides, has_prior=self.prior is not None)
+        return resolve.resolve(config, self.vqgan.architecture, sides, None if self.prior is None else self.prior.usual)

@@ -55,7 +55,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
-    targets, notices = [], []
+    targets, notices = [], [Notice(models.declined)] if models.declined else []
     template = prompts.clean(config.views.detail_prompt)
     for clip in models.clips:
         embeddings, told = guides.encode_prompts(clip, texts)
@@ -76,7 +76,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     if canvas is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
-    proposer = Proposer.of(config, models, guidance) if config.init.kind == "prior" else None
+    proposer = Proposer.of(config, models, guidance, texts) if config.init.kind == "prior" else None
     return Prepared(config, models, guidance, plan, canvas, proposer, list(dict.fromkeys(notices)), outside)
 
 

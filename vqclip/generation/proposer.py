@@ -2,55 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from vqclip import priors
-from vqclip.config import Config
+from vqclip.config import Config, PriorConfig
+from vqclip.errors import UsageError
 from vqclip.generation.models import Models
 from vqclip.guidance import Guidance, autocast
+from vqclip.models.dalle import DalleMini
+from vqclip.models.gpt import GPTPrior
 from vqclip.models.prior import AutoregressivePrior, MaskedPrior
+from vqclip.models.vqgan import Detokenizer
+from vqclip.prompts import Prompt
 
 
 @dataclass(frozen=True)
 class Proposer:
-    """A prior with its conditions, `told` (P, D) with `weights` (P,), how it draws, and a resolved precision."""
+    """A prior with what it is told of a grid (height, width): conditions (P, ...), and their weights (P,).
 
-    prior: MaskedPrior | AutoregressivePrior
-    told: Tensor
+    `tokenizer` makes pictures of its codes if they are not those of the run's VQGAN.
+    """
+
+    prior: MaskedPrior | AutoregressivePrior | GPTPrior | DalleMini
+    told: Callable[[int, int], Tensor]
     weights: Tensor
     how: priors.Sampling
     precision: str
+    tokenizer: Detokenizer | None = None
 
     @classmethod
-    def of(cls, config: Config, models: Models, guidance: Guidance) -> Proposer | None:
-        """Return the proposer of a run; None if it has no prior."""
-        if models.prior is None:
+    def of(cls, config: Config, models: Models, guidance: Guidance, texts: Sequence[Prompt]) -> Proposer | None:
+        """Return the proposer of a resolved run; None if it has no prior. UsageError for what it cannot be told."""
+        prior, how = models.prior, _sampling(config.prior)
+        if prior is None:
             return None
-        c = config.prior
+        if isinstance(prior, GPTPrior):
+            index, weights = config.prior.class_index, torch.ones(1)
+            if how.guidance != 1:
+                raise UsageError(f"prior.guidance is {how.guidance:g}: this prior cannot be guided, leave it out")
+            prior.tell(1, 1, index)
+            return cls(prior, lambda h, w: prior.tell(h, w, index), weights, how, config.run.precision)
+        if config.prior.class_index >= 0:
+            raise UsageError(f"--prior-class {config.prior.class_index}: this prior is told words, leave it out")
+        if isinstance(prior, DalleMini):
+            if not any(text.weight > 0 for text in texts):
+                raise UsageError("this prior is told words: give a text prompt of a weight above 0")
+            words = prior.tell([text.text for text in texts])
+            weights = torch.tensor([text.weight for text in texts], device=words.device)
+            return cls(prior, lambda h, w: words, weights, how, config.run.precision, prior.detokenizer)
         _, targets = guidance.pairs[models.teller]
-        how = priors.Sampling(c.steps, c.guidance, c.temperature, c.top_k, c.choice)
-        return cls(models.prior, targets.embeddings, targets.weights, how, config.run.precision)
+        return cls(prior, lambda h, w: targets.embeddings, targets.weights, how, config.run.precision)
 
     @torch.no_grad()
     def fill(self, grid: Tensor, seeds: Sequence[int], steps: int | None = None) -> Tensor:
         """Return codes (n, h, w), one grid for each seed; what is not MASKED in `grid`, (h, w) or (n, h, w), stays."""
         how = self.how if steps is None else replace(self.how, steps=min(steps, self.how.steps))
+        told = self.told(*grid.shape[-2:])
         with autocast(grid.device.type, self.precision):
-            return priors.sample(self.prior, self.told, self.weights, grid, seeds, how)
+            return priors.sample(self.prior, told, self.weights, grid, seeds, how)
 
     @torch.no_grad()
     def likelihood(self, codes: Tensor, seeds: Sequence[int]) -> Tensor:
         """Return the log-probability (n, h, w) of each code given others; `seeds` decide which are hidden together."""
+        told = self.told(*codes.shape[-2:])
         with autocast(codes.device.type, self.precision):
-            return priors.likelihood(self.prior, codes, self.told, self.weights, seeds, self.how.guidance)
+            return priors.likelihood(self.prior, codes, told, self.weights, seeds, self.how.guidance)
 
     def natural(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width, in codes, of the grid of the same proportions that the prior knows best."""
-        architecture = self.prior.architecture
-        scale = architecture.side / min(height, width) / architecture.patch
-        sides = (architecture.patch * max(round(side * scale), 1) for side in (height, width))
-        return tuple(sides)
+        """Return height and width, in codes, of the grid that the prior knows best, of the same proportions if it can.
+
+        DALL-E mini draws squares alone.
+        """
+        side = self.prior.side
+        if isinstance(self.prior, DalleMini):
+            return side, side
+        patch = 1 if isinstance(self.prior, GPTPrior) else self.prior.architecture.patch
+        scale = side / min(height, width) / patch
+        rows, columns = (patch * max(round(length * scale), 1) for length in (height, width))
+        return rows, columns
+
+    def judges(self, height: int, width: int) -> bool:
+        """Whether it can say how likely such a grid is: of the codes of the run's VQGAN, of the size it knows."""
+        fits = not self.prior.causal or max(height, width) <= self.prior.side
+        return self.tokenizer is None and fits and self.natural(height, width) == (height, width)
+
+
+def _sampling(c: PriorConfig) -> priors.Sampling:
+    return priors.Sampling(c.steps, c.guidance, c.temperature, c.top_k, c.top_p, c.choice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -16,13 +16,18 @@ from vqclip.weights import memory
 
 
 def resolve(
-    config: Config, architecture: VQGANArchitecture, view_sides: Sequence[int], has_prior: bool = False
+    config: Config,
+    architecture: VQGANArchitecture,
+    view_sides: Sequence[int],
+    usual: Mapping[str, float] | None = None,
 ) -> Config:
-    """Return the config with seed, device, precision, compile, init and view chunk settled.
+    """Return the config with seed, device, precision, compile, init, the prior's sampling and view chunk settled.
+
+    `usual` is how the prior is usually drawn from; None if there is none.
 
     Raises UsageError for a device this machine lacks, and MemoryBudgetError if the estimate exceeds its memory.
     """
-    resolved = copy.deepcopy(config)
+    resolved, has_prior = copy.deepcopy(config), usual is not None
     if resolved.seed == -1:
         resolved.seed = seeding.fresh()
     resolved.run.device = device(config.run.device)
@@ -31,6 +36,9 @@ def resolve(
     if resolved.init.kind == "auto":
         repainted = config.init.image and not (config.init.mask and has_prior)
         resolved.init.kind = "image" if repainted else "prior" if has_prior else "random"
+    for name, value in (usual or {}).items():
+        if getattr(resolved.prior, name) is None:
+            setattr(resolved.prior, name, value)
     total = total_memory(resolved.run.device)
     # deterministic pictures are drawn as if alone, also in chunks as large
     batch = 1 if config.run.deterministic else min(config.batch_size, config.count)

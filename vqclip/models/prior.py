@@ -8,7 +8,9 @@ of the transformer stands for a patch of codes: a quarter of the cost, and still
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +74,8 @@ class _Prior(nn.Module):
     """What both kinds share: codes with their own embeddings, places, and the condition."""
 
     codebook: Tensor
+    # how it is drawn from unless one says otherwise
+    usual: ClassVar[Mapping[str, float]] = {"guidance": 3.0, "top_k": 0, "top_p": 1.0}
 
     def __init__(self, architecture: PriorArchitecture, names: int) -> None:
         super().__init__()
@@ -192,12 +196,18 @@ class AutoregressivePrior(_Prior):
             x = block(x, causal=True)
         return self._logits(x[:, self.architecture.prefix - 1 :]).view(batch, height, width, -1)
 
-    def following(self, codes: Tensor, condition: Tensor, width: int, caches: list[list[Tensor]]) -> Tensor:
-        """Return logits (B, codes) of the code after `codes` (B, n), of a grid `width` wide, all but the last known.
+    def told_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
+        """Return the part of a condition that belongs to a window of the grid: all of it."""
+        del grid_width, top, left, height, width
+        return condition
 
-        `caches` is a list for each block, empty at the start.
+    def following(self, codes: Tensor, condition: Tensor, width: int, caches: list[list[Tensor]]) -> Tensor:
+        """Return logits (B, codes) of the code after `codes` (B, n), of a grid `width` wide.
+
+        `caches`, a list for each block, empty at the start, remembers what was computed of the tokens before.
         """
-        x = self._codes(codes, width)[:, -1:] if codes.shape[1] else self._prefix(condition)
+        known = caches[0][0].shape[2] if caches[0] else 0
+        x = torch.cat([self._prefix(condition), self._codes(codes, width)], 1)[:, known:]
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, causal=True, cache=cache)
         return self._logits(x[:, -1])

@@ -120,6 +120,24 @@ class VQGAN(nn.Module):
         return _ClampWithGradient.apply((self.network.decoder(h).float() + 1) / 2)
 
 
+class Detokenizer(nn.Module):
+    """The decoder and the codes of a VQGAN that was trained on images in [0, 1], such as DALL-E mini's."""
+
+    def __init__(self, architecture: VQGANArchitecture) -> None:
+        super().__init__()
+        self.factor = architecture.factor
+        self.network = TamingNetwork(architecture)
+        del self.network.encoder, self.network.quant_conv
+
+    def codes(self, indices: Tensor) -> Tensor:
+        """Return the codes (B, C, h, w) of indices (B, h, w)."""
+        return nn.functional.embedding(indices, self.network.quantize.embedding.weight).permute(0, 3, 1, 2)
+
+    def decode(self, z_q: Tensor) -> Tensor:
+        """Decode codes (B, C, h, w) to images (B, 3, f*h, f*w) in [0, 1]."""
+        return self.network.decoder(self.network.post_quant_conv(z_q)).float().clamp(0, 1)
+
+
 class _ClampWithGradient(torch.autograd.Function):
     """Clamp to [0, 1] whose gradient survives where descending it moves the value back into the range."""
 

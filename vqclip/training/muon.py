@@ -25,9 +25,7 @@ class MuonAdamW:
         weight_decay: float = 0.045,
     ) -> None:
         matrix_group = {"params": list(matrices), "share": share}
-        self.muon = torch.optim.Muon(
-            [matrix_group], lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        self.muon = torch.optim.Muon([matrix_group], lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         groups = [
             {"params": [p for p in others if p.ndim >= 2], "weight_decay": weight_decay},
             {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},

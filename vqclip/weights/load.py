@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, channels_last, nn, random
 
@@ -15,9 +15,13 @@ from vqclip.weights import catalog, files
 
 if TYPE_CHECKING:
     from vqclip.models.clip import CLIP
+    from vqclip.models.dalle import DalleMini
+    from vqclip.models.gpt import GPTPrior
     from vqclip.models.judge import Judge
     from vqclip.models.prior import AutoregressivePrior, MaskedPrior
     from vqclip.models.vqgan import VQGAN
+
+    Prior: TypeAlias = MaskedPrior | AutoregressivePrior | GPTPrior | DalleMini
 
 
 def load_vqgan(name: str) -> tuple[VQGAN, str]:
@@ -56,15 +60,53 @@ def load_judge(name: str) -> tuple[Judge, str]:
     return _frozen(judge), file.sha256
 
 
-def load_prior(name: str) -> tuple[MaskedPrior | AutoregressivePrior, str]:
-    """Return the prior of a catalog name or a file's path, and the sha256 of its weights."""
+def load_prior(name: str) -> tuple[Prior, str]:
+    """Return the prior of a catalog name or a path, and the sha256 of its weights.
+
+    A `.ckpt` or `.pt` is a bundle of taming's (Net2NetTransformer), a folder a DALL-E mini in its public files.
+    """
     from vqclip.models import prior as priors
 
     path = locate("prior", name)
+    if path.is_dir():
+        return _load_dalle(path)
+    if path.suffix in (".ckpt", ".pt", ".pth"):
+        return _load_gpt(path)
     file = files.read(path, "prior")
     prior = _build(priors.build, priors.PriorArchitecture.from_json(file.architecture), path)
     fill(prior, file.tensors, path)
     return _frozen(prior), file.sha256
+
+
+def _load_gpt(path: Path) -> tuple[GPTPrior, str]:
+    from vqclip.models.gpt import GPTPrior
+    from vqclip.weights.taming import read_net2net
+
+    architecture, tensors, codebook = read_net2net(path)
+    prior = _build(GPTPrior, architecture, path)
+    fill(prior, tensors, path)
+    prior.codebook = codebook
+    return _frozen(prior), files.sha256(path)
+
+
+def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
+    from vqclip.models.dalle import DalleMini
+    from vqclip.models.vqgan import Detokenizer
+    from vqclip.weights import dalle
+
+    found = dalle.find(folder)
+    shapes, tensors = dalle.read_detokenizer(found)
+    detokenizer = _build(Detokenizer, shapes, folder)
+    fill(detokenizer.network, tensors, found["detoker.pt"])
+    architecture, tensors = dalle.read_networks(found, shapes.n_embed)
+    pieces = dalle.read_pieces(found, architecture.places)
+    prior = _build(lambda a: DalleMini(a, pieces, detokenizer), architecture, folder)
+    own = {name for name in prior.state_dict() if not name.startswith("detokenizer.")}
+    # the public files hold more than the networks need
+    kept = {name: value for name, value in tensors.items() if name in own}
+    kept |= {f"detokenizer.{name}": value for name, value in detokenizer.state_dict().items()}
+    fill(prior, kept, folder)
+    return _frozen(prior), dalle.sha256(found)
 
 
 def locate(kind: str, name: str) -> Path:

@@ -28,8 +28,7 @@ class Remask:
         every, step = run.config.prior.remask_every, run.state.step
         if not every or not step or step % every or run.proposer is None:
             return
-        size = run.state.z.shape[-2:]
-        if run.proposer.natural(*size) != tuple(size):
+        if not run.proposer.judges(*run.state.z.shape[-2:]):
             return
         for part in run.parts():
             self._draw_again(run, part)

@@ -1,0 +1,117 @@
+"""DALL-E mini from a folder with the public min-dalle files: encoder, decoder, detokenizer, words and merges."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+from torch import Tensor
+
+from vqclip.errors import WeightsError, one_line
+from vqclip.models.dalle import DalleArchitecture, WordPieces
+from vqclip.types import VQGANArchitecture
+from vqclip.weights import files
+from vqclip.weights.pickled import read_tensors
+
+# heads of 64 dimensions, as mini and mega have; the files do not say how many
+_HEAD = 64
+_MAX_TEXT = 16 << 20
+_NAMES = ("encoder.pt", "decoder.pt", "vocab.json", "merges.txt")
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """Return the files of a folder by their plain names, `encoder_mini.pt` standing for `encoder.pt`.
+
+    Raises WeightsError for a folder in which one is missing.
+    """
+    found = {}
+    for name in (*_NAMES, "detoker.pt"):
+        plain = Path(name)
+        options = (folder / name, folder / f"{plain.stem}_mini{plain.suffix}")
+        file = next((option for option in options if option.is_file()), None)
+        if file is None:
+            raise WeightsError(f"{folder} holds no {name}: a DALL-E mini needs {', '.join(_NAMES)} and detoker.pt")
+        found[name] = file
+    return found
+
+
+def sha256(found: dict[str, Path]) -> str:
+    """Return one hash of all files of a folder."""
+    return hashlib.sha256("".join(files.sha256(found[name]) for name in sorted(found)).encode()).hexdigest()
+
+
+def read_networks(found: dict[str, Path], codes: int) -> tuple[DalleArchitecture, dict[str, Tensor]]:
+    """Return the architecture, as the shapes tell it, and the tensors of encoder and decoder under one roof."""
+    tensors = {
+        f"{part}.{name}": value.float()
+        for part in ("encoder", "decoder")
+        for name, value in read_tensors(found[f"{part}.pt"]).items()
+    }
+    try:
+        width = tensors["encoder.embed_tokens.weight"].shape[1]
+        side = math.isqrt(len(tensors["decoder.embed_positions.weight"]))
+        architecture = DalleArchitecture(
+            words=len(tensors["encoder.embed_tokens.weight"]),
+            places=len(tensors["encoder.embed_positions.weight"]),
+            tokens=len(tensors["decoder.embed_tokens.weight"]),
+            codes=codes,
+            side=side,
+            width=width,
+            heads=max(width // _HEAD, 1),
+            layers=_layers(tensors, "decoder"),
+            encoder_layers=_layers(tensors, "encoder"),
+            inner=len(tensors["decoder.layers.0.glu.fc0.weight"]),
+            encoder_inner=len(tensors["encoder.layers.0.glu.fc0.weight"]),
+        )
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise WeightsError(
+            f"{found['decoder.pt']} and its encoder are no DALL-E mini: {one_line(error)[:120]}"
+        ) from None
+    return architecture, tensors
+
+
+def read_detokenizer(found: dict[str, Path]) -> tuple[VQGANArchitecture, dict[str, Tensor]]:
+    """Return the architecture, as the shapes tell it, and the tensors of the detokenizer, under taming's names."""
+    held = {name: value.float() for name, value in read_tensors(found["detoker.pt"]).items()}
+    try:
+        held["quantize.embedding.weight"] = held.pop("embedding.weight")
+        ch = held["decoder.conv_out.weight"].shape[1]
+        levels = 1 + max(int(name.split(".")[2]) for name in held if name.startswith("decoder.up."))
+        blocks = 1 + max(int(name.split(".")[4]) for name in held if name.startswith("decoder.up.0.block."))
+        codes, dimensions = held["quantize.embedding.weight"].shape
+        architecture = VQGANArchitecture(
+            ch=ch,
+            ch_mult=tuple(len(held[f"decoder.up.{i}.block.0.conv1.weight"]) // ch for i in range(levels)),
+            num_res_blocks=blocks - 1,
+            attn_levels=tuple(i for i in range(levels) if f"decoder.up.{i}.attn.0.q.weight" in held),
+            z_channels=len(held["post_quant_conv.weight"]),
+            embed_dim=dimensions,
+            n_embed=codes,
+        )
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise WeightsError(f"{found['detoker.pt']} is no detokenizer of DALL-E mini: {one_line(error)[:120]}") from None
+    return architecture, held
+
+
+def read_pieces(found: dict[str, Path], length: int) -> WordPieces:
+    """Return what makes words of texts."""
+    try:
+        for name in ("vocab.json", "merges.txt"):
+            if found[name].stat().st_size > _MAX_TEXT:
+                raise ValueError(f"{found[name].name} is over {_MAX_TEXT >> 20} MB")
+        vocabulary = json.loads(found["vocab.json"].read_text("utf-8"))
+        lines = found["merges.txt"].read_text("utf-8").splitlines()[1:]
+        merges = [(first, second) for first, _, second in (line.partition(" ") for line in lines) if second]
+        if not {"<s>", "</s>", "<unk>"} <= set(vocabulary) or not all(type(v) is int for v in vocabulary.values()):
+            raise ValueError("vocab.json is no mapping of words to numbers with <s>, </s> and <unk>")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(
+            f"the words of {found['vocab.json'].parent} cannot be read: {one_line(error)[:120]}"
+        ) from None
+    return WordPieces(vocabulary, merges, length)
+
+
+def _layers(tensors: dict[str, Tensor], part: str) -> int:
+    return 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith(f"{part}.layers."))
