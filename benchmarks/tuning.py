@@ -64,12 +64,18 @@ def row(name: str, judge, pictures: list[Image.Image], labels: list[dict[str, st
     places = judging.ranks(judge, judging.look(judge, pictures), labels)
     found = judging.shares(places, labels)
     ranks = [p["subject"] for p in places if "subject" in p]
-    cells = [name]
+    cells = [name, *share_cells(found), f"{statistics.median(ranks):g}" if ranks else "", f"{seconds:.1f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def share_cells(found: dict[str, judging.Share]) -> list[str]:
+    """Return the cells of a row that say how often the judge named what the prompt names, with 95 % intervals."""
+    cells = []
     for key in ("subject", "subject, top 5", "style", "setting", "background"):
         share = found.get(key)
         low, high = share.interval if share else (0.0, 0.0)
         cells.append(f"{share.right} of {share.count} ({low:.0%} to {high:.0%})" if share else "")
-    return "| " + " | ".join([*cells, f"{statistics.median(ranks):g}" if ranks else "", f"{seconds:.1f}"]) + " |"
+    return cells
 
 
 def main() -> None:

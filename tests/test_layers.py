@@ -16,7 +16,7 @@ PACKAGE = ROOT / "vqclip"
 
 GROUND = ["errors", "types", "registry", "resources", "images", "seeding", "atomic", "version", "registries"]
 DESCRIPTION = ["prompts", "schedules", "config", "config_text"]
-PARTS = ["latents", "cutouts", "augmentations", "losses", "optim", "priors"]
+PARTS = ["latents", "cutouts", "augmentations", "losses", "optim", "priors", "embeddings"]
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
 BELOW_GUIDANCE = {*BELOW_PARTS, *PARTS}

@@ -129,6 +129,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         "vqgan": _base(config.models.vqgan),
         "clip": [_base(name) for name in config.models.clip],
         "prior": _base_prior(config.models.prior),
+        "embedding": _base(config.models.embedding),
     }
     return {
         "schema": metadata.SCHEMA,

@@ -25,11 +25,24 @@ DEFAULT_PRESET = "tiny"
 
 @dataclass
 class ModelsConfig:
-    """Catalog names or files of the networks; several CLIPs guide together. An empty `prior` is none."""
+    """Catalog names or files of the networks; several CLIPs guide together. An empty `prior` or `embedding` is none."""
 
     vqgan: str = "tiny"
     clip: list[str] = field(default_factory=lambda: ["tiny"])
     prior: str = ""
+    embedding: str = ""
+
+
+@dataclass
+class TargetConfig:
+    """What views are compared with: `kind` text, what the prompts mean, or prior, mixed with what pictures of it mean.
+
+    The embedding prior draws those by the picture's seed, with `guidance`; `mix` is their share.
+    """
+
+    kind: str = "text"
+    mix: float = 0.5
+    guidance: float = 1.0
 
 
 @dataclass
@@ -180,6 +193,7 @@ class Config:
     models: ModelsConfig = field(default_factory=ModelsConfig)
     init: InitConfig = field(default_factory=InitConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    target: TargetConfig = field(default_factory=TargetConfig)
     latent: LatentConfig = field(default_factory=LatentConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -200,6 +214,7 @@ _CHOICES = {
     "optimizer.name": tuple(OPTIMIZERS),
     "optimizer.schedule": tuple(SCHEDULES),
     "init.kind": ("auto", "random", "image", "prior"),
+    "target.kind": ("text", "prior"),
     "run.precision": ("auto", "fp32", "bf16", "fp16"),
     "run.compile": ("auto", "on", "off"),
 }
@@ -221,6 +236,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "prior.choice": (0, 100),
     "prior.remask_every": (0, 1_000_000),
     "prior.remask_share": (0, 1),
+    "target.mix": (0, 1),
+    "target.guidance": (0, 100),
     "latent.ema": (0, 0.9999),
     "latent.noise": (0, 10),
     "views.count": (1, 1024),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -84,7 +84,11 @@ def aspect_of(image: Tensor) -> tuple[float, float]:
 
 
 class Guidance:
-    """The CLIPs of a run with what they are to see; knows nothing of latents."""
+    """The CLIPs of a run with what they are to see; knows nothing of latents.
+
+    `own` says of a CLIP, by its place, what the picture of a seed is compared with, if every picture has targets of its
+    own.
+    """
 
     def __init__(
         self,
@@ -93,7 +97,9 @@ class Guidance:
         config: ViewsConfig,
         precision: str,
         contrast: ContrastConfig | None = None,
+        own: Mapping[int, Callable[[int], Targets]] | None = None,
     ) -> None:
+        self.own = own or {}
         self.pairs = list(zip(perceptors, targets, strict=True))
         self.contrast = contrast or ContrastConfig()
         self.config = config
@@ -112,7 +118,8 @@ class Guidance:
         grow with their number; the sum over the chunks is the whole.
         """
         total = image.new_zeros(len(image))
-        for perceptor, targets in self.pairs:
+        for place, (perceptor, _) in enumerate(self.pairs):
+            targets = self._targets(place, seeds)
             views = [
                 cutouts.draw(self.plan(progress), seed, step, aspect_of(image), perceptor.image_size) for seed in seeds
             ]
@@ -132,24 +139,38 @@ class Guidance:
         c = self.config
         plan = ViewPlan(views, 0.5, c.smallest, c.largest, c.overshoot, kept)
         total = image.new_zeros(len(image))
-        for perceptor, targets in self.pairs:
+        for place, (perceptor, _) in enumerate(self.pairs):
+            targets = self._targets(place, seeds)
             drawn = [cutouts.draw(plan, seed, -1, aspect_of(image), perceptor.image_size) for seed in seeds]
             total += self._view_losses(perceptor, targets, image, drawn).mean(1) / len(self.pairs)
         return total
 
-    def _view_losses(self, perceptor: Perceptor, targets: Targets, image: Tensor, views: list[Views]) -> Tensor:
-        """Return the loss of each view, (B, n)."""
+    def _targets(self, place: int, seeds: Sequence[int]) -> list[Targets]:
+        """Return what the picture of each seed is compared with, one for all or one for each."""
+        if place in self.own:
+            return [self.own[place](seed) for seed in seeds]
+        return [self.pairs[place][1]]
+
+    def _view_losses(
+        self, perceptor: Perceptor, targets: Sequence[Targets], image: Tensor, views: list[Views]
+    ) -> Tensor:
+        """Return the loss of each view, (B, n), by one target for all pictures or one for each."""
         cuts = cutouts.render(image, views, perceptor.image_size)
         with autocast(image.device.type, self.precision):
             embeddings = perceptor.encode_image(cuts)
         detail = torch.cat([v.side for v in views]).to(image.device) < self.config.detail_below
-        loss = prompt_loss(embeddings.float(), targets, detail)
+        parts = zip(targets, embeddings.float().chunk(len(targets)), detail.chunk(len(targets)), strict=True)
+        return torch.cat([self._loss(*part) for part in parts]).view(len(views), -1)
+
+    def _loss(self, targets: Targets, embeddings: Tensor, detail: Tensor) -> Tensor:
+        """Return the loss (N,) of view embeddings (N, D), of which some show a `detail` (N,)."""
+        loss = prompt_loss(embeddings, targets, detail)
         if self.contrast.weight:
-            contrast = contrast_loss(embeddings.float(), targets.rivals, self.contrast.scale)
+            contrast = contrast_loss(embeddings, targets.rivals, self.contrast.scale)
             if targets.details is not None:
                 contrast = contrast * ~detail  # rivals are rivals of the whole
             loss = loss + self.contrast.weight * contrast
-        return loss.view(len(views), -1)
+        return loss
 
 
 def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vqclip import seeding
-from vqclip.types import MASKED, CodePrior, WritingPrior
+from vqclip.types import MASKED, CodePrior, FlowingPrior, WritingPrior
 
 # parts in which codes are hidden to ask how likely they are
 _HIDDEN = 4
+# how far along the flow codes are blurred to ask how likely they are
+_BLURRED = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def sample(
 
     `told` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
     """
-    return (_write if prior.causal else _fill)(prior, told, weights, grid, seeds, how)
+    return {"masked": _fill, "causal": _write, "flow": _clear}[prior.kind](prior, told, weights, grid, seeds, how)
 
 
 def _fill(prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
@@ -100,6 +102,48 @@ def _window(place: int, length: int, side: int) -> int:
     return min(max(place - side // 2, 0), length - side)
 
 
+def _clear(
+    prior: FlowingPrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+) -> Tensor:
+    """Follow the flow from noise to latents, in steps, and take the nearest codes.
+
+    Known codes are mixed with the same noise at every step, so that what is drawn goes with them (as in Lugmayr et al.
+    2022, "RePaint"). `temperature` scales the noise.
+    """
+    codes = grid.expand(len(seeds), -1, -1)
+    known = (codes != MASKED)[..., None]
+    clean = prior.latents(codes.clamp(min=0))
+    noise = torch.stack([torch.randn(clean.shape[1:], generator=seeding.generator(s, "prior")) for s in seeds])
+    noise = noise.to(clean) * how.temperature
+    x = noise
+    for step in range(how.steps):
+        now, then = step / how.steps, (step + 1) / how.steps
+        x = x + (then - now) * _velocity(prior, x, now, told, weights, how.guidance)
+        x = torch.where(known, torch.lerp(noise, clean, then), x)
+    return torch.where(codes == MASKED, prior.nearest(x), codes)
+
+
+def _velocity(prior: FlowingPrior, x: Tensor, time: float, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+    """Return the guided direction (n, h, w, C) at a time; grids larger than the prior's go through windows."""
+    times = torch.full((len(x),), time, device=x.device)
+    found = [
+        windowed(lambda part, c: prior(part, times, c), x, c.expand(len(x), -1), prior.side)
+        for c in _conditions(prior, told, scale)
+    ]
+    return mixed(torch.stack(found), weights, scale)
+
+
+def _closeness(
+    prior: FlowingPrior, codes: Tensor, told: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
+) -> Tensor:
+    """Return how near (n, h, w) each code is to what the flow makes of it after some noise: minus squared distances."""
+    clean = prior.latents(codes)
+    noise = torch.stack([torch.randn(clean.shape[1:], generator=seeding.generator(s, "hidden")) for s in seeds])
+    x = torch.lerp(noise.to(clean), clean, _BLURRED)
+    found = x + (1 - _BLURRED) * _velocity(prior, x, _BLURRED, told, weights, scale)
+    return -(found - clean).square().mean(-1)
+
+
 def likelihood(
     prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
 ) -> Tensor:
@@ -108,7 +152,9 @@ def likelihood(
     A prior that writes gives those of each code after the ones before it. One that fills is asked `_HIDDEN` times: of
     the codes, dealt at random by the seeds, each time a part is hidden that the others must explain.
     """
-    if prior.causal:
+    if prior.kind == "flow":
+        return _closeness(prior, codes, told, weights, seeds, scale)
+    if prior.kind == "causal":
         conditions = _conditions(prior, told, scale)
         found = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
         return _chosen(mixed(found, weights, scale), codes)
@@ -125,7 +171,9 @@ def likelihood(
 def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale: float) -> Tensor:
     """Return logits (n, h, w, K): u + scale * (sum of w (c - u)) / (sum of positive w), u being told nothing."""
     conditions = _conditions(prior, told, scale)
-    return mixed(torch.stack([windowed(prior, codes, c.expand(len(codes), -1)) for c in conditions]), weights, scale)
+    return mixed(
+        torch.stack([windowed(prior, codes, c.expand(len(codes), -1), prior.side) for c in conditions]), weights, scale
+    )
 
 
 def _conditions(prior: CodePrior, told: Tensor, scale: float) -> Tensor:
@@ -141,19 +189,19 @@ def mixed(found: Tensor, weights: Tensor, scale: float) -> Tensor:
     return found[0] + scale * torch.einsum("p,p...->...", share.to(found), found[1:] - found[0])
 
 
-def windowed(prior: CodePrior, codes: Tensor, condition: Tensor) -> Tensor:
-    """Return logits (n, h, w, K) of grids of any size: the mean over windows of the side that the prior was trained on.
+def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, condition: Tensor, side: int) -> Tensor:
+    """Return what a network says (n, h, w, ...) of grids of any size: the mean over windows of the side it knows.
 
     Windows overlap by half (as in Bar-Tal et al. 2023, "MultiDiffusion").
     """
-    side, height, width = prior.side, *codes.shape[1:]
-    total, count = None, codes.new_zeros(height, width, 1, dtype=torch.float32)
+    height, width = grid.shape[1:3]
+    total, count = None, grid.new_zeros(height, width, 1, dtype=torch.float32)
     for top, left in itertools.product(_starts(height, side), _starts(width, side)):
         part = (slice(None), slice(top, top + side), slice(left, left + side))
-        logits = prior(codes[part], condition).float()
+        found = network(grid[part], condition).float()
         if total is None:
-            total = logits.new_zeros(*codes.shape, logits.shape[-1])
-        total[part] += logits
+            total = found.new_zeros(len(grid), height, width, found.shape[-1])
+        total[part] += found
         count[part[1:]] += 1
     return total / count
 

@@ -22,6 +22,7 @@ _OUTSIDE = {
     "models.vqgan": "--vqgan",
     "models.clip": "--clip",
     "models.prior": "--prior",
+    "models.embedding": "--set models.embedding",
 }
 
 

@@ -148,8 +148,8 @@ class CodePrior(Protocol):
     """What sampling needs of a prior; it was trained on grids of `side` codes a side."""
 
     @property
-    def causal(self) -> bool:
-        """Whether it writes one code after the other; else it fills what is MASKED, in any order."""
+    def kind(self) -> str:
+        """How it draws: masked, filling what is MASKED in any order; causal, code after code; flow, all at once."""
 
     @property
     def side(self) -> int:
@@ -173,6 +173,38 @@ class WritingPrior(CodePrior, Protocol):
 
     def following(self, codes: Tensor, condition: Tensor, width: int, caches: list[list[Tensor]]) -> Tensor:
         """Codes (B, n) of a grid `width` wide to logits (B, K) of the next one; `caches`, one a block, are its own."""
+
+
+class FlowingPrior(Protocol):
+    """What sampling needs of a prior that clears noise from latents; see `vqclip.models.prior.FlowPrior`."""
+
+    @property
+    def side(self) -> int:
+        """Codes along a side of the grids it was trained on."""
+
+    @property
+    def unconditional(self) -> Tensor:
+        """The condition (D,) that tells it nothing."""
+
+    def latents(self, indices: Tensor) -> Tensor:
+        """Codes (B, h, w) to latents (B, h, w, C) of zero mean and unit variance."""
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Latents (B, h, w, C) to the nearest codes (B, h, w)."""
+
+    def __call__(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Noisy latents, times (B,) from 0, noise, to 1, conditions (B, D) to velocities (B, h, w, C)."""
+
+
+class EmbeddingNetwork(Protocol):
+    """What drawing picture embeddings needs of an embedding prior."""
+
+    @property
+    def unconditional(self) -> Tensor:
+        """The text embedding (D,) that tells it nothing."""
+
+    def __call__(self, noisy: Tensor, time: Tensor, text: Tensor) -> Tensor:
+        """Noisy embeddings (B, D), times (B,) in [0, 1], text embeddings (B, D) to embeddings (B, D) without noise."""
 
 
 class Perceptor(Protocol):

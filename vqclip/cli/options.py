@@ -33,6 +33,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--candidates",), "init.candidates", {"type": int, "help": "Grids of a prior, of which the best is taken."}),
     (("--keep",), "init.keep", {"type": int, "help": "Refine so many of them, each its own picture."}),
     (("--save-candidates",), "output.save_candidates", {"is_flag": True, "help": "Write a sheet of them too."}),
+    (("--target",), "target.kind", {"help": "text, or prior: what pictures of the prompt mean, by seed."}),
     (("--views", "-cuts"), "views.count", {"type": int, "help": "Views a step that CLIP judges."}),
     (("--optimizer", "-opt"), "optimizer.name", {"help": "adam, adamw, nadam, radam, adamax, adagrad, rmsprop, sgd."}),
     (("--lr", "-lr"), "optimizer.lr", {"type": float, "help": "Learning rate."}),

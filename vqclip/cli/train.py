@@ -19,6 +19,8 @@ TASKS = Registry(
         "vqgan": "vqclip.training.vqgan:VQGANTask",
         "prior": "vqclip.training.prior:PriorTask",
         "twin": "vqclip.training.prior:TwinTask",
+        "flow": "vqclip.training.prior:FlowTask",
+        "embedding": "vqclip.training.embedding:EmbeddingTask",
     },
 )
 

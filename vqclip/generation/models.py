@@ -15,9 +15,10 @@ from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import VQGAN
-from vqclip.weights.load import load_clip, load_prior, load_vqgan
+from vqclip.weights.load import load_clip, load_embedding, load_prior, load_vqgan
 
 if TYPE_CHECKING:
+    from vqclip.models.embedding import EmbeddingPrior
     from vqclip.weights.load import Prior
 
 
@@ -33,6 +34,7 @@ class Models:
     hashes: dict[tuple[str, str], str]
     prior: Prior | None = None
     declined: str = ""
+    embedding: EmbeddingPrior | None = None
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -53,7 +55,19 @@ class Models:
         repaints = config.init.image is not None and config.init.mask is None
         if config.models.prior and (config.init.kind == "prior" or (config.init.kind == "auto" and not repaints)):
             found._take_prior(config, device)
+        if config.target.kind == "prior":
+            found._take_embedding(config, device)
         return found
+
+    def _take_embedding(self, config: Config, device: torch.device) -> None:
+        name = config.models.embedding
+        if not name:
+            raise WeightsError("--target prior needs an embedding prior: give --set models.embedding=NAME or FILE")
+        embedding, digest = load_embedding(name)
+        if self._teller(embedding) is None:
+            raise WeightsError(f"the embedding prior {name!r} understands another CLIP: give --target text")
+        self.embedding = embedding.to(device)
+        self.hashes["embedding", name] = digest
 
     def _take_prior(self, config: Config, device: torch.device) -> None:
         """Load the prior; one that does not fit is an error if it was asked for by `--init prior`, else left out."""
@@ -83,17 +97,16 @@ class Models:
             return "understands another CLIP"
         return ""
 
-    def _teller(self, prior: Prior) -> int | None:
+    def _teller(self, prior: Prior | EmbeddingPrior) -> int | None:
         wanted = prior.architecture.clip
         found = [digest for (kind, _), digest in self.hashes.items() if kind == "clip"]
         return found.index(wanted) if wanted in found else None
 
-    @property
-    def teller(self) -> int:
-        """The place, among the CLIPs, of the one whose embeddings the prior understands."""
-        place = None if self.prior is None else self._teller(self.prior)
+    def teller(self, prior: Prior | EmbeddingPrior) -> int:
+        """Return the place, among the CLIPs, of the one whose embeddings a loaded prior understands."""
+        place = self._teller(prior)
         if place is None:
-            raise ValueError("there is no prior that understands one of the CLIPs")
+            raise ValueError("none of the CLIPs is the one that this prior understands")
         return place
 
     def recorded_hashes(self) -> dict[str, str]:

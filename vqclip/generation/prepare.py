@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor
 from vqclip import guidance as guides
 from vqclip import images, prompts, world
 from vqclip.config import Config
+from vqclip.embeddings import sample_embeddings
 from vqclip.errors import UsageError
 from vqclip.generation import initial, stages
 from vqclip.generation.canvas import Canvas, read_canvas, read_outside
@@ -20,7 +23,7 @@ from vqclip.generation.models import Models
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Run
 from vqclip.guidance import Guidance
-from vqclip.losses.prompt import Rivals
+from vqclip.losses.prompt import Rivals, Targets
 from vqclip.prompts import Prompt
 from vqclip.types import Notice, Perceptor
 
@@ -71,7 +74,8 @@ def prepare(config: Config, models: Models) -> Prepared:
             notices += [] if told else told_of_details
         targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
     notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
-    guidance = Guidance(models.clips, targets, config.views, config.run.precision, config.contrast)
+    own = _imagined(config, models, targets, texts)
+    guidance = Guidance(models.clips, targets, config.views, config.run.precision, config.contrast, own)
     canvas = read_canvas(config, models.vqgan.factor, models.clips[0].mean.device, outside, notices)
     if canvas is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
@@ -106,6 +110,28 @@ def _rivals(clip: Perceptor, texts: Sequence[Prompt], embeddings: Sequence[Tenso
             with torch.no_grad():
                 found.append(Rivals(own, clip.encode_text(others), prompt.weight))
     return found
+
+
+def _imagined(
+    config: Config, models: Models, targets: Sequence[Targets], texts: Sequence[Prompt]
+) -> dict[int, Callable[[int], Targets]]:
+    """Return, by the CLIP's place, what pictures of the wanted texts might mean, mixed with what the texts mean."""
+    network, c = models.embedding, config.target
+    if network is None:
+        return {}
+    place = models.teller(network)
+    given = targets[place]
+    wanted = [index for index, text in enumerate(texts) if text.weight > 0]
+
+    @functools.cache
+    def of_seed(seed: int) -> Targets:
+        embeddings = given.embeddings.clone()
+        if wanted:
+            drawn = sample_embeddings(network, embeddings[wanted], [seed], c.guidance)[0]
+            embeddings[wanted] = torch.nn.functional.normalize(torch.lerp(embeddings[wanted], drawn, c.mix), dim=1)
+        return dataclasses.replace(given, embeddings=embeddings)
+
+    return {place: of_seed}
 
 
 def _unknown_words(texts: Sequence[Prompt], models: Models) -> list[Notice]:

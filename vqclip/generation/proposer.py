@@ -15,7 +15,7 @@ from vqclip.generation.models import Models
 from vqclip.guidance import Guidance, autocast
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
-from vqclip.models.prior import AutoregressivePrior, MaskedPrior
+from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior
 from vqclip.models.vqgan import Detokenizer
 from vqclip.prompts import Prompt
 
@@ -27,7 +27,7 @@ class Proposer:
     `tokenizer` makes pictures of its codes if they are not those of the run's VQGAN.
     """
 
-    prior: MaskedPrior | AutoregressivePrior | GPTPrior | DalleMini
+    prior: MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini
     told: Callable[[int, int], Tensor]
     weights: Tensor
     how: priors.Sampling
@@ -54,7 +54,7 @@ class Proposer:
             words = prior.tell([text.text for text in texts])
             weights = torch.tensor([text.weight for text in texts], device=words.device)
             return cls(prior, lambda h, w: words, weights, how, config.run.precision, prior.detokenizer)
-        _, targets = guidance.pairs[models.teller]
+        _, targets = guidance.pairs[models.teller(prior)]
         return cls(prior, lambda h, w: targets.embeddings, targets.weights, how, config.run.precision)
 
     @torch.no_grad()
@@ -87,7 +87,7 @@ class Proposer:
 
     def judges(self, height: int, width: int) -> bool:
         """Whether it can say how likely such a grid is: of the codes of the run's VQGAN, of the size it knows."""
-        fits = not self.prior.causal or max(height, width) <= self.prior.side
+        fits = self.prior.kind != "causal" or max(height, width) <= self.prior.side
         return self.tokenizer is None and fits and self.natural(height, width) == (height, width)
 
 

@@ -75,7 +75,7 @@ class WordPieces:
 class DalleMini(nn.Module):
     """Words (B, n) to codes, one after the other; `pieces` makes words of texts, `detokenizer` pictures of codes."""
 
-    causal = True
+    kind = "causal"
     # as min-dalle draws from it
     usual: ClassVar[Mapping[str, float]] = {"guidance": 16.0, "top_k": 256, "top_p": 1.0}
 

@@ -58,7 +58,7 @@ class GPTArchitecture:
 class GPTPrior(nn.Module):
     """Codes (B, h, w) and conditions, tokens (B, c), to logits of every code given those before it."""
 
-    causal = True
+    kind = "causal"
     # Esser et al. draw from their class model so
     usual: ClassVar[Mapping[str, float]] = {"guidance": 1.0, "top_k": 600, "top_p": 0.92}
 

@@ -8,16 +8,19 @@ of the transformer stands for a patch of codes: a quarter of the cost, and still
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu, scaled_dot_product_attention, silu
 
 from vqclip.errors import WeightsError
 from vqclip.types import MASKED
+
+_KINDS = ("masked", "causal", "flow")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class PriorArchitecture:
     """Sizes of a prior: of the codebook, of the grid it was trained on, of a patch of codes, and of the transformer.
 
     There are `codes` of `channels`, `side` to a side of the grid. `clip` is the sha256 of the weight file of the CLIP
-    whose embeddings, of `condition` dimensions, tell it what to show. A `causal` prior writes one code after the other.
+    whose embeddings, of `condition` dimensions, tell it what to show. `kind` is masked (fills in any order), causal
+    (writes one code after the other) or flow (clears noise from the latents of all codes at once).
     """
 
     codes: int
@@ -39,10 +43,12 @@ class PriorArchitecture:
     heads: int = 4
     prefix: int = 4
     code_width: int = 32
-    causal: bool = False
+    kind: str = "masked"
 
     def __post_init__(self) -> None:
-        sizes = [value for name, value in asdict(self).items() if name not in ("clip", "causal")]
+        sizes = [value for name, value in asdict(self).items() if name not in ("clip", "kind")]
+        if self.kind not in _KINDS:
+            raise ValueError(f"unknown kind {self.kind!r}: known are {', '.join(_KINDS)}")
         if (
             not isinstance(self.clip, str)
             or not all(type(n) is int and 0 < n <= 1 << 16 for n in sizes)
@@ -65,9 +71,10 @@ class PriorArchitecture:
             raise WeightsError(f"damaged prior architecture in the weight file: {error}; fetch it again") from None
 
 
-def build(architecture: PriorArchitecture) -> MaskedPrior | AutoregressivePrior:
-    """Return a prior of either kind, its weights at random and its codebook empty."""
-    return (AutoregressivePrior if architecture.causal else MaskedPrior)(architecture)
+def build(architecture: PriorArchitecture) -> MaskedPrior | AutoregressivePrior | FlowPrior:
+    """Return a prior of any kind, its weights at random and its codebook empty."""
+    kinds = {"masked": MaskedPrior, "causal": AutoregressivePrior, "flow": FlowPrior}
+    return kinds[architecture.kind](architecture)
 
 
 class _Prior(nn.Module):
@@ -97,9 +104,9 @@ class _Prior(nn.Module):
         return self.architecture.side
 
     @property
-    def causal(self) -> bool:
-        """Whether it writes one code after the other."""
-        return self.architecture.causal
+    def kind(self) -> str:
+        """How it draws: masked, causal or flow."""
+        return self.architecture.kind
 
     def _prefix(self, condition: Tensor) -> Tensor:
         return self.prefix(condition).view(len(condition), self.architecture.prefix, -1)
@@ -219,3 +226,91 @@ class AutoregressivePrior(_Prior):
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.head(gelu(self.squeeze(self.norm(x))))
+
+
+class FlowPrior(nn.Module):
+    """Noisy latents (B, h, w, C) of codes, times and conditions to the direction that clears the noise.
+
+    A transformer over patches of 2x2 codes as in Peebles and Xie 2023 ("DiT"), its norms shifted and scaled by time and
+    condition as in Chen et al. 2024 ("PixArt-alpha"), trained to rectify the flow from noise (Liu et al. 2023). `mean`
+    and `spread` bring the channels of the codes to zero mean and unit variance.
+    """
+
+    codebook: Tensor
+    mean: Tensor
+    spread: Tensor
+    kind = "flow"
+    usual: ClassVar[Mapping[str, float]] = {"guidance": 3.0, "top_k": 0, "top_p": 1.0}
+
+    def __init__(self, architecture: PriorArchitecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.register_buffer("codebook", torch.zeros(a.codes, a.channels))
+        self.register_buffer("mean", torch.zeros(a.channels))
+        self.register_buffer("spread", torch.ones(a.channels))
+        self.row, self.column = nn.Embedding(a.side, a.width), nn.Embedding(a.side, a.width)
+        self.unconditional = nn.Parameter(torch.zeros(a.condition))
+        self.enter = nn.Linear(a.patch**2 * a.channels, a.width)
+        self.prefix = nn.Linear(a.condition, a.prefix * a.width)
+        self.told = nn.Linear(a.condition + 2 * _FREQUENCIES, a.width)
+        self.modulate = nn.Linear(a.width, 6 * a.width)
+        self.tables = nn.Parameter(torch.zeros(a.layers, 6, a.width))
+        self.blocks = nn.ModuleList(ModulatedBlock(a.width, a.heads) for _ in range(a.layers))
+        self.norm = nn.LayerNorm(a.width)
+        self.leave = nn.Linear(a.width, a.patch**2 * a.channels)
+        for embedding in (self.row, self.column):
+            nn.init.normal_(embedding.weight, std=0.02)
+        for layer in (self.leave, self.modulate):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def side(self) -> int:
+        """Codes along a side of the grids it was trained on."""
+        return self.architecture.side
+
+    def latents(self, indices: Tensor) -> Tensor:
+        """Return the latents (B, h, w, C) of codes (B, h, w), of zero mean and unit variance."""
+        return (self.codebook[indices] - self.mean) / self.spread
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Return the codes (B, h, w) that are nearest to latents (B, h, w, C)."""
+        flat = (latents.float() * self.spread + self.mean).flatten(0, 2)
+        scores = torch.addmm(-0.5 * self.codebook.square().sum(1), flat, self.codebook.t())
+        return scores.argmax(1).view(latents.shape[:3])
+
+    def forward(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Return velocities (B, h, w, C); times (B,) run from 0, noise, to 1, latents."""
+        a = self.architecture
+        batch, height, width, _ = noisy.shape
+        rows, columns = height // a.patch, width // a.patch
+        x = noisy.view(batch, rows, a.patch, columns, a.patch, -1).transpose(2, 3).reshape(batch, rows * columns, -1)
+        position = (self.row.weight[:rows, None] + self.column.weight[None, :columns]).flatten(0, 1)
+        x = torch.cat([self.prefix(condition).view(batch, a.prefix, -1), self.enter(x) + position], 1)
+        turns = time[:, None] * math.pi * 2 ** (torch.arange(_FREQUENCIES, device=time.device) / 2)
+        told = silu(self.told(torch.cat([condition * a.condition**0.5, turns.sin(), turns.cos()], 1)))
+        modulation = self.modulate(told).view(batch, 1, 6, -1)
+        for block, table in zip(self.blocks, self.tables, strict=True):
+            x = block(x, modulation + table)
+        x = self.leave(self.norm(x[:, a.prefix :]))
+        x = x.view(batch, rows, columns, a.patch, a.patch, -1).transpose(2, 3)
+        return x.reshape(batch, height, width, -1)
+
+
+_FREQUENCIES = 16
+
+
+class ModulatedBlock(Block):
+    """A transformer's block whose norms are shifted and scaled, and whose additions are weighed, by what it is told."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.norm1, self.norm2 = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """Return tokens (B, n, width); `modulation` (B, 1, 6, width) holds shift, scale and weight of both halves."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(2)
+        qkv = self.qkv(self.norm1(x) * (1 + scale1) + shift1)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        x = x + (1 + gate1) * self.out(_attend(q, k, v, causal=False).transpose(1, 2).flatten(2))
+        return x + (1 + gate2) * self.shrink(gelu(self.grow(self.norm2(x) * (1 + scale2) + shift2)))

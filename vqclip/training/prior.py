@@ -39,7 +39,7 @@ _UNTOLD = 0.1
 _SMOOTHING = 0.1
 _EMA = 0.999
 _DRAWN = 96
-# codes (B, h, w), which of them are masked (B, h, w), conditions (B, D), which are withheld (B,)
+# codes (B, h, w), what chance decides of them (the kind's own), conditions (B, D), which are withheld (B,)
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -48,7 +48,7 @@ class PriorTask:
 
     name = "prior"
     lr = 6e-4
-    causal = False
+    kind = "masked"
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
@@ -66,13 +66,12 @@ class PriorTask:
         codebook = self.vqgan.codebook
         width = self.clip.architecture.model["embed_dim"]
         side = SIDE // self.vqgan.factor
-        self.prior = build(PriorArchitecture(*codebook.shape, width, digest, side, causal=self.causal))
+        self.prior = build(PriorArchitecture(*codebook.shape, width, digest, side, kind=self.kind))
         self.prior.codebook.copy_(codebook)
+        self.prepare()
         if options.start:
             start_from(options, "prior", self.prior.architecture, self.prior)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.prior, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_EMA)
-        )
+        self.average = torch.optim.swa_utils.AveragedModel(self.prior, multi_avg_fn=_towards)
         self.modules = nn.ModuleDict({"prior": self.prior, "average": self.average}).to(self.device)
         matrices = [p for p in self.prior.blocks.parameters() if p.ndim == 2]
         own = {id(p) for p in matrices}
@@ -84,14 +83,11 @@ class PriorTask:
         return -(-self.scenes.count // self.batch)
 
     def batch_of(self, index: int) -> Batch:
-        """Return codes, masks, conditions and which of these are withheld, on the CPU, from (seed, index) alone."""
+        """Return codes, chance, conditions and which of these are withheld, on the CPU, from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
         chosen = rng.integers(self.scenes.count, size=self.batch)
         codes = torch.from_numpy(self.codes[chosen].astype(np.int64))
-        share = np.cos(rng.random(self.batch) * math.pi / 2)
-        noise = rng.random(codes[0].numel() * self.batch).reshape(self.batch, -1)
-        count = np.maximum(np.ceil(share * codes[0].numel()), 1)
-        masked = torch.from_numpy(noise.argsort(1).argsort(1) < count[:, None]).view(codes.shape)
+        chance = self.chance(codes, rng)
         conditions = torch.from_numpy(self.seen[chosen].astype(np.float32))
         texts, _ = self.captioner.captions(chosen, rng)
         by_text = rng.random(self.batch) < 0.5
@@ -99,15 +95,23 @@ class PriorTask:
             said = self.clip.encode_text([text for text, chosen in zip(texts, by_text, strict=True) if chosen])
         conditions[torch.from_numpy(by_text)] = said.float()
         withheld = torch.from_numpy(rng.random(self.batch) < _UNTOLD)
-        return codes, masked, conditions, withheld
+        return codes, chance, conditions, withheld
+
+    def chance(self, codes: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return which codes (B, h, w) are masked."""
+        size = codes[0].numel()
+        share = np.cos(rng.random(len(codes)) * math.pi / 2)
+        noise = rng.random(size * len(codes)).reshape(len(codes), -1)
+        count = np.maximum(np.ceil(share * size), 1)
+        return torch.from_numpy(noise.argsort(1).argsort(1) < count[:, None]).view(codes.shape)
 
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch: the masked codes are named from those that are left and from the condition."""
         del index, progress
-        codes, masked, condition, withheld = (part.to(self.device) for part in batch)
+        codes, chance, condition, withheld = (part.to(self.device) for part in batch)
         condition = torch.where(withheld[:, None], self.prior.unconditional, condition)
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = self.loss(codes, masked, condition)
+            loss = self.loss(codes, chance, condition)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
@@ -115,10 +119,13 @@ class PriorTask:
         self.average.update_parameters(self.prior)
         return {"loss": float(loss.detach())}
 
-    def loss(self, codes: Tensor, masked: Tensor, condition: Tensor) -> Tensor:
-        """Cross entropy of the masked codes given the others."""
-        features = self.prior.features(torch.where(masked, MASKED, codes), condition)
-        return _cross_entropy(self.prior.head(features[masked]), codes[masked])
+    def prepare(self) -> None:
+        """Get ready what the network must know of the data."""
+
+    def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
+        """Cross entropy of the codes that `chance` masks given the others."""
+        features = self.prior.features(torch.where(chance, MASKED, codes), condition)
+        return _cross_entropy(self.prior.head(features[chance]), codes[chance])
 
     @torch.no_grad()
     def validate(self, folder: Path, index: int) -> dict[str, float]:
@@ -149,12 +156,47 @@ class TwinTask(PriorTask):
     """Training of the autoregressive twin, to compare the prior with: same size, same data."""
 
     name = "twin"
-    causal = True
+    kind = "causal"
 
-    def loss(self, codes: Tensor, masked: Tensor, condition: Tensor) -> Tensor:
+    def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
         """Cross entropy of every code given those before it."""
-        del masked
+        del chance
         return _cross_entropy(self.prior(codes, condition).flatten(0, 2), codes.flatten())
+
+
+class FlowTask(PriorTask):
+    """Training of the prior that clears noise: same size, same data."""
+
+    name = "flow"
+    kind = "flow"
+
+    def prepare(self) -> None:
+        """Measure mean and spread of the channels of the codes, as often as they occur."""
+        counts = np.bincount(self.codes[:2000].ravel(), minlength=len(self.prior.codebook))
+        share = torch.from_numpy(counts / counts.sum()).float()[:, None]
+        mean = (share * self.prior.codebook).sum(0)
+        self.prior.mean.copy_(mean)
+        self.prior.spread.copy_((share * (self.prior.codebook - mean).square()).sum(0).sqrt())
+
+    def chance(self, codes: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return the seed of noise and times."""
+        del codes
+        return torch.from_numpy(rng.integers(2**62, size=1))
+
+    def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
+        """Squared error of the direction from noise to latents, most often in the middle (Esser et al. 2024)."""
+        clean = self.prior.latents(codes)
+        draw = torch.Generator(clean.device).manual_seed(int(chance))
+        noise = torch.randn(clean.shape, generator=draw, device=clean.device)
+        time = torch.randn(len(clean), generator=draw, device=clean.device).sigmoid()
+        noisy = torch.lerp(noise, clean, time[:, None, None, None])
+        return nn.functional.mse_loss(self.prior(noisy, time, condition).float(), clean - noise)
+
+
+@torch.no_grad()
+def _towards(average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    """Move an average towards current values by a thousandth, by more as long as it has seen few."""
+    torch._foreach_lerp_(average, current, max(1 - _EMA, 9 / (10 + int(count))))
 
 
 def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Reading and writing weight files: safetensors whose metadata says what network the tensors are.
 
-Keys of the metadata: `format` (below), `kind` ("vqgan", "clip", "prior" or "judge"), `architecture` (JSON, see
-`vqclip.types`), and `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file can run code.
+Keys of the metadata: `format` (below), `kind` ("vqgan", "clip", "prior", "embedding" or "judge"), `architecture` (JSON,
+see `vqclip.types`), and `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file can run code.
 """
 
 from __future__ import annotations

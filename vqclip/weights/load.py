@@ -16,12 +16,13 @@ from vqclip.weights import catalog, files
 if TYPE_CHECKING:
     from vqclip.models.clip import CLIP
     from vqclip.models.dalle import DalleMini
+    from vqclip.models.embedding import EmbeddingPrior
     from vqclip.models.gpt import GPTPrior
     from vqclip.models.judge import Judge
-    from vqclip.models.prior import AutoregressivePrior, MaskedPrior
+    from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior
     from vqclip.models.vqgan import VQGAN
 
-    Prior: TypeAlias = MaskedPrior | AutoregressivePrior | GPTPrior | DalleMini
+    Prior: TypeAlias = MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini
 
 
 def load_vqgan(name: str) -> tuple[VQGAN, str]:
@@ -76,6 +77,17 @@ def load_prior(name: str) -> tuple[Prior, str]:
     prior = _build(priors.build, priors.PriorArchitecture.from_json(file.architecture), path)
     fill(prior, file.tensors, path)
     return _frozen(prior), file.sha256
+
+
+def load_embedding(name: str) -> tuple[EmbeddingPrior, str]:
+    """Return the embedding prior of a catalog name or a file's path, and the sha256 of its weights."""
+    from vqclip.models.embedding import EmbeddingArchitecture, EmbeddingPrior
+
+    path = locate("embedding", name)
+    file = files.read(path, "embedding")
+    network = _build(EmbeddingPrior, EmbeddingArchitecture.from_json(file.architecture), path)
+    fill(network, file.tensors, path)
+    return _frozen(network), file.sha256
 
 
 def _load_gpt(path: Path) -> tuple[GPTPrior, str]:

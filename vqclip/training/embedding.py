@@ -1,0 +1,114 @@
+"""`vqclip train embedding`: the bundled embedding prior, from what captions mean to what their pictures mean."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vqclip import images
+from vqclip.embeddings import sample_embeddings
+from vqclip.models.embedding import EmbeddingArchitecture, EmbeddingPrior
+from vqclip.training.batches import Captioner
+from vqclip.training.prior import SIDE, encoded
+from vqclip.training.runner import TrainOptions, start_from
+from vqclip.training.scenes import SceneSet
+from vqclip.weights import files
+from vqclip.weights.load import load_clip, load_vqgan
+from vqclip.world import captions, load_world
+from vqclip.writers.image import save_image
+
+_UNTOLD = 0.1
+_EMA = 0.999
+_DRAWN = 256
+# picture embeddings (B, D), texts (B, D), times (B,), noise (B, D), which texts are withheld (B,)
+Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class EmbeddingTask:
+    """Training of the bundled embedding prior."""
+
+    name = "embedding"
+    lr = 1e-3
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+        self.device = options.torch_device()
+        torch.manual_seed(options.seed)
+        self.batch = options.batch or 256
+        vqgan, _ = load_vqgan("tiny")
+        self.clip, digest = load_clip(options.clip or "tiny")
+        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE)
+        self.scenes.render(options.font, options.workers)
+        self.held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), SIDE)
+        self.held_out.render(options.font, options.workers)
+        _, self.seen = encoded(self.scenes, vqgan, self.clip, digest[:8])
+        self.captioner = Captioner(self.scenes.scenes)
+        width = self.clip.architecture.model["embed_dim"]
+        self.network = EmbeddingPrior(EmbeddingArchitecture(width, digest))
+        if options.start:
+            start_from(options, "embedding", self.network.architecture, self.network)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_EMA)
+        )
+        self.modules = nn.ModuleDict({"embedding": self.network, "average": self.average}).to(self.device)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.lr, weight_decay=0.01)
+
+    @property
+    def epoch(self) -> int:
+        """Steps that show as many scenes as were rendered."""
+        return -(-self.scenes.count // self.batch)
+
+    def batch_of(self, index: int) -> Batch:
+        """Return embeddings, texts, times, noise and which texts are withheld, on the CPU, from (seed, index) alone."""
+        rng = np.random.default_rng([self.options.seed, index])
+        chosen = rng.integers(self.scenes.count, size=self.batch)
+        pictures = torch.from_numpy(self.seen[chosen].astype(np.float32))
+        texts, _ = self.captioner.captions(chosen, rng)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            said = self.clip.encode_text(texts).float()
+        times = torch.from_numpy(rng.random(self.batch, dtype=np.float32))
+        noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))
+        return pictures, said, times, noise, torch.from_numpy(rng.random(self.batch) < _UNTOLD)
+
+    def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
+        """One batch: embeddings that noise has blurred are named from it and from the text."""
+        del index, progress
+        pictures, said, times, noise, withheld = (part.to(self.device) for part in batch)
+        clean = pictures * pictures.shape[1] ** 0.5
+        angle = times[:, None] * (math.pi / 2)
+        told = torch.where(withheld[:, None], self.network.unconditional, said)
+        found = self.network(angle.cos() * clean + angle.sin() * noise, times, told)
+        loss = nn.functional.mse_loss(found, clean)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        return {"loss": float(loss.detach())}
+
+    @torch.no_grad()
+    def validate(self, folder: Path, index: int) -> dict[str, float]:
+        """Draw embeddings of held-out captions; tell how near they are to their pictures, and the captions are."""
+        del index
+        network, scenes = self.average.module.eval(), self.held_out.scenes[:_DRAWN]
+        x = torch.from_numpy(np.array(self.held_out.images[: len(scenes)])).permute(0, 3, 1, 2).float() / 255
+        pictures = self.clip.encode_image(nn.functional.avg_pool2d(x, SIDE // self.clip.image_size))
+        texts = self.clip.encode_text([captions(scene, load_world()) for scene in scenes])
+        drawn, other = sample_embeddings(network.to("cpu"), texts, (0, 1)).unbind()
+        network.to(self.device)
+        shown = [images.to_pil(picture) for picture in x[:48]]
+        save_image(images.contact_sheet(shown, [], 8, SIDE), folder / "validation.png", None)
+        scores = {"drawn": drawn, "text": texts, "mixed": normalize(drawn + texts, dim=1)}
+        found = {f"{name}_to_picture": float((value * pictures).sum(1).mean()) for name, value in scores.items()}
+        found["seed_to_seed"] = float((drawn * other).sum(1).mean())
+        return {name: round(value, 4) for name, value in found.items()}
+
+    def export(self, path: Path, info: dict[str, Any]) -> None:
+        """Write the weight file: the average of the weights."""
+        network = self.average.module
+        files.save(path, "embedding", network.architecture.to_json(), network.state_dict(), info)
