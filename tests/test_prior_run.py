@@ -103,12 +103,15 @@ def test_a_prior_that_does_not_fit_is_named_or_with_auto_left_out(
     told = cli.draw("a cat", "--init", "prior", "--prior", other)
     assert told.code == 3 and reason in told.complaints[0] and len(told.complaints) == 1
     drawn = cli.draw("a cat", "--prior", other, "--steps", "1")
-    assert drawn.code == 0
+    assert drawn.code == 0 and any("without the prior" in line and reason in line for line in drawn.complaints)
 
 
 def test_a_prior_that_is_not_there_is_said(cli: CommandLine, tmp_path: Path) -> None:
     assert cli.draw("a cat", "--init", "prior").code == 3
-    assert cli.draw("a cat", "--init", "prior", "--prior", tmp_path / "none.safetensors").code == 3
+    absent = tmp_path / "none.safetensors"
+    assert cli.draw("a cat", "--init", "prior", "--prior", absent).code == 3
+    drawn = cli.draw("a cat", "--prior", absent, "--steps", "1")
+    assert drawn.code == 0 and any("without the prior" in line for line in drawn.complaints)
 
 
 def test_candidates_are_shown_on_a_sheet_beside_the_picture(weights: Path, cli: CommandLine, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from vqclip import priors, seeding
-from vqclip.models.prior import AutoregressivePrior, MaskedPrior, PriorArchitecture, build
+from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior, PriorArchitecture, build
 from vqclip.priors import Sampling, guided, sample, windowed
 from vqclip.types import MASKED
 
 
-def small(**changes: object) -> MaskedPrior | AutoregressivePrior:
+def small(**changes: object) -> MaskedPrior | AutoregressivePrior | FlowPrior:
     torch.manual_seed(0)
     sizes = {"codes": 40, "channels": 4, "condition": 6, "side": 8, "width": 32, "layers": 2, "heads": 2}
     made = build(PriorArchitecture(**(sizes | changes))).eval()
@@ -30,7 +30,7 @@ def prior() -> MaskedPrior:
 
 @pytest.fixture(scope="module")
 def twin() -> AutoregressivePrior:
-    return small(causal=True)
+    return small(kind="causal")
 
 
 TOLD = torch.nn.functional.normalize(torch.randn(2, 6, generator=torch.Generator().manual_seed(1)), dim=1)
@@ -82,8 +82,8 @@ def test_the_likelihood_of_codes_is_that_given_others(prior: MaskedPrior, twin: 
 
 def test_guidance_of_one_is_the_prompt_alone_and_none_is_no_prompt(prior: MaskedPrior) -> None:
     codes = EMPTY[None]
-    own = windowed(prior, codes, TOLD[:1])
-    nothing = windowed(prior, codes, prior.unconditional[None])
+    own = windowed(prior, codes, TOLD[:1], 8)
+    nothing = windowed(prior, codes, prior.unconditional[None], 8)
     assert torch.allclose(guided(prior, codes, TOLD[:1], torch.ones(1), 1.0), own)
     assert torch.allclose(guided(prior, codes, TOLD[:1], torch.ones(1), 0.0), nothing, atol=1e-5)
     further = guided(prior, codes, TOLD[:1], torch.ones(1), 3.0)
@@ -92,8 +92,8 @@ def test_guidance_of_one_is_the_prompt_alone_and_none_is_no_prompt(prior: Masked
 
 def test_prompts_share_by_weight_and_negative_ones_push_away(prior: MaskedPrior) -> None:
     codes = EMPTY[None]
-    first, second = (windowed(prior, codes, TOLD[i : i + 1]) for i in range(2))
-    nothing = windowed(prior, codes, prior.unconditional[None])
+    first, second = (windowed(prior, codes, TOLD[i : i + 1], 8) for i in range(2))
+    nothing = windowed(prior, codes, prior.unconditional[None], 8)
     both = guided(prior, codes, TOLD, torch.tensor([3.0, 1.0]), 2.0)
     assert torch.allclose(both, nothing + 2 * (0.75 * first + 0.25 * second - nothing), atol=1e-4)
     away = guided(prior, codes, TOLD, torch.tensor([1.0, -0.5]), 2.0)
@@ -132,5 +132,44 @@ def test_the_twin_draws_by_seed_and_keeps_what_is_known(twin: AutoregressivePrio
     alone = sample(twin, TOLD, torch.tensor([1.0, -0.5]), grid, (4,), Sampling())
     assert torch.equal(both[1], alone[0]) and not torch.equal(both[0], both[1])
     assert (both[:, grid == 7] == 7).all() and (both >= 0).all()
-    with pytest.raises(ValueError, match="at most 8x8"):
-        sample(twin, TOLD[:1], torch.ones(1), torch.full((9, 8), MASKED), (3,), Sampling())
+    larger = sample(twin, TOLD[:1], torch.ones(1), torch.full((9, 11), MASKED), (3,), Sampling())
+    assert larger.shape == (1, 9, 11) and (larger >= 0).all()
+
+
+@pytest.fixture(scope="module")
+def flow() -> FlowPrior:
+    return small(kind="flow")
+
+
+def test_a_flow_draws_by_seed_alone_or_beside_others_and_keeps_what_is_known(flow: FlowPrior) -> None:
+    grid = torch.where(torch.arange(64).view(8, 8) % 3 == 0, 7, MASKED)
+    both = sample(flow, TOLD, torch.tensor([1.0, -0.5]), grid, (3, 4), Sampling(steps=4))
+    alone = sample(flow, TOLD, torch.tensor([1.0, -0.5]), grid, (4,), Sampling(steps=4))
+    assert torch.equal(both[1], alone[0]) and not torch.equal(both[0], both[1])
+    assert (both[:, grid == 7] == 7).all() and (both >= 0).all() and (both < 40).all()
+    wide = sample(flow, TOLD[:1], torch.ones(1), torch.full((12, 20), MASKED), (3,), Sampling(steps=2))
+    assert wide.shape == (1, 12, 20)
+
+
+def test_a_flow_that_knows_the_picture_arrives_there(flow: FlowPrior, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = torch.randint(40, (1, 8, 8), generator=torch.Generator().manual_seed(5))
+    clean = flow.latents(wanted)
+    monkeypatch.setattr(
+        flow, "forward", lambda noisy, time, condition: (clean - noisy) / (1 - time[:, None, None, None])
+    )
+    assert torch.equal(flow.nearest(clean), wanted)
+    found = sample(flow, TOLD[:1], torch.ones(1), EMPTY, (3, 4), Sampling(steps=5))
+    assert torch.equal(found, wanted.expand(2, -1, -1))
+    other = (wanted + (torch.arange(64).view(1, 8, 8) < 5)) % 40
+    far = priors.likelihood(flow, other, TOLD[:1], torch.ones(1), (3,), 1.0)
+    assert set(far.flatten().argsort()[:5].tolist()) == set(range(5))
+
+
+def test_a_flows_latents_are_centred_codes(flow: FlowPrior) -> None:
+    codes = torch.arange(40).view(1, 5, 8)
+    assert torch.equal(flow.nearest(flow.latents(codes)), codes)
+
+
+def test_an_unknown_kind_of_prior_is_refused() -> None:
+    with pytest.raises(ValueError, match="known are masked, causal, flow"):
+        PriorArchitecture(4, 4, 4, kind="other")

@@ -14,13 +14,15 @@ from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training.batches import Captioner, foil, grouped_batch
 from vqclip.training.clip import CLIPTask, _l2_step
 from vqclip.training.degradations import degrade
+from vqclip.training.embedding import EmbeddingTask
 from vqclip.training.judge import JudgeTask
+from vqclip.training.prior import FlowTask, PriorTask, TwinTask
 from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, feed, train
 from vqclip.training.scenes import SceneSet, sample
 from vqclip.training.vqgan import VQGANTask
 from vqclip.weights import files
-from vqclip.weights.load import load_clip, load_judge, load_vqgan
+from vqclip.weights.load import load_clip, load_embedding, load_judge, load_prior, load_vqgan
 from vqclip.world import find_font
 
 try:
@@ -28,7 +30,17 @@ try:
 except UsageError:
     pytestmark = pytest.mark.skip(reason="the Noto Color Emoji font is not installed")
 
-TASKS = {"vqgan": (VQGANTask, 2), "clip": (CLIPTask, 16), "judge": (JudgeTask, 16)}
+TASKS = {
+    "vqgan": (VQGANTask, 2),
+    "clip": (CLIPTask, 16),
+    "judge": (JudgeTask, 16),
+    "prior": (PriorTask, 4),
+    "twin": (TwinTask, 4),
+    "flow": (FlowTask, 4),
+    "embedding": (EmbeddingTask, 16),
+}
+# what kind of weight file a training writes, if it is not its name
+KINDS = {"twin": "prior", "flow": "prior"}
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +57,13 @@ def trained(kind, folder, output, **changes):
     task, batch = TASKS[kind]
     settings = options(folder, batch, output=output, **changes)
     info = train(task(settings), settings)
-    return info, files.read(output, kind).tensors
+    return info, files.read(output, KINDS.get(kind, kind)).tensors
 
 
-@pytest.mark.parametrize(("kind", "steps"), [("vqgan", 3), ("clip", 12), ("judge", 3)])
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [("vqgan", 3), ("clip", 12), ("judge", 3), ("prior", 3), ("twin", 3), ("flow", 3), ("embedding", 3)],
+)
 def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_path, monkeypatch):
     # the pictures that a CLIP optimizes are part of its state: let it begin with them, and meet each again
     monkeypatch.setattr(CLIPTask, "chained", 0.0)
@@ -76,14 +91,25 @@ def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_pat
         assert torch.equal(value, resumed[name]), name
 
 
-@pytest.mark.parametrize(("kind", "load"), [("vqgan", load_vqgan), ("clip", load_clip), ("judge", load_judge)])
+@pytest.mark.parametrize(
+    ("kind", "load"),
+    [
+        ("vqgan", load_vqgan),
+        ("clip", load_clip),
+        ("judge", load_judge),
+        ("prior", load_prior),
+        ("twin", load_prior),
+        ("flow", load_prior),
+        ("embedding", load_embedding),
+    ],
+)
 def test_a_trained_file_loads_and_says_how_it_was_made(kind, load, folder, tmp_path):
     output = tmp_path / "weights.safetensors"
     info, _ = trained(kind, folder, output, steps=1)
     network, digest = load(str(output))
     assert not network.training
     assert digest == files.sha256(output)
-    assert files.read(output, kind).info["scores"] == info["scores"]
+    assert files.read(output, KINDS.get(kind, kind)).info["scores"] == info["scores"]
     assert all(np.isfinite(value) for value in info["scores"].values())
     assert (folder / kind / "validation.png").stat().st_size > 1000
 

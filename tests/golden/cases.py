@@ -35,15 +35,21 @@ FOLDER = Path(__file__).resolve().parent
 RECORD = FOLDER / "golden.json"
 REGENERATE = "python -m tests.golden.regenerate"
 THREADS = 1
-WEIGHTS = ("tiny-vqgan", "tiny-clip")
+WEIGHTS = ("tiny-vqgan", "tiny-clip", "tiny-prior")
 
-_COMMON = {"run": {"device": "cpu", "precision": "fp32"}, "best": {"every": 4, "views": 4}}
+_COMMON = {
+    "run": {"device": "cpu", "precision": "fp32"},
+    "best": {"every": 4, "views": 4},
+    "init": {"kind": "random"},
+}
 CASES: dict[str, dict[str, Any]] = {
     "cat": {"prompts": ["a red cat"], "seed": 1, "size": [64, 64], "steps": 8, "views": {"count": 8}},
     "ship": {"prompts": ["a ship in the snow"], "seed": 2, "size": [128, 128], "steps": 8, "views": {"count": 6},
              "stages": ["64:0.5", "full:0.5"]},
     "flower": {"prompts": ["a yellow flower:1 | a dog:-0.5"], "seed": 3, "size": [96, 60], "steps": 6,
                "views": {"count": 6}, "losses": {"tv": 0.5}},
+    "tree": {"prompts": ["a pine tree on a white background"], "seed": 4, "size": [128, 128], "steps": 4,
+             "views": {"count": 4}, "init": {"kind": "prior", "candidates": 2}, "stages": ["full:1"]},
 }  # fmt: skip
 
 # Measured by `python -m tests.golden.regenerate --measure`: two threads instead of one, and gradients off by 1e-4, move

@@ -38,7 +38,8 @@ _OPTIONS = [
     click.option("--device", default="auto", show_default=True),
     click.option("--compile/--no-compile", default=True, show_default=True, help="Use torch.compile if it works."),
     click.option("--clip", default="tiny", show_default=True,
-                 help="CLIP by whose features a VQGAN's pictures are compared; 'none' for pixels alone."),
+                 help="CLIP by whose features a VQGAN's pictures are compared ('none': pixels alone), and of a prior."),
+    click.option("--vqgan", default="tiny", show_default=True, help="VQGAN whose codes a prior learns."),
     click.option("--start", multiple=True,
                  help="Weight file of the same architecture to begin from; of several the mean; default: at random."),
     click.option("--keep-codes", is_flag=True, help="With --start, of a VQGAN: train its decoder alone."),
@@ -53,7 +54,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # shares of the time that `train all` gives to each model, in the order in which they need each other
-SHARES = {"judge": 0.05, "clip": 0.45, "vqgan": 0.5}
+SHARES = {"judge": 0.04, "clip": 0.34, "vqgan": 0.32, "prior": 0.28, "embedding": 0.02}
 ALL = "all"
 
 
@@ -61,10 +62,11 @@ ALL = "all"
 @click.argument("model")
 @_options
 def train(model: str, **options: Any) -> None:
-    """Train MODEL (judge, clip, vqgan, or all of them) on the procedural picture world; going on where it stopped.
+    """Train MODEL on the procedural picture world, going on where it stopped.
 
-    Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares --minutes
-    among the three, gives --steps to each, and takes a folder as --output.
+    MODEL is judge, clip, vqgan, prior (masked; twin writes code after code, flow clears noise), embedding, or all. Needs
+    the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares --minutes among
+    judge, clip, vqgan, prior and embedding, gives --steps to each, and takes a folder as --output.
     """
     if model == ALL:
         _train_all(options)
@@ -88,14 +90,16 @@ def _train(model: str, **options: Any) -> None:
 
 
 def _train_all(options: dict[str, Any]) -> None:
-    """Train one model after the other; the VQGAN learns by the CLIP that was trained just before it."""
+    """Train one model after the other; each learns by those that were trained just before it."""
     target = options["output"] or options["folder"]
     if options["start"]:
         raise UsageError("--start is for one model: 'train all' begins at random")
     if target.suffix == ".safetensors":
-        raise UsageError(f"--output {target}: 'train all' writes three files, give a folder")
+        raise UsageError(f"--output {target}: 'train all' writes several files, give a folder")
     for model, share in SHARES.items():
         own = options | {"output": target / f"tiny-{model}.safetensors", "minutes": options["minutes"] * share}
-        if options["clip"] == "tiny":
+        if options["clip"] == "tiny" and model not in ("judge", "clip"):
             own["clip"] = str(target / "tiny-clip.safetensors")
+        if options["vqgan"] == "tiny" and model in ("prior", "embedding"):
+            own["vqgan"] = str(target / "tiny-vqgan.safetensors")
         _train(model, **own)

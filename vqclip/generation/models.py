@@ -70,16 +70,20 @@ class Models:
         self.hashes["embedding", name] = digest
 
     def _take_prior(self, config: Config, device: torch.device) -> None:
-        """Load the prior; one that does not fit is an error if it was asked for by `--init prior`, else left out."""
-        prior, digest = load_prior(config.models.prior)
-        reason = self._misfit(prior)
-        if reason and config.init.kind == "prior":
-            raise WeightsError(f"the prior {config.models.prior!r} {reason}: give --init random, or the one it fits")
-        if reason:
-            self.declined = f"without the prior {config.models.prior!r}: it {reason}"
-        else:
-            self.prior = prior.to(device)
-            self.hashes["prior", config.models.prior] = digest
+        """Load the prior; one that is not there or does not fit is an error with `--init prior`, else left out."""
+        name = config.models.prior
+        try:
+            prior, digest = load_prior(name)
+            reason = self._misfit(prior)
+            if reason:
+                raise WeightsError(f"the prior {name!r} {reason}: give --init random, or the one it fits")
+        except WeightsError as error:
+            if config.init.kind == "prior":
+                raise
+            self.declined = f"going on without the prior {name!r}: {error}"
+            return
+        self.prior = prior.to(device)
+        self.hashes["prior", name] = digest
 
     def _misfit(self, prior: Prior) -> str:
         """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""

@@ -275,8 +275,9 @@ class FlowPrior(nn.Module):
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Return the codes (B, h, w) that are nearest to latents (B, h, w, C)."""
-        flat = (latents.float() * self.spread + self.mean).flatten(0, 2)
-        scores = torch.addmm(-0.5 * self.codebook.square().sum(1), flat, self.codebook.t())
+        with torch.autocast(latents.device.type, enabled=False):  # near codes differ by less than bf16 tells
+            flat = (latents.float() * self.spread + self.mean).flatten(0, 2)
+            scores = torch.addmm(-0.5 * self.codebook.square().sum(1), flat, self.codebook.t())
         return scores.argmax(1).view(latents.shape[:3])
 
     def forward(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:

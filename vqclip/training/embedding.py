@@ -41,7 +41,7 @@ class EmbeddingTask:
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
         self.batch = options.batch or 256
-        vqgan, _ = load_vqgan("tiny")
+        vqgan, _ = load_vqgan(options.vqgan)
         self.clip, digest = load_clip(options.clip or "tiny")
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE)
         self.scenes.render(options.font, options.workers)

@@ -55,7 +55,7 @@ class PriorTask:
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
         self.batch = options.batch or (512 if self.device.type == "cuda" else 64)
-        self.vqgan, _ = load_vqgan("tiny")
+        self.vqgan, _ = load_vqgan(options.vqgan)
         self.clip, digest = load_clip(options.clip or "tiny")
         self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE)
         self.scenes.render(options.font, options.workers)

@@ -33,7 +33,8 @@ _PARTS, _PROBES, _IGNORED = 5, 12, 4
 class TrainOptions:
     """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps).
 
-    `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared; None for none.
+    `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared (None for none), or
+    whose embeddings tell a prior what to draw; `vqgan` the one whose codes a prior learns.
     `start` are weight files (or names) of the same architecture; training begins from their mean, not at random. With
     `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay.
     """
@@ -50,6 +51,7 @@ class TrainOptions:
     device: str = "auto"
     compile: bool = True
     clip: str | None = "tiny"
+    vqgan: str = "tiny"
     start: tuple[str, ...] = ()
     keep_codes: bool = False
     restart: bool = False
