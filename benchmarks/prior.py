@@ -1,7 +1,7 @@
 """Draws prompts with the prior in several ways and lets the judge name what they show.
 
-python benchmarks/prior.py GROUP [--subset 40] [--seeds 0] [--size 256] [--only NAME]... [--set KEY=VALUE]...
-                           [--judge FILE] [--sheets FOLDER]
+python benchmarks/prior.py GROUP [--list FILE] [--subset 40] [--seeds 0] [--size 256] [--only NAME]...
+                           [--set KEY=VALUE]... [--judge FILE] [--sheets FOLDER]
 
 Groups: modes (random grid, prior alone, prior refined), sampling, candidates, refinement, remask, target. Prints a
 Markdown row an arm: subject top 1 and top 5 with 95 % intervals, style, setting, background, the distance between
@@ -117,6 +117,7 @@ def main() -> None:
     """Draw and judge the arms of a group, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", choices=GROUPS)
+    parser.add_argument("--list", type=Path, help="prompts, one a line; the 200 of the evaluation without it")
     parser.add_argument("--subset", type=int, default=40)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--size", type=int, default=256)
@@ -125,8 +126,8 @@ def main() -> None:
     parser.add_argument("--judge", default="tiny")
     parser.add_argument("--sheets", type=Path)
     args = parser.parse_args()
-    found, seeds = listing.read_list(), [int(seed) for seed in args.seeds.split(",")]
-    prompts = [found[i] for i in listing.subset(found, args.subset)]
+    found, seeds = listing.read_list(args.list), [int(seed) for seed in args.seeds.split(",")]
+    prompts = [found[i] for i in listing.subset(found, min(args.subset, len(found)))]
     every = [prompt for prompt in prompts for _ in seeds]
     judge, _ = load_judge(args.judge)
     print("| way | subject | top 5 | style | setting | background | distance by seed | seconds |\n|" + " --- |" * 8)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # the same small run for the command line
 SMALL_FLAGS = ("--size", "64", "--steps", "3", "--seed", "7", "--views", "4", "--device", "cpu", "--precision", "fp32",
                "--set", "best.views=2", "--set", "stages=['full:1']", "--set", "latent.noise=0",
-               "--set", "models.prior=''")  # fmt: skip
+               "--set", "models.prior=")  # fmt: skip
 _SMALL: dict[str, Any] = {
     "seed": 7,
     "steps": 3,

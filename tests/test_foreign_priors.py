@@ -320,9 +320,10 @@ def test_a_dalle_mini_writes_the_same_with_and_without_its_cache(tmp_path: Path)
     for place in range(16):
         step = prior.following(codes.flatten(1)[:, :place], words, 4, caches)
         assert torch.allclose(step, whole[:, place], atol=1e-4), place
-    padded = words.clone()
-    padded[:, -1] = 1
-    assert torch.allclose(prior(codes, padded), prior(codes, words))
+    before = prior(codes, words)
+    with torch.no_grad():
+        prior.encoder.embed_tokens.weight[1] += 1  # what stands for padding is not looked at
+    assert torch.allclose(prior(codes, words), before, atol=1e-5)
 
 
 def test_a_detokenizer_speaks_of_pictures_from_0_to_1() -> None:

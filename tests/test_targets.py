@@ -75,7 +75,7 @@ def test_every_picture_has_a_target_of_its_own(weights: Path) -> None:
 
 
 def test_what_is_missing_or_of_another_clip_is_said(tmp_path: Path, cli: CommandLine) -> None:
-    told = cli.draw("a cat", "--target", "prior", "--set", "models.embedding=''")
+    told = cli.draw("a cat", "--target", "prior", "--set", "models.embedding=")
     assert told.code == 3 and "models.embedding" in told.complaints[0] and len(told.complaints) == 1
     other = write(tmp_path / "other.safetensors", "0" * 64)
     told = cli.draw("a cat", "--target", "prior", "--set", f"models.embedding={other}")

@@ -20,6 +20,7 @@ from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, parse_image_prompt, prepare
 from vqclip.types import Snapshot
 from vqclip.version import __version__
+from vqclip.weights.load import base_name
 from vqclip.writers import metadata, names
 from vqclip.writers.image import save_image
 
@@ -126,10 +127,11 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
     values["init"] |= {"image": _base(config.init.image), "mask": _base(config.init.mask)}
     values["image_prompts"] = [_base_prompt(text) for text in config.image_prompts]
     values["models"] = {
-        "vqgan": _base(config.models.vqgan),
-        "clip": [_base(name) for name in config.models.clip],
-        "prior": _base_prior(config.models.prior),
-        "embedding": _base(config.models.embedding),
+        "vqgan": base_name(config.models.vqgan),
+        "clip": [base_name(name) for name in config.models.clip],
+        # what was not used is not asked for again
+        "prior": base_name(config.models.prior) if prepared.proposer else "",
+        "embedding": base_name(config.models.embedding) if prepared.guidance.own else "",
     }
     return {
         "schema": metadata.SCHEMA,
@@ -151,11 +153,6 @@ def versions() -> dict[str, str]:
 
 def _base(name: str | None) -> str | None:
     return None if name is None else Path(name).name
-
-
-def _base_prior(name: str) -> str:
-    """Return the base name of a prior; one of several files is a folder, which the slash tells."""
-    return Path(name).name + ("/" if name and Path(name).is_dir() else "")
 
 
 def _base_prompt(text: str) -> str:

@@ -23,12 +23,11 @@ from vqclip.generation.loop import batches, stream
 from vqclip.generation.prepare import Prepared
 from vqclip.types import Notice, Snapshot
 from vqclip.writers import metadata, names
-from vqclip.writers.image import save_image
+from vqclip.writers.image import FORMATS, save_image
 from vqclip.writers.video import FramePlan, VideoWriter, check_encoder, plan
 
 # pixels of a candidate on its sheet
 _THUMBNAIL = 128
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def check_outputs(config: Config) -> None:
@@ -140,11 +139,11 @@ class _Batch:
             record = record | {"stopped_at_step": self.last.step}
         # outside a mask every pixel must stay as it was
         lossless = self.config.init.mask is not None
-        if lossless and _FORMATS[path.suffix.lower()] == "JPEG":
+        if lossless and FORMATS[path.suffix.lower()] == "JPEG":
             self.listener.on_notice(Notice(f"{path.name} changes pixels outside the mask a little: save as PNG"))
         if not self.config.output.metadata:
             return save_image(picture.image, path, None, lossless=lossless)
-        if not metadata.fits(record, _FORMATS[path.suffix.lower()]):
+        if not metadata.fits(record, FORMATS[path.suffix.lower()]):
             self.listener.on_notice(Notice(f"{path.name} holds only a part of its metadata: save as PNG to keep all"))
         return save_image(picture.image, path, record, lossless=lossless)
 
@@ -156,13 +155,15 @@ class _Batch:
     def _save_candidates(self, snapshot: Snapshot) -> None:
         """Write a contact sheet of what the prior proposed beside the picture of each seed, best first."""
         for seed, candidates in snapshot.candidates.items():
-            pictures = images.frames(candidates.pictures, *_thumbnail(snapshot.size))
+            shown = _thumbnail(snapshot.size)
+            pictures = [images.cover(images.to_pil(picture), *shown) for picture in candidates.pictures]
             captions = [f"{place}: {score:.3f}" for place, score in enumerate(candidates.scores.tolist(), 1)]
             columns = math.ceil(math.sqrt(len(pictures)))
             sheet = images.contact_sheet(pictures, captions, columns, _THUMBNAIL)
             first = next((k for k in self.wanted if snapshot.seeds[k] == seed), None)
             if first is not None:
-                path = names.free_path(self.paths[first].with_suffix(".candidates.png"))
+                path = self.paths[first].with_suffix(".candidates.png")
+                path = path if self.own.replace else names.free_path(path)
                 save_image(sheet, path, None)
                 self.listener.on_notice(Notice(f"the prior's candidates, best first: {path}"))
 

@@ -80,7 +80,7 @@ def _write(
     codes = grid.expand(len(seeds), -1, -1).clone()
     height, width = codes.shape[1:]
     rows, columns = min(height, prior.side), min(width, prior.side)
-    conditions = _conditions(prior, told, how.guidance)
+    conditions = _conditions(prior, told, weights, how.guidance)
     told_all = conditions.repeat_interleave(len(seeds), 0)
     caches: list[list[Tensor]] = [[] for _ in prior.blocks]
     for place in range(height * width):
@@ -128,7 +128,7 @@ def _velocity(prior: FlowingPrior, x: Tensor, time: float, told: Tensor, weights
     times = torch.full((len(x),), time, device=x.device)
     found = [
         windowed(lambda part, c: prior(part, times, c), x, c.expand(len(x), -1), prior.side)
-        for c in _conditions(prior, told, scale)
+        for c in _conditions(prior, told, weights, scale)
     ]
     return mixed(torch.stack(found), weights, scale)
 
@@ -155,7 +155,7 @@ def likelihood(
     if prior.kind == "flow":
         return _closeness(prior, codes, told, weights, seeds, scale)
     if prior.kind == "causal":
-        conditions = _conditions(prior, told, scale)
+        conditions = _conditions(prior, told, weights, scale)
         found = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
         return _chosen(mixed(found, weights, scale), codes)
     dealt = torch.stack([torch.randperm(codes[0].numel(), generator=seeding.generator(s, "hidden")) for s in seeds])
@@ -170,23 +170,28 @@ def likelihood(
 
 def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale: float) -> Tensor:
     """Return logits (n, h, w, K): u + scale * (sum of w (c - u)) / (sum of positive w), u being told nothing."""
-    conditions = _conditions(prior, told, scale)
+    conditions = _conditions(prior, told, weights, scale)
     return mixed(
         torch.stack([windowed(prior, codes, c.expand(len(codes), -1), prior.side) for c in conditions]), weights, scale
     )
 
 
-def _conditions(prior: CodePrior, told: Tensor, scale: float) -> Tensor:
-    """Return what a prior must be told: nothing, then the prompts; a single prompt by itself needs no nothing."""
-    return told if scale == 1 and len(told) == 1 else torch.cat([prior.unconditional[None], told])
+def _conditions(prior: CodePrior, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+    """Return what a prior must be told: nothing, then the prompts; a single wanted one by itself needs no nothing."""
+    alone = scale == 1 and len(told) == 1 and weights[0] > 0
+    return told if alone else torch.cat([prior.unconditional[None], told])
 
 
 def mixed(found: Tensor, weights: Tensor, scale: float) -> Tensor:
-    """Return guided logits of those (1 + P, ...) of nothing and of P prompts; one alone stays as it is."""
+    """Return guided logits of those (1 + P, ...) of nothing and of P prompts; one alone stays as it is.
+
+    Without a wanted prompt, by the sum of the weights' sizes. No product of matrices, which autocast would round.
+    """
     if len(found) == 1:
         return found[0]
-    share = weights / weights.clamp(min=0).sum()
-    return found[0] + scale * torch.einsum("p,p...->...", share.to(found), found[1:] - found[0])
+    wanted = weights.clamp(min=0).sum()
+    share = (weights / torch.where(wanted > 0, wanted, weights.abs().sum())).to(found)
+    return found[0] + scale * (share.view(-1, *[1] * (found.dim() - 1)) * (found[1:] - found[0])).sum(0)
 
 
 def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, condition: Tensor, side: int) -> Tensor:

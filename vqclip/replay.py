@@ -37,6 +37,11 @@ def read(picture: Path) -> dict[str, Any]:
     return record
 
 
+def began_with_image(record: Mapping[str, Any] | None) -> bool:
+    """Whether a recorded picture had an init image, whatever its first grid was."""
+    return record is not None and _value(record["config"], "init.image") is not None
+
+
 def config_of(
     record: Mapping[str, Any], files: Iterable[Path], sets: Iterable[str], asked: Mapping[str, Any]
 ) -> Config:

@@ -235,7 +235,7 @@ class Notice:
 class Candidates:
     """What a prior proposed for one picture, best first: codes (n, h, w), scores (n,), lower is better, pictures.
 
-    A single one is not scored; pictures (n, 3, H, W) in [0, 1] are kept only to be shown.
+    A single one is scored only to be shown; so are pictures (n, 3, H, W) in [0, 1] kept.
     """
 
     codes: Tensor

@@ -45,8 +45,10 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
     """
     if options["offline"]:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    asked = _asked(prompt, flags, options)
     record = replay.read(options["source"]) if options["source"] else None
+    asked = _asked(prompt, flags, options)
+    if "init.image" in asked and not {"init.kind", "init.mask"} & set(asked) and not replay.began_with_image(record):
+        asked["init.kind"] = "image"
     if record is not None and options["preset"]:
         raise UsageError("--from and --preset exclude each other: the picture brings its own settings")
     if record is None:

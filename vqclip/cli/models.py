@@ -15,10 +15,10 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """List every known VQGAN, CLIP and judge: kind, name, size, licence, what it draws."""
+    """List all known weights: kind, name, size, licence, what they draw."""
     for record in catalog.CATALOG:
         size = resources.path(f"checkpoints/{record.file}").stat().st_size / 1e6
-        click.echo(f"{record.kind:6} {record.name:12} {size:7.1f} MB  {record.licence}  draws {record.draws}")
+        click.echo(f"{record.kind:9} {record.name:12} {size:7.1f} MB  {record.licence}  draws {record.draws}")
 
 
 @models.command("where")

@@ -83,6 +83,4 @@ def to_config(flags: dict[str, Any]) -> dict[str, Any]:
         given["output.metadata"] = False
     if "models.clip" in given:
         given["models.clip"] = list(given["models.clip"])
-    if "init.image" in given and "init.kind" not in given and "init.mask" not in given:
-        given["init.kind"] = "image"
     return given

@@ -64,9 +64,9 @@ ALL = "all"
 def train(model: str, **options: Any) -> None:
     """Train MODEL on the procedural picture world, going on where it stopped.
 
-    MODEL is judge, clip, vqgan, prior (masked; twin writes code after code, flow clears noise), embedding, or all. Needs
-    the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares --minutes among
-    judge, clip, vqgan, prior and embedding, gives --steps to each, and takes a folder as --output.
+    MODEL is judge, clip, vqgan, prior (masked; twin writes code after code, flow clears noise), embedding, or all.
+    Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares --minutes
+    among judge, clip, vqgan, prior and embedding, gives --steps to each, and takes a folder as --output.
     """
     if model == ALL:
         _train_all(options)

@@ -76,7 +76,7 @@ def read_canvas(
     mask = read_outside(config.init.mask, "init.mask", outside).convert("L")
     if mask.size != given.size:
         sizes = f"the mask has {_by(mask.size)} pixels, the init image {_by(given.size)}"
-        notices.append(Notice(f"{sizes}: it was resized"))
+        notices.append(Notice(f"{sizes}: it was resized to cover the picture"))
     area = images.cover(mask, *size)
     darkest, brightest = area.getextrema()
     if not brightest:

@@ -45,24 +45,32 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Tensor, dict
 def candidates(prepared: Prepared, seed: int) -> Candidates:
     """Return what the prior proposes for a picture, the candidate that fits the prompts best first.
 
-    Candidates are of the size that the prior was trained on; views held out of guidance judge them. Each depends on
+    Candidates are of the size that the prior was trained on; views held out of guidance judge them. Each is drawn from
     seed and number alone.
     """
-    init, every, scores, pictures = prepared.config.init, [], [], []
-    for start in range(0, init.candidates, _TOGETHER):
-        every.append(_draw(prepared, seed, range(start, min(start + _TOGETHER, init.candidates))))
-        if init.candidates > 1 or prepared.config.output.save_candidates:
-            pictures.append(_decode(prepared, every[-1]))
-            seeds = [seed] * len(every[-1])
-            scores.append(prepared.guidance.score(pictures[-1], seeds, prepared.config.best.views))
+    init, shown = prepared.config.init, prepared.config.output.save_candidates
+    every, scores, pictures = [], [], []
+    together = _together(prepared)
+    for start in range(0, init.candidates, together):
+        every.append(_draw(prepared, seed, range(start, min(start + together, init.candidates))))
+        if init.candidates > 1 or shown:
+            image = _picture(prepared, every[-1])
+            scores.append(prepared.guidance.score(image, [seed] * len(image), prepared.config.best.views))
+            if shown:
+                pictures.append(image)
     codes = torch.cat(every)
     if not scores:
         return Candidates(codes)
     score = torch.cat(scores)
     order = score.argsort(stable=True)
-    if not prepared.config.output.save_candidates:
-        return Candidates(codes[order], score[order])
-    return Candidates(codes[order], score[order], torch.cat(pictures)[order])
+    return Candidates(codes[order], score[order], torch.cat(pictures)[order] if shown else None)
+
+
+def _together(prepared: Prepared) -> int:
+    """Return how many candidates are drawn at a time: fewer of grids larger than the prior's own."""
+    side, stage = prepared.proposer.prior.side, prepared.stages[0]
+    height, width = prepared.proposer.natural(stage.height, stage.width)
+    return max(_TOGETHER * side**2 // (height * width), 1)
 
 
 def _draw(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
@@ -78,19 +86,36 @@ def _draw(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
 
 
 def _to_stage(prepared: Prepared, codes: Tensor) -> Tensor:
-    """Return the latents of codes (n, h, w) at the first stage.
-
-    If the grid is another one, or the codes those of another VQGAN, the picture is scaled to cover it, and encoded.
-    """
+    """Return the latents of codes (n, h, w) at the first stage; for another grid the picture is scaled and encoded."""
     vqgan, stage = prepared.models.vqgan, prepared.stages[0]
     if codes.shape[1:] == (stage.height, stage.width) and prepared.proposer.tokenizer is None:
         return vqgan.codes(codes)
-    height, width = stage.height * vqgan.factor, stage.width * vqgan.factor
-    image = _decode(prepared, codes)
-    scale = max(height / image.shape[-2], width / image.shape[-1])
-    side = (max(round(image.shape[-2] * scale), height), max(round(image.shape[-1] * scale), width))
-    image = images.crop_center(interpolate(image, side, mode="bicubic", antialias=True).clamp(0, 1), width, height)
+    side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
+    image = _scaled(_picture(prepared, codes), *side)
+    if prepared.canvas is not None:
+        image = prepared.canvas.composite(image)
     return vqgan.quantize(vqgan.encode(image))[0]
+
+
+def _picture(prepared: Prepared, codes: Tensor) -> Tensor:
+    """Return the pictures (n, 3, H, W) of candidates, what a mask keeps as it is.
+
+    Those of a prior with a tokenizer of its own cover the first stage, and their overhang is cut off.
+    """
+    proposer, vqgan, stage = prepared.proposer, prepared.models.vqgan, prepared.stages[0]
+    tokenizer = proposer.tokenizer or vqgan
+    with autocast(codes.device.type, prepared.config.run.precision):
+        image = tokenizer.decode(tokenizer.codes(codes))
+    if proposer.tokenizer is not None:
+        height, width = stage.height * vqgan.factor, stage.width * vqgan.factor
+        scale = max(height / image.shape[-2], width / image.shape[-1])
+        side = (max(round(image.shape[-2] * scale), height), max(round(image.shape[-1] * scale), width))
+        image = images.crop_center(_scaled(image, *side), width, height)
+    return image if prepared.canvas is None else prepared.canvas.composite(image)
+
+
+def _scaled(image: Tensor, height: int, width: int) -> Tensor:
+    return interpolate(image, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _outside_kept(prepared: Prepared, z: Tensor) -> Tensor:
@@ -106,10 +131,3 @@ def _encoded(prepared: Prepared, height: int, width: int) -> Tensor:
     vqgan = prepared.models.vqgan
     image = prepared.canvas.at(height * vqgan.factor, width * vqgan.factor)
     return vqgan.quantize(vqgan.encode(image))[0]
-
-
-def _decode(prepared: Prepared, codes: Tensor) -> Tensor:
-    tokenizer = prepared.proposer.tokenizer or prepared.models.vqgan
-    with autocast(codes.device.type, prepared.config.run.precision):
-        image = tokenizer.decode(tokenizer.codes(codes))
-    return image if prepared.canvas is None else prepared.canvas.composite(image)

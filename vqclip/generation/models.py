@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +14,7 @@ from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import VQGAN
-from vqclip.weights.load import load_clip, load_embedding, load_prior, load_vqgan
+from vqclip.weights.load import base_name, load_clip, load_embedding, load_prior, load_vqgan
 
 if TYPE_CHECKING:
     from vqclip.models.embedding import EmbeddingPrior
@@ -26,12 +25,14 @@ if TYPE_CHECKING:
 class Models:
     """A VQGAN, the CLIPs that guide it and maybe a prior, on one device.
 
-    `hashes` holds the sha256 of each one's weights by (kind, name), `declined` why the prior was left out, if it was.
+    `hashes` holds the sha256 of each one's weights by (kind, name), `known` those of the CLIPs in their order,
+    `declined` why the prior was left out, if it was.
     """
 
     vqgan: VQGAN
     clips: list[CLIP]
     hashes: dict[tuple[str, str], str]
+    known: list[str]
     prior: Prior | None = None
     declined: str = ""
     embedding: EmbeddingPrior | None = None
@@ -51,7 +52,7 @@ class Models:
         if config.run.compile == "on":
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
-        found = cls(vqgan.to(device), clips, hashes)
+        found = cls(vqgan.to(device), clips, hashes, [hashes["clip", name] for name in config.models.clip])
         repaints = config.init.image is not None and config.init.mask is None
         if config.models.prior and (config.init.kind == "prior" or (config.init.kind == "auto" and not repaints)):
             found._take_prior(config, device)
@@ -103,8 +104,7 @@ class Models:
 
     def _teller(self, prior: Prior | EmbeddingPrior) -> int | None:
         wanted = prior.architecture.clip
-        found = [digest for (kind, _), digest in self.hashes.items() if kind == "clip"]
-        return found.index(wanted) if wanted in found else None
+        return self.known.index(wanted) if wanted in self.known else None
 
     def teller(self, prior: Prior | EmbeddingPrior) -> int:
         """Return the place, among the CLIPs, of the one whose embeddings a loaded prior understands."""
@@ -115,9 +115,10 @@ class Models:
 
     def recorded_hashes(self) -> dict[str, str]:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
-        return {f"{kind}:{Path(name).name}": digest for (kind, name), digest in self.hashes.items()}
+        return {f"{kind}:{base_name(name)}": digest for (kind, name), digest in self.hashes.items()}
 
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""
         sides = [clip.image_size for clip in self.clips]
-        return resolve.resolve(config, self.vqgan.architecture, sides, None if self.prior is None else self.prior.usual)
+        usual = self.prior.usual if self.prior is not None and config.models.prior else None
+        return resolve.resolve(config, self.vqgan.architecture, sides, usual)

@@ -16,7 +16,7 @@ from vqclip import guidance as guides
 from vqclip import images, prompts, world
 from vqclip.config import Config
 from vqclip.embeddings import sample_embeddings
-from vqclip.errors import UsageError
+from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import initial, stages
 from vqclip.generation.canvas import Canvas, read_canvas, read_outside
 from vqclip.generation.models import Models
@@ -79,9 +79,22 @@ def prepare(config: Config, models: Models) -> Prepared:
     canvas = read_canvas(config, models.vqgan.factor, models.clips[0].mean.device, outside, notices)
     if canvas is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
+    _check_kept(config)
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
     proposer = Proposer.of(config, models, guidance, texts) if config.init.kind == "prior" else None
     return Prepared(config, models, guidance, plan, canvas, proposer, list(dict.fromkeys(notices)), outside)
+
+
+def _check_kept(config: Config) -> None:
+    """Raise UsageError if more candidates are to be kept, or a later one of them drawn, than there will be."""
+    if config.init.kind == "prior":
+        return
+    if config.init.keep > 1:
+        raise UsageError(
+            f"init.keep is {config.init.keep} and the first grid {config.init.kind}: only a prior has more"
+        )
+    if config.only is not None and config.only >= min(config.count, config.batch_size):
+        raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")
 
 
 def parse_image_prompt(text: str) -> Prompt:
@@ -117,8 +130,10 @@ def _imagined(
 ) -> dict[int, Callable[[int], Targets]]:
     """Return, by the CLIP's place, what pictures of the wanted texts might mean, mixed with what the texts mean."""
     network, c = models.embedding, config.target
-    if network is None:
+    if c.kind != "prior":
         return {}
+    if network is None:
+        raise WeightsError("--target prior needs an embedding prior, and these models were loaded without one")
     place = models.teller(network)
     given = targets[place]
     wanted = [index for index, text in enumerate(texts) if text.weight > 0]

@@ -43,7 +43,7 @@ class Proposer:
         if isinstance(prior, GPTPrior):
             index, weights = config.prior.class_index, torch.ones(1)
             if how.guidance != 1:
-                raise UsageError(f"prior.guidance is {how.guidance:g}: this prior cannot be guided, leave it out")
+                raise UsageError(f"prior.guidance is {how.guidance:g}: this prior cannot be guided, give 1")
             prior.tell(1, 1, index)
             return cls(prior, lambda h, w: prior.tell(h, w, index), weights, how, config.run.precision)
         if config.prior.class_index >= 0:

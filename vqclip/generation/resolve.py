@@ -41,7 +41,8 @@ def resolve(
             setattr(resolved.prior, name, value)
     total = total_memory(resolved.run.device)
     # deterministic pictures are drawn as if alone, also in chunks as large
-    batch = 1 if config.run.deterministic else min(config.batch_size, config.count)
+    kept = config.init.keep if resolved.init.kind == "prior" else 1
+    batch = 1 if config.run.deterministic else max(min(config.batch_size, config.count), kept)
     if resolved.views.chunk == 0:
         resolved.views.chunk = min(memory.view_chunk(config.views.count, batch, s, total) for s in view_sides)
     _check_memory(resolved, architecture, view_sides, total, batch)

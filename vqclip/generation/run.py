@@ -67,7 +67,11 @@ class Run:
             state.z.grad.mul_(cells)
         if config.optimizer.clip_norm:
             clip_norm(state.z.grad, config.optimizer.clip_norm)
+        before = None if cells is None else state.z.detach().clone()
         state.optimizer.step()
+        if before is not None:
+            with torch.no_grad():  # weight decay moves cells without a gradient too
+                state.z.copy_(torch.where(cells, state.z, before))
         self._settle()
         state.step += 1
         self._score()

@@ -10,6 +10,9 @@ from torch import Tensor
 from vqclip import latents, optim
 from vqclip.config import Config
 
+# names of the first moment in torch's optimizers
+_MOMENTA = ("exp_avg", "momentum_buffer")
+
 
 @dataclass
 class Best:
@@ -56,8 +59,13 @@ class State:
         self.z, self.optimizer, self.average, self.best = fresh.z, fresh.optimizer, fresh.average, None
 
     def put(self, part: slice, where: Tensor, values: Tensor) -> None:
-        """Replace the latents of some pictures where a mask (b, 1, h, w) says so; momentum and average forget them."""
-        grids = [self.z, *(m for m in self.optimizer.state[self.z].values() if m.shape == self.z.shape)]
+        """Replace the latents of some pictures where a mask (b, 1, h, w) says so.
+
+        The momentum there is forgotten and the average moves there. Second moments stay: without them the next steps
+        would be many times too large.
+        """
+        momenta = self.optimizer.state.get(self.z, {})
+        grids = [self.z, *(momenta[name] for name in _MOMENTA if momenta.get(name) is not None)]
         for grid in grids:
             new = values if grid is self.z else torch.zeros_like(values)
             grid.data[part] = torch.where(where, new, grid.data[part])

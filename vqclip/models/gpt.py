@@ -46,6 +46,8 @@ class GPTArchitecture:
             raise ValueError(f"unknown condition {self.condition!r}: known are {', '.join(CONDITIONS)}")
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+        if not (0 <= self.start < self.vocabulary and 0 <= self.classes <= self.vocabulary):
+            raise ValueError(f"{self.classes} classes and start {self.start} of {self.vocabulary} tokens")
         if self.told + self.side**2 - 1 > self.block or self.codes > self.vocabulary:
             raise ValueError(f"{self.told} tokens of condition and {self.side}x{self.side} codes do not fit its block")
 
@@ -94,10 +96,10 @@ class GPTPrior(nn.Module):
             return torch.tensor([[a.start]], device=device)
         # as taming's CoordStage: the mean over a cell of the pixels' numbers in reading order
         middle = (_CELL - 1) / 2
-        rows = torch.arange(height, device=device, dtype=torch.float64) * _CELL + middle
-        columns = torch.arange(width, device=device, dtype=torch.float64) * _CELL + middle
+        rows = torch.arange(height, dtype=torch.float64) * _CELL + middle
+        columns = torch.arange(width, dtype=torch.float64) * _CELL + middle
         numbers = (rows[:, None] * width * _CELL + columns) / (height * width * _CELL**2)
-        return (numbers * a.codes).round().long().clamp(max=a.vocabulary - 1).view(1, -1)
+        return (numbers * a.codes).round().long().clamp(max=a.vocabulary - 1).view(1, -1).to(device)
 
     def told_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
         """Return the part of a condition (B, c) that belongs to a window of the grid."""

@@ -63,6 +63,7 @@ class CLIPTask:
     """Training of the bundled CLIP."""
 
     name = "clip"
+    weights = "clip"
     lr = 2e-3
     noise = 0.2
     epsilon = 0.85

@@ -14,8 +14,9 @@ from torch.nn.functional import normalize
 from vqclip import images
 from vqclip.embeddings import sample_embeddings
 from vqclip.models.embedding import EmbeddingArchitecture, EmbeddingPrior
+from vqclip.training.averaging import averaged
 from vqclip.training.batches import Captioner
-from vqclip.training.prior import SIDE, encoded
+from vqclip.training.prior import SIDE, encoded, seen_by
 from vqclip.training.runner import TrainOptions, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.weights import files
@@ -24,7 +25,6 @@ from vqclip.world import captions, load_world
 from vqclip.writers.image import save_image
 
 _UNTOLD = 0.1
-_EMA = 0.999
 _DRAWN = 256
 # picture embeddings (B, D), texts (B, D), times (B,), noise (B, D), which texts are withheld (B,)
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -34,6 +34,7 @@ class EmbeddingTask:
     """Training of the bundled embedding prior."""
 
     name = "embedding"
+    weights = "embedding"
     lr = 1e-3
 
     def __init__(self, options: TrainOptions) -> None:
@@ -53,9 +54,7 @@ class EmbeddingTask:
         self.network = EmbeddingPrior(EmbeddingArchitecture(width, digest))
         if options.start:
             start_from(options, "embedding", self.network.architecture, self.network)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_EMA)
-        )
+        self.average = averaged(self.network)
         self.modules = nn.ModuleDict({"embedding": self.network, "average": self.average}).to(self.device)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.lr, weight_decay=0.01)
 
@@ -97,7 +96,7 @@ class EmbeddingTask:
         del index
         network, scenes = self.average.module.eval(), self.held_out.scenes[:_DRAWN]
         x = torch.from_numpy(np.array(self.held_out.images[: len(scenes)])).permute(0, 3, 1, 2).float() / 255
-        pictures = self.clip.encode_image(nn.functional.avg_pool2d(x, SIDE // self.clip.image_size))
+        pictures = seen_by(self.clip, x)
         texts = self.clip.encode_text([captions(scene, load_world()) for scene in scenes])
         drawn, other = sample_embeddings(network.to("cpu"), texts, (0, 1)).unbind()
         network.to(self.device)

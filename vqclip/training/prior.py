@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vqclip import atomic, images
+from vqclip.errors import UsageError
 from vqclip.models.clip import CLIP
 from vqclip.models.judge import features
 from vqclip.models.prior import PriorArchitecture, build
 from vqclip.models.vqgan import VQGAN
 from vqclip.priors import Sampling, sample
+from vqclip.training.averaging import averaged
 from vqclip.training.batches import Captioner
 from vqclip.training.judge import accuracies
 from vqclip.training.muon import MuonAdamW
@@ -37,7 +39,6 @@ from vqclip.writers.image import save_image
 SIDE = 128
 _UNTOLD = 0.1
 _SMOOTHING = 0.1
-_EMA = 0.999
 _DRAWN = 96
 # codes (B, h, w), what chance decides of them (the kind's own), conditions (B, D), which are withheld (B,)
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -47,6 +48,7 @@ class PriorTask:
     """Training of the bundled prior."""
 
     name = "prior"
+    weights = "prior"
     lr = 6e-4
     kind = "masked"
 
@@ -67,11 +69,13 @@ class PriorTask:
         width = self.clip.architecture.model["embed_dim"]
         side = SIDE // self.vqgan.factor
         self.prior = build(PriorArchitecture(*codebook.shape, width, digest, side, kind=self.kind))
-        self.prior.codebook.copy_(codebook)
-        self.prepare()
         if options.start:
             start_from(options, "prior", self.prior.architecture, self.prior)
-        self.average = torch.optim.swa_utils.AveragedModel(self.prior, multi_avg_fn=_towards)
+            if not torch.allclose(self.prior.codebook, codebook, atol=2e-3):
+                raise UsageError(f"--start {options.start[0]}: it knows the codes of another VQGAN; leave --start out")
+        self.prior.codebook.copy_(codebook)
+        self.prepare()
+        self.average = averaged(self.prior)
         self.modules = nn.ModuleDict({"prior": self.prior, "average": self.average}).to(self.device)
         matrices = [p for p in self.prior.blocks.parameters() if p.ndim == 2]
         own = {id(p) for p in matrices}
@@ -193,14 +197,13 @@ class FlowTask(PriorTask):
         return nn.functional.mse_loss(self.prior(noisy, time, condition).float(), clean - noise)
 
 
-@torch.no_grad()
-def _towards(average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-    """Move an average towards current values by a thousandth, by more as long as it has seen few."""
-    torch._foreach_lerp_(average, current, max(1 - _EMA, 9 / (10 + int(count))))
-
-
 def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.float(), codes, label_smoothing=_SMOOTHING)
+
+
+def seen_by(clip: CLIP, x: Tensor) -> Tensor:
+    """Return the embeddings (B, D) of whole pictures (B, 3, H, W) in [0, 1]."""
+    return clip.encode_image(nn.functional.interpolate(x, (clip.image_size, clip.image_size), mode="area"))
 
 
 @torch.no_grad()
@@ -219,8 +222,7 @@ def encoded(scenes: SceneSet, vqgan: VQGAN, clip: CLIP, digest: str) -> tuple[np
             x = torch.from_numpy(scenes.images[start : start + 64]).permute(0, 3, 1, 2).float() / 255
             with torch.autocast("cpu", torch.bfloat16):
                 codes[start : start + 64] = vqgan.quantize(vqgan.encode(x))[1].numpy()
-                views = nn.functional.avg_pool2d(x, scenes.side // clip.image_size)
-                embeddings[start : start + 64] = clip.encode_image(views).numpy()
+                embeddings[start : start + 64] = seen_by(clip, x).numpy()
         for path, values in zip(paths, (codes, embeddings), strict=True):
             atomic.write(path, lambda stream, values=values: stream.write(values.tobytes()))
     return tuple(np.memmap(p, k, "r", shape=s) for p, k, s in zip(paths, kinds, shapes, strict=True))

@@ -95,8 +95,8 @@ def read_detokenizer(found: dict[str, Path]) -> tuple[VQGANArchitecture, dict[st
     return architecture, held
 
 
-def read_pieces(found: dict[str, Path], length: int) -> WordPieces:
-    """Return what makes words of texts."""
+def read_pieces(found: dict[str, Path], words: int, length: int) -> WordPieces:
+    """Return what makes words, below `words`, of texts; `length` of them."""
     try:
         for name in ("vocab.json", "merges.txt"):
             if found[name].stat().st_size > _MAX_TEXT:
@@ -104,8 +104,9 @@ def read_pieces(found: dict[str, Path], length: int) -> WordPieces:
         vocabulary = json.loads(found["vocab.json"].read_text("utf-8"))
         lines = found["merges.txt"].read_text("utf-8").splitlines()[1:]
         merges = [(first, second) for first, _, second in (line.partition(" ") for line in lines) if second]
-        if not {"<s>", "</s>", "<unk>"} <= set(vocabulary) or not all(type(v) is int for v in vocabulary.values()):
-            raise ValueError("vocab.json is no mapping of words to numbers with <s>, </s> and <unk>")
+        fits = all(type(number) is int and 0 <= number < words for number in vocabulary.values())
+        if not fits or not {"<s>", "</s>", "<unk>"} <= set(vocabulary):
+            raise ValueError(f"vocab.json maps no words, <s>, </s> and <unk> among them, to numbers below {words}")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"the words of {found['vocab.json'].parent} cannot be read: {one_line(error)[:120]}"

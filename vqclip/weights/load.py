@@ -111,7 +111,7 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     detokenizer = _build(Detokenizer, shapes, folder)
     fill(detokenizer.network, tensors, found["detoker.pt"])
     architecture, tensors = dalle.read_networks(found, shapes.n_embed)
-    pieces = dalle.read_pieces(found, architecture.places)
+    pieces = dalle.read_pieces(found, architecture.words, architecture.places)
     prior = _build(lambda a: DalleMini(a, pieces, detokenizer), architecture, folder)
     own = {name for name in prior.state_dict() if not name.startswith("detokenizer.")}
     # the public files hold more than the networks need
@@ -119,6 +119,12 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     kept |= {f"detokenizer.{name}": value for name, value in detokenizer.state_dict().items()}
     fill(prior, kept, folder)
     return _frozen(prior), dalle.sha256(found)
+
+
+def base_name(name: str) -> str:
+    """Return the last part of a path, a slash behind that of a folder, or a catalog name as it is."""
+    plain = Path(name).name
+    return plain if plain == name or Path(name).suffix else f"{plain}/"
 
 
 def locate(kind: str, name: str) -> Path:

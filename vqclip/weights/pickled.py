@@ -42,7 +42,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> Any:
-    stubs: list[tuple[type, str]] = []
+    stubs = [(_stub(), name) for name in _foreign_names(path)]
     for _ in range(_NAMES):
         try:
             with torch.serialization.safe_globals(stubs):
@@ -59,6 +59,17 @@ def _load(path: Path) -> Any:
             _check(name, path)
             stubs.append((_stub(), name))
     raise WeightsError(f"{path} names over {_NAMES} things that are no tensors: that is no checkpoint")
+
+
+def _foreign_names(path: Path) -> list[str]:
+    """Return the names, other than torch's own, in a checkpoint that is a zip; [] for older files, read name by name."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # noqa: BLE001 - no zip, or damaged: reading it says what is wrong
+        return []
+    for name in names:
+        _check(name, path)
+    return names
 
 
 def _unknown_name(message: str) -> str | None:

@@ -47,7 +47,7 @@ def read_net2net(path: Path) -> tuple[GPTArchitecture, dict[str, Tensor], Tensor
         raise WeightsError(f"{path} {_PICTURES}")
     try:
         architecture = _architecture(tensors, codebook, said or {}, held.get("transformer.blocks.0.attn.mask"))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
         raise WeightsError(f"{path} is no transformer that can be built: {one_line(error)[:150]}") from None
     return architecture, tensors, codebook
 
