@@ -129,8 +129,7 @@ class MaskedPrior(_Prior):
     def features(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Return (B, h, w, width / 2), from which `head` makes logits; h and w at most the side it was trained on."""
         a = self.architecture
-        batch, height, width = indices.shape
-        rows, columns = height // a.patch, width // a.patch
+        rows, columns = (length // a.patch for length in indices.shape[1:])
         known = indices != MASKED
         place = indices.clamp(min=0)
         codes = self.codebook[place] * known[..., None]

@@ -62,7 +62,7 @@ def _load(path: Path) -> Any:
 
 
 def _foreign_names(path: Path) -> list[str]:
-    """Return the names, other than torch's own, in a checkpoint that is a zip; [] for older files, read name by name."""
+    """Return the names, other than torch's own, in a checkpoint that is a zip; none of others, read name by name."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # noqa: BLE001 - no zip, or damaged: reading it says what is wrong
