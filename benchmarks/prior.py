@@ -55,12 +55,12 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "candidates": {f"best of {n}": (*_ALONE, f"init.candidates={n}") for n in (1, 2, 4, 8, 16, 32)},
     "refinement": {
         "60 steps": ("init.kind=prior", "steps=60"),
-        "120 steps": ("init.kind=prior", "steps=120"),
-        "240 steps": ("init.kind=prior", "steps=240"),
+        "60 steps, no noise": ("init.kind=prior", "steps=60", "latent.noise=0"),
         "60 steps, soft": (*_SOFT, "steps=60"),
+        "60 steps, soft, fine grid": (*_SOFT, "steps=60", "stages=[128:0.4,full:0.6]"),
         "120 steps, soft": (*_SOFT, "steps=120"),
-        "240 steps, soft": (*_SOFT, "steps=240"),
-        "60 steps, softer": ("init.kind=prior", "latent.noise=0", "optimizer.lr=0.02", "steps=60"),
+        "120 steps, soft, fine grid": (*_SOFT, "steps=120", "stages=[128:0.4,full:0.6]"),
+        "240 steps": ("init.kind=prior", "steps=240"),
     },
     "remask": {
         "off": ("prior.remask_every=0",),

@@ -1,7 +1,7 @@
 """Draws the same prompts with one setting changed at a time and lets the judge name what they show.
 
 python benchmarks/tuning.py [--subset 16] [--steps 120] [--size 128] [--seed 7] [--only NAME]... [--set KEY=VALUE]...
-                            [--clip FILE] [--judge FILE] [--sheets FOLDER]
+                            [--clip FILE] [--judge FILE] [--sheets FOLDER] [--preset tiny-random]
 
 Prints a Markdown row an arm: subject top 1 and top 5 with 95 % intervals, median rank, style, setting, background,
 seconds a picture. `--set` applies to all arms. With `--sheets` every arm's pictures are written side by side.
@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--clip", default="tiny", help="a name or file, or several with commas between")
     parser.add_argument("--judge", default="tiny")
+    parser.add_argument("--preset", default="tiny-random")
     parser.add_argument("--sheets", type=Path)
     args = parser.parse_args()
     found = listing.read_list()
@@ -95,7 +96,7 @@ def main() -> None:
     labels = [mentioned(prompt, world) for prompt in prompts]
     print("| change | subject | top 5 | style | setting | background | median rank | seconds |\n|" + " --- |" * 8)
     flags = {"steps": args.steps, "size": [args.size] * 2, "seed": args.seed, "models.clip": args.clip.split(",")}
-    configs = {name: build(None, (), [*args.sets, *ARMS[name]], flags) for name in args.only or ARMS}
+    configs = {name: build(args.preset, (), [*args.sets, *ARMS[name]], flags) for name in args.only or ARMS}
     for name, config in configs.items():
         pictures, seconds = drawn(config, prompts)
         print(row(name, judge, pictures, labels, seconds), flush=True)

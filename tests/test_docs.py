@@ -96,7 +96,7 @@ def test_the_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
     assert set(importlib.import_module("vqclip.cli.generate")._EXIT.values()) == SIGNALS
 
 
-@pytest.mark.parametrize("kind", ["vqgan", "clip", "judge"])
+@pytest.mark.parametrize("kind", ["vqgan", "clip", "judge", "prior"])
 def test_the_model_cards_tell_the_size_of_the_files(kind: str) -> None:
     card = (ROOT / "docs/models.md").read_text("utf-8").partition(f"\n## tiny-{kind}\n")[2].partition("\n## ")[0]
     file = ROOT / "checkpoints" / f"tiny-{kind}.safetensors"

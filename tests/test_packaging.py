@@ -106,7 +106,7 @@ def test_the_wheel_holds_all_of_the_package_and_its_data(inside: set[str]) -> No
         wanted = {f"vqclip/{folder}/{file.relative_to(ROOT / folder).as_posix()}"
                   for file in (ROOT / folder).rglob("*") if file.is_file()}  # fmt: skip
         assert wanted <= inside, sorted(wanted - inside)
-    for name in ("tiny-vqgan.safetensors", "tiny-clip.safetensors", "tiny-judge.safetensors"):
+    for name in ("tiny-vqgan.safetensors", "tiny-clip.safetensors", "tiny-judge.safetensors", "tiny-prior.safetensors"):
         assert f"vqclip/checkpoints/{name}" in inside
 
 

@@ -84,11 +84,14 @@ class PriorConfig:
 
 @dataclass
 class LatentConfig:
-    """How the grid is treated: `clamp` to the codebook's bounds, `ema` decay (0: off), `noise` that fades away."""
+    """How the grid is treated: `clamp` to the codebook's bounds, `ema` decay (0: off), `noise` that fades away.
+
+    Without a value the noise is 0.5 from a random grid, and 0 from one that shows something already.
+    """
 
     clamp: bool = True
     ema: float = 0.0
-    noise: float = 0.0
+    noise: float | None = None
 
 
 @dataclass

@@ -15,6 +15,9 @@ from vqclip.types import VQGANArchitecture
 from vqclip.weights import memory
 
 
+_NOISE = 0.5
+
+
 def resolve(
     config: Config,
     architecture: VQGANArchitecture,
@@ -36,6 +39,9 @@ def resolve(
     if resolved.init.kind == "auto":
         repainted = config.init.image and not (config.init.mask and has_prior)
         resolved.init.kind = "image" if repainted else "prior" if has_prior else "random"
+    if config.latent.noise is None:
+        # noise keeps cells of a random grid from settling early; it would wipe out a picture
+        resolved.latent.noise = _NOISE if resolved.init.kind == "random" else 0.0
     for name, value in (usual or {}).items():
         if getattr(resolved.prior, name) is None:
             setattr(resolved.prior, name, value)
