@@ -70,8 +70,9 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "target": {
         "text": ("target.kind=text",),
-        "prior, half": ("target.kind=prior", "target.mix=0.5", "models.embedding=tiny"),
-        "prior, all": ("target.kind=prior", "target.mix=1", "models.embedding=tiny"),
+        # with --set models.embedding=FILE, from `vqclip train embedding`
+        "prior, half": ("target.kind=prior", "target.mix=0.5"),
+        "prior, all": ("target.kind=prior", "target.mix=1"),
     },
 }
 

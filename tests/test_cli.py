@@ -203,7 +203,7 @@ def test_picture_and_video_of_one_name_keep_it(cli: CommandLine, suffix: str) ->
 
 @pytest.mark.parametrize("more", [[], ["--yes"]])
 def test_picture_and_video_are_never_the_same_file(cli: CommandLine, more: list[str]) -> None:
-    ran = cli.draw("a red cat", "-o", "cat.webp", "--video", "cat.webp", *more)
+    ran = cli.draw("a red cat", "-o", "cat.webp", "--video", "cat.webp", "--lr", "1", *more)
     assert (ran.code, len(set(ran.files))) == (0, 2)
     assert [Image.open(file).n_frames > 1 for file in ran.files] == [False, True]
 

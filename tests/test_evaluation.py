@@ -23,7 +23,7 @@ from vqclip.world import caption, load_world, mentioned, rivals, sample_scene
 WORLD = load_world()
 KEYS = ("subject", "shape", "color", "setting", "background", "style")
 QUICK = ("--set", "steps=1", "--set", "size=[64,64]", "--set", "views.count=2", "--set", "best.views=2",
-         "--set", "stages=['full:1']")  # fmt: skip
+         "--set", "stages=['full:1']", "--set", "models.prior=")  # fmt: skip
 
 try:
     HAS_FONT = bool(worlds.find_font())
@@ -339,7 +339,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(cli: CommandLine, argument
     Path("two").mkdir()
     for name in ("a", "b"):
         Image.fromarray(texture(64, 1)).save(f"two/{name}.png")
-    draw = ("--set", "steps=0", "--size", "64", "--seed", "1")
+    draw = ("--set", "models.prior=", "--set", "steps=0", "--size", "64", "--seed", "1")
     assert cli("generate", "quasar", "-o", "strange/a.png", *draw).code == 0
     assert cli("generate", "a cat", "-o", "good/b.png", *draw).code == 0
     ran = cli("evaluate", "--folder", "out", *arguments)
@@ -350,7 +350,23 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(cli: CommandLine, argument
 
 def test_one_picture_with_a_prompt_beyond_the_context_is_judged(cli: CommandLine) -> None:
     prompt = "a cat, " + ", ".join(["in the snow at night with many flowers around it"] * 6)
-    assert cli("generate", prompt, "-o", "one/a.png", "--set", "steps=0", "--size", "64", "--seed", "1").code == 0
+    assert (
+        cli(
+            "generate",
+            prompt,
+            "-o",
+            "one/a.png",
+            "--set",
+            "steps=0",
+            "--size",
+            "64",
+            "--seed",
+            "1",
+            "--set",
+            "models.prior=",
+        ).code
+        == 0
+    )
     ran = cli("evaluate", "--pictures", "one", "--folder", "out")
     assert ran.code == 0, ran.err
     report = json.loads(Path("out/report.json").read_text())

@@ -42,7 +42,8 @@ def write(path: Path, clip: str | None = None, shift: float = 0.0) -> Path:
 
 def config_of(weights: Path, **values: object) -> vqclip.Config:
     asked = {"models": {"prior": str(weights)}, "prior": {"steps": 2}, "steps": 0}
-    return small("a red cat", **(asked | values))
+    init = {"candidates": 1} | values.pop("init", {})
+    return small("a red cat", init=init, **(asked | values))
 
 
 def test_a_prior_that_fits_begins_the_run_and_the_seed_decides(weights: Path) -> None:
@@ -79,7 +80,7 @@ def test_the_best_that_are_kept_are_each_a_picture_that_can_be_drawn_again(weigh
     assert [sha(image) for image in vqclip.generate(again, models).images] == [sha(result.images[1])]
 
 
-@pytest.mark.parametrize("values", [{"init": {"keep": 2}}, {"init": {"keep": 2, "candidates": 4}, "count": 2},
+@pytest.mark.parametrize("values", [{"init": {"keep": 2, "candidates": 1}}, {"init": {"keep": 2, "candidates": 4}, "count": 2},
                                     {"init": {"keep": 2, "candidates": 4}, "only": 2}])  # fmt: skip
 def test_more_than_there_is_cannot_be_kept(values: dict) -> None:
     with pytest.raises(UsageError):

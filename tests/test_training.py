@@ -43,6 +43,12 @@ TASKS = {
 KINDS = {"twin": "prior", "flow": "prior"}
 
 
+@pytest.fixture(autouse=True)
+def few_drawn(monkeypatch):
+    """Validate priors on few pictures: a twin writes a code at a time."""
+    monkeypatch.setattr("vqclip.training.prior._DRAWN", 3)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("train")

@@ -133,7 +133,7 @@ def _imagined(
     if c.kind != "prior":
         return {}
     if network is None:
-        raise WeightsError("--target prior needs an embedding prior, and these models were loaded without one")
+        raise WeightsError("--target prior needs an embedding prior: give --set models.embedding=FILE before loading")
     place = models.teller(network)
     given = targets[place]
     wanted = [index for index, text in enumerate(texts) if text.weight > 0]

@@ -14,7 +14,6 @@ from vqclip.errors import MemoryBudgetError, UsageError
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import memory
 
-
 _NOISE = 0.5
 
 

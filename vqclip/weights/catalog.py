@@ -24,7 +24,6 @@ CATALOG: tuple[Weights, ...] = (
     Weights("vqgan", "tiny", "tiny-vqgan.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
     Weights("clip", "tiny", "tiny-clip.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
     Weights("prior", "tiny", "tiny-prior.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
-    Weights("embedding", "tiny", "tiny-embedding.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
     Weights("judge", "tiny", "tiny-judge.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
 )
 
