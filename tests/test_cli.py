@@ -92,6 +92,7 @@ def test_the_models_are_listed(cli: CommandLine) -> None:
     assert [line.split()[:2] for line in ran.out.splitlines()] == [
         ["vqgan", "tiny"],
         ["clip", "tiny"],
+        ["prior", "tiny"],
         ["judge", "tiny"],
     ]
     assert Path(cli("models", "where").out.strip()).is_dir()

@@ -80,8 +80,14 @@ def test_the_best_that_are_kept_are_each_a_picture_that_can_be_drawn_again(weigh
     assert [sha(image) for image in vqclip.generate(again, models).images] == [sha(result.images[1])]
 
 
-@pytest.mark.parametrize("values", [{"init": {"keep": 2, "candidates": 1}}, {"init": {"keep": 2, "candidates": 4}, "count": 2},
-                                    {"init": {"keep": 2, "candidates": 4}, "only": 2}])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"init": {"keep": 2, "candidates": 1}},
+        {"init": {"keep": 2, "candidates": 4}, "count": 2},
+        {"init": {"keep": 2, "candidates": 4}, "only": 2},
+    ],
+)
 def test_more_than_there_is_cannot_be_kept(values: dict) -> None:
     with pytest.raises(UsageError):
         small("a cat", **values)

@@ -81,4 +81,4 @@ def test_what_is_missing_or_of_another_clip_is_said(tmp_path: Path, cli: Command
     told = cli.draw("a cat", "--target", "prior", "--set", f"models.embedding={other}")
     assert told.code == 3 and "another CLIP" in told.complaints[0]
     told = cli.draw("a cat", "--target", "picture")
-    assert told.code == 2 and "text, prior" in told.complaints[0]
+    assert told.code == 2 and "prior, text" in told.complaints[0]
