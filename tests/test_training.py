@@ -359,7 +359,7 @@ def test_all_models_are_trained_by_one_command(folder, tmp_path):
     common = ["--steps", "1", "--scenes", "48", "--batch", "8", "--folder", str(folder), "--no-compile", "--restart"]
     assert run(["train", "all", *common, "--output", str(tmp_path / "mine")]) == 0
     names = sorted(path.name for path in (tmp_path / "mine").iterdir())
-    assert names == ["tiny-clip.safetensors", "tiny-judge.safetensors", "tiny-vqgan.safetensors"]
+    assert names == [f"tiny-{name}.safetensors" for name in ("clip", "embedding", "judge", "prior", "vqgan")]
     assert run(["train", "all", "--output", "a.safetensors"]) == 2
     assert run(["train", "al"]) == 2
 

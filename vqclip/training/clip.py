@@ -63,7 +63,7 @@ class CLIPTask:
     """Training of the bundled CLIP."""
 
     name = "clip"
-    weights = "clip"
+    file_kind = "clip"
     lr = 2e-3
     noise = 0.2
     epsilon = 0.85

@@ -34,7 +34,7 @@ class EmbeddingTask:
     """Training of the bundled embedding prior."""
 
     name = "embedding"
-    weights = "embedding"
+    file_kind = "embedding"
     lr = 1e-3
 
     def __init__(self, options: TrainOptions) -> None:

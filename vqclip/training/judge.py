@@ -33,7 +33,7 @@ class JudgeTask:
     """Training of the judge."""
 
     name = "judge"
-    weights = "judge"
+    file_kind = "judge"
     lr = 1e-3
 
     def __init__(self, options: TrainOptions) -> None:

@@ -48,7 +48,7 @@ class PriorTask:
     """Training of the bundled prior."""
 
     name = "prior"
-    weights = "prior"
+    file_kind = "prior"
     lr = 6e-4
     kind = "masked"
 

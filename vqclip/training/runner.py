@@ -74,10 +74,10 @@ class TrainOptions:
 
 
 class Task(Protocol):
-    """What is trained: the runner calls these and knows nothing else of it. `weights` is the kind of its file."""
+    """What is trained: the runner calls these and knows nothing else of it. `file_kind` is that of its weight file."""
 
     name: str
-    weights: str
+    file_kind: str
     optimizer: torch.optim.Optimizer | MuonAdamW
     modules: nn.ModuleDict
     lr: float
@@ -106,7 +106,7 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     on Ctrl-C, and the weight file is written at the end.
     """
     folder = options.folder / task.name
-    state = _State(folder, task, _start_hash(options, task.weights))
+    state = _State(folder, task, _start_hash(options, task.file_kind))
     start = 0 if options.restart else state.load()
     began, saved, seconds = time.monotonic(), time.monotonic(), state.plan.get("seconds", 0.0)
     total = options.steps or state.plan.get("steps") or _steps_in(task, options.minutes * 60)

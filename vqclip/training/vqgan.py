@@ -90,7 +90,7 @@ class VQGANTask:
     """Training of the bundled VQGAN."""
 
     name = "vqgan"
-    weights = "vqgan"
+    file_kind = "vqgan"
     lr = 1e-3
 
     def __init__(self, options: TrainOptions) -> None:
