@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vqclip"
 
 GROUND = ["errors", "types", "registry", "resources", "images", "seeding", "atomic", "version", "registries"]
-DESCRIPTION = ["prompts", "schedules", "config", "config_text"]
+DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text"]
 PARTS = ["latents", "cutouts", "augmentations", "losses", "optim", "priors", "embeddings"]
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
@@ -59,7 +59,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "shelve": (),
     "dill": (),
 }
-TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "weights.catalog", "weights.memory"]
+TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

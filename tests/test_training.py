@@ -10,6 +10,7 @@ import torch
 
 from vqclip import world
 from vqclip.cli.main import run
+from vqclip.cli.train import SHARES
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training.batches import Captioner, foil, grouped_batch
 from vqclip.training.clip import CLIPTask, _l2_step
@@ -20,9 +21,10 @@ from vqclip.training.prior import FlowTask, PriorTask, TwinTask
 from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, feed, train
 from vqclip.training.scenes import SceneSet, sample
+from vqclip.training.upsampler import UpsamplerTask
 from vqclip.training.vqgan import VQGANTask
 from vqclip.weights import files
-from vqclip.weights.load import load_clip, load_embedding, load_judge, load_prior, load_vqgan
+from vqclip.weights.load import load_clip, load_embedding, load_judge, load_prior, load_upsampler, load_vqgan
 from vqclip.world import find_font
 
 try:
@@ -37,6 +39,7 @@ TASKS = {
     "prior": (PriorTask, 4),
     "twin": (TwinTask, 4),
     "flow": (FlowTask, 4),
+    "upsampler": (UpsamplerTask, 4),
     "embedding": (EmbeddingTask, 16),
 }
 # what kind of weight file a training writes, if it is not its name
@@ -46,7 +49,8 @@ KINDS = {"twin": "prior", "flow": "prior"}
 @pytest.fixture(autouse=True)
 def few_drawn(monkeypatch):
     """Validate priors on few pictures: a twin writes a code at a time."""
-    monkeypatch.setattr("vqclip.training.prior._DRAWN", 3)
+    for task in ("prior", "upsampler"):
+        monkeypatch.setattr(f"vqclip.training.{task}._DRAWN", 3)
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +70,7 @@ def trained(kind, folder, output, **changes):
     return info, files.read(output, KINDS.get(kind, kind)).tensors
 
 
-@pytest.mark.parametrize(
-    ("kind", "steps"),
-    [("vqgan", 3), ("clip", 12), ("judge", 3), ("prior", 3), ("twin", 3), ("flow", 3), ("embedding", 3)],
-)
+@pytest.mark.parametrize(("kind", "steps"), [(kind, 12 if kind == "clip" else 3) for kind in TASKS])
 def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_path, monkeypatch):
     # the pictures that a CLIP optimizes are part of its state: let it begin with them, and meet each again
     monkeypatch.setattr(CLIPTask, "chained", 0.0)
@@ -106,6 +107,7 @@ def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_pat
         ("prior", load_prior),
         ("twin", load_prior),
         ("flow", load_prior),
+        ("upsampler", load_upsampler),
         ("embedding", load_embedding),
     ],
 )
@@ -315,7 +317,7 @@ def test_training_begins_from_given_weights(folder, tmp_path):
     assert 0 < moved < 1e-3
     with pytest.raises(VqclipError, match="began from other weights"):
         trained("judge", folder, tmp_path / "c.safetensors", steps=2, restart=False)
-    with pytest.raises(WeightsError, match="holds a judge"):
+    with pytest.raises(WeightsError, match="is of kind judge"):
         trained("clip", folder, tmp_path / "d.safetensors", start=(str(first),))
 
 
@@ -359,7 +361,7 @@ def test_all_models_are_trained_by_one_command(folder, tmp_path):
     common = ["--steps", "1", "--scenes", "48", "--batch", "8", "--folder", str(folder), "--no-compile", "--restart"]
     assert run(["train", "all", *common, "--output", str(tmp_path / "mine")]) == 0
     names = sorted(path.name for path in (tmp_path / "mine").iterdir())
-    assert names == [f"tiny-{name}.safetensors" for name in ("clip", "embedding", "judge", "prior", "vqgan")]
+    assert names == [f"tiny-{name}.safetensors" for name in sorted(SHARES)]
     assert run(["train", "all", "--output", "a.safetensors"]) == 2
     assert run(["train", "al"]) == 2
 

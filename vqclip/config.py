@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vqclip import resources, seeding
+from vqclip.config_schema import PROMPT_FIELDS, Config
 from vqclip.config_text import check_keys, nest, parse_set, parse_size, read_file, refuse_interpolation
 from vqclip.errors import UsageError, one_line, unknown_name
 from vqclip.registries import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
@@ -23,196 +24,6 @@ from vqclip.registries import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
 DEFAULT_PRESET = "tiny"
 
 
-@dataclass
-class ModelsConfig:
-    """Catalog names or files of the networks; several CLIPs guide together. An empty `prior` or `embedding` is none."""
-
-    vqgan: str = "tiny"
-    clip: list[str] = field(default_factory=lambda: ["tiny"])
-    prior: str = ""
-    embedding: str = ""
-
-
-@dataclass
-class TargetConfig:
-    """What views are compared with: `kind` text, what the prompts mean, or prior, mixed with what pictures of it mean.
-
-    The embedding prior draws those by the picture's seed, with `guidance`; `mix` is their share.
-    """
-
-    kind: str = "text"
-    mix: float = 0.5
-    guidance: float = 1.0
-
-
-@dataclass
-class InitConfig:
-    """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes.
-
-    Only where the `mask` is not black may the image change; a prior, if there is one, draws that part anew. Of a
-    prior's `candidates` the `keep` that fit the prompts best each begin a picture.
-    """
-
-    kind: str = "auto"
-    image: str | None = None
-    mask: str | None = None
-    strength: float = 0.2
-    weight: float = 0.0
-    candidates: int = 1
-    keep: int = 1
-
-
-@dataclass
-class PriorConfig:
-    """How a prior's codes are drawn, see `vqclip.priors.Sampling`; what is None becomes what the prior is used to.
-
-    `class_index` is what a prior of classes draws.
-    Every `remask_every` steps (0: never) the share `remask_share` of the codes, those that the prior finds least
-    likely, is drawn again.
-    """
-
-    steps: int = 12
-    guidance: float | None = None
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    choice: float = 2.0
-    class_index: int = -1
-    remask_every: int = 0
-    remask_share: float = 0.1
-
-
-@dataclass
-class LatentConfig:
-    """How the grid is treated: `clamp` to the codebook's bounds, `ema` decay (0: off), `noise` that fades away.
-
-    Without a value the noise is 0.5 from a random grid, and 0 from one that shows something already.
-    """
-
-    clamp: bool = True
-    ema: float = 0.0
-    noise: float | None = None
-
-
-@dataclass
-class ViewsConfig:
-    """Views a step and how they are cut, see `vqclip.cutouts.ViewPlan`; `overview` goes from first to last value.
-
-    Views of less than `detail_below` short sides are compared with `detail_prompt`, in which `{}` stands for each text
-    prompt of positive weight; where that is empty, with the prompt itself. `chunk` views at a time go through CLIP (0:
-    chosen by size and memory); the result does not depend on it.
-    """
-
-    count: int = 32
-    overview: list[float] = field(default_factory=lambda: [0.25, 0.25])
-    smallest: float = 0.4
-    largest: float = 0.9
-    overshoot: float = 0.1
-    detail_prompt: str = ""
-    detail_below: float = 0.65
-    chunk: int = 0
-    augmentations: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class OptimizerConfig:
-    """Optimizer and learning rate; `betas` where it has them, `clip_norm` bounds the gradient's norm (0: off)."""
-
-    name: str = "adam"
-    lr: float = 0.1
-    schedule: str = "constant"
-    warmup: int = 0
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-
-
-@dataclass
-class ContrastConfig:
-    """How much naming the prompt among its rivals counts (0: not at all), and the scale of the cosines in it.
-
-    Rivals are captions of the picture world that differ from the prompt in one thing; a prompt from outside has none.
-    """
-
-    weight: float = 0.0
-    scale: float = 30.0
-
-
-@dataclass
-class BestConfig:
-    """The best iterate: every `every` steps `views` fixed held-out views score the picture."""
-
-    every: int = 10
-    views: int = 8
-
-
-@dataclass
-class OutputConfig:
-    """Files of a run. `save_every` steps the preview is replaced; `video` names an mp4, gif or webp.
-
-    `save_candidates` writes a contact sheet of a prior's candidates beside the picture.
-    """
-
-    file: str | None = None
-    folder: str = "outputs"
-    save_every: int = 50
-    video: str | None = None
-    fps: float | None = None
-    length: float | None = None
-    metadata: bool = True
-    keep_run: bool = False
-    save_candidates: bool = False
-
-
-@dataclass
-class RunConfig:
-    """Where and how exactly to compute; the `auto` values are resolved by fixed rules before the first step."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    compile: str = "auto"
-    deterministic: bool = False
-
-
-@dataclass
-class Config:
-    """Everything that decides a picture.
-
-    `size` is width and height in pixels; `count` pictures are drawn `batch_size` at a time from seeds counted up from
-    `seed`, and `only` picks one of them. `stages` are `SIDE:SHARE` of the steps, coarse to fine, SIDE in pixels of the
-    short side or `full`. `losses` weighs the registered regularizers.
-    """
-
-    prompts: tuple[str, ...] = ()
-    negative: tuple[str, ...] = ()
-    image_prompts: tuple[str, ...] = ()
-    steps: int = 500
-    size: list[int] = field(default_factory=lambda: [256, 256])
-    seed: int = -1
-    count: int = 1
-    batch_size: int = 1
-    only: int | None = None
-    stages: list[str] = field(default_factory=lambda: ["full:1"])
-    models: ModelsConfig = field(default_factory=ModelsConfig)
-    init: InitConfig = field(default_factory=InitConfig)
-    prior: PriorConfig = field(default_factory=PriorConfig)
-    target: TargetConfig = field(default_factory=TargetConfig)
-    latent: LatentConfig = field(default_factory=LatentConfig)
-    views: ViewsConfig = field(default_factory=ViewsConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    losses: dict[str, float] = field(default_factory=dict)
-    contrast: ContrastConfig = field(default_factory=ContrastConfig)
-    best: BestConfig = field(default_factory=BestConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the tree as plain data, ready for JSON and YAML."""
-        values = asdict(self)
-        return values | {name: list(values[name]) for name in _PROMPT_FIELDS}
-
-
-_PROMPT_FIELDS = ("prompts", "negative", "image_prompts")
 _CHOICES = {
     "optimizer.name": tuple(OPTIMIZERS),
     "optimizer.schedule": tuple(SCHEDULES),
@@ -239,6 +50,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "prior.choice": (0, 100),
     "prior.remask_every": (0, 1_000_000),
     "prior.remask_share": (0, 1),
+    "upsampling.steps": (1, 1000),
+    "upsampling.guidance": (0, 100),
+    "upsampling.temperature": (0, 10),
+    "upsampling.choice": (0, 100),
     "target.mix": (0, 1),
     "target.guidance": (0, 100),
     "latent.ema": (0, 0.9999),
@@ -308,7 +123,7 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
     merged = OmegaConf.structured(_without_prompts())
     for layer in layers:
         values = dict(layer)
-        for name in _PROMPT_FIELDS:
+        for name in PROMPT_FIELDS:
             if name in values:
                 prompts[name] = _texts(name, values.pop(name))
         check_keys(values, Config)
@@ -389,7 +204,7 @@ def _get(config: Config, key: str) -> Any:
 
 def _without_prompts() -> Any:
     """The tree without its prompt fields, as OmegaConf's schema: it knows no variadic tuples, and must not see them."""
-    kept = [(f.name, f.type, f) for f in dataclasses.fields(Config) if f.name not in _PROMPT_FIELDS]
+    kept = [(f.name, f.type, f) for f in dataclasses.fields(Config) if f.name not in PROMPT_FIELDS]
     hints = typing.get_type_hints(Config)
     return dataclasses.make_dataclass("Schema", [(name, hints[name], _copy(f)) for name, _, f in kept])
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqclip import cutouts, schedules
-from vqclip.config import ContrastConfig, ViewsConfig
+from vqclip.config_schema import ContrastConfig, ViewsConfig
 from vqclip.cutouts import ViewPlan, Views
 from vqclip.errors import UsageError
 from vqclip.losses.prompt import Rivals, Targets, contrast_loss, prompt_loss
@@ -118,7 +118,9 @@ class Guidance:
         grow with their number; the sum over the chunks is the whole.
         """
         total = image.new_zeros(len(image))
-        for place, (perceptor, _) in enumerate(self.pairs):
+        places = [step % len(self.pairs)] if self.config.alternate else range(len(self.pairs))
+        for place in places:
+            perceptor, _ = self.pairs[place]
             targets = self._targets(place, seeds)
             views = [
                 cutouts.draw(self.plan(progress), seed, step, aspect_of(image), perceptor.image_size) for seed in seeds
@@ -127,7 +129,7 @@ class Guidance:
             for start in range(0, self.config.count, chunk):
                 part = [v.part(start, start + chunk) for v in views]
                 loss = self._view_losses(perceptor, targets, image, part).sum(1)
-                loss = loss / (self.config.count * len(self.pairs))
+                loss = loss / (self.config.count * len(places))
                 loss.sum().backward()
                 total += loss.detach()
         return total

@@ -9,19 +9,10 @@ from torch import Tensor
 
 from vqclip import seeding
 
-# codes that training never touched keep an initial norm of about 1e-3 and decode to nothing
-_LIVE_NORM = 1e-2
-
 
 def straight_through(z: Tensor, z_q: Tensor) -> Tensor:
     """Return z_q whose gradient goes to z unchanged (Bengio et al. 2013)."""
     return z + (z_q - z).detach()
-
-
-def live_codes(codebook: Tensor) -> Tensor:
-    """Return the indices of the codes (K, C) that training has used; all of them if none stands out."""
-    live = (codebook.norm(dim=1) > _LIVE_NORM).nonzero().flatten()
-    return live if len(live) else torch.arange(len(codebook), device=codebook.device)
 
 
 def bounds(codebook: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,10 +22,9 @@ def bounds(codebook: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def random_grid(codebook: Tensor, seeds: tuple[int, ...], height: int, width: int) -> Tensor:
-    """Return a grid (B, C, height, width) of live codes drawn uniformly, one picture per seed."""
-    live = live_codes(codebook).cpu()
+    """Return a grid (B, C, height, width) of codes (K, C) drawn uniformly, one picture per seed."""
     grids = [
-        live[torch.randint(len(live), (height, width), generator=seeding.generator(seed, "initial grid"))]
+        torch.randint(len(codebook), (height, width), generator=seeding.generator(seed, "initial grid"))
         for seed in seeds
     ]
     return codebook[torch.stack(grids).to(codebook.device)].permute(0, 3, 1, 2).contiguous()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqclip.config import OptimizerConfig
+from vqclip.config_schema import OptimizerConfig
 from vqclip.registries import OPTIMIZERS
 
 

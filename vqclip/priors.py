@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from vqclip import seeding
-from vqclip.types import MASKED, CodePrior, FlowingPrior, WritingPrior
+from vqclip.types import MASKED, CodePrior, CodeUpsampler, FlowingPrior, WritingPrior
 
 # parts in which codes are hidden to ask how likely they are
 _HIDDEN = 4
+# codes to a side of the tiles in which large grids are upsampled, and how many of them tiles share; both even
+_TILE, _OVERLAP = 64, 16
 # how far along the flow codes are blurred to ask how likely they are
 _BLURRED = 0.5
 
@@ -50,14 +52,51 @@ def sample(
     return {"masked": _fill, "causal": _write, "flow": _clear}[prior.kind](prior, told, weights, grid, seeds, how)
 
 
+def upsample(
+    network: CodeUpsampler,
+    coarse: Tensor,
+    told: Tensor,
+    weights: Tensor,
+    grid: Tensor | None,
+    seeds: Sequence[int],
+    how: Sampling,
+) -> Tensor:
+    """Return codes (n, 2h, 2w) for coarse ones (n, h, w), one grid for each seed, drawn as a masked prior draws.
+
+    What is not MASKED in `grid`, (2h, 2w) or (n, 2h, 2w), stays; without it everything is drawn. Large grids are drawn
+    in tiles, each knowing what of it belongs to earlier ones.
+    """
+    conditions = _conditions(network, told, weights, how.guidance)
+    size = (2 * coarse.shape[1], 2 * coarse.shape[2])
+    if grid is None:
+        grid = torch.full(size, MASKED, device=coarse.device)
+    grid = grid.expand(len(seeds), -1, -1).clone()
+    corners = itertools.product(*(_starts(length, _TILE, _TILE - _OVERLAP) for length in size))
+    for number, (top, left) in enumerate(corners):
+        part = (slice(None), slice(top, top + _TILE), slice(left, left + _TILE))
+        above = coarse[:, top // 2 : (top + _TILE) // 2, left // 2 : (left + _TILE) // 2]
+
+        def logits(codes: Tensor, above: Tensor = above) -> Tensor:
+            found = [network(codes, above, c.expand(len(codes), -1)).float() for c in conditions]
+            return mixed(torch.stack(found), weights, how.guidance)
+
+        own = seeds if not number else [seeding.derive(seed, "tile", number) for seed in seeds]
+        grid[part] = _decode(logits, grid[part], own, how)
+    return grid
+
+
 def _fill(prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
+    return _decode(lambda codes: guided(prior, codes, told, weights, how.guidance), grid, seeds, how)
+
+
+def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
+    """Return codes (n, h, w), the masked ones of the grid drawn in parallel, the surest first, as MaskGIT does."""
     codes = grid.expand(len(seeds), -1, -1).clone()
     total = (codes == MASKED).flatten(1).sum(1)
     for step in range(how.steps):
         masked = codes == MASKED
         noise = [seeding.generator(seed, "prior", step) for seed in seeds]
-        logits = guided(prior, codes, told, weights, how.guidance)
-        drawn, confidence = _draw(logits, noise, how)
+        drawn, confidence = _draw(logits_of(codes), noise, how)
         share = math.cos(math.pi / 2 * (step + 1) / how.steps) if step + 1 < how.steps else 0.0
         left = (total * share).floor().view(-1, 1, 1)
         chance = how.choice * (1 - (step + 1) / how.steps)
@@ -176,7 +215,7 @@ def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale
     )
 
 
-def _conditions(prior: CodePrior, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+def _conditions(prior: CodePrior | CodeUpsampler, told: Tensor, weights: Tensor, scale: float) -> Tensor:
     """Return what a prior must be told: nothing, then the prompts; a single wanted one by itself needs no nothing."""
     alone = scale == 1 and len(told) == 1 and weights[0] > 0
     return told if alone else torch.cat([prior.unconditional[None], told])
@@ -201,7 +240,7 @@ def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, conditio
     """
     height, width = grid.shape[1:3]
     total, count = None, grid.new_zeros(height, width, 1, dtype=torch.float32)
-    for top, left in itertools.product(_starts(height, side), _starts(width, side)):
+    for top, left in itertools.product(*(_starts(length, side, side // 2) for length in (height, width))):
         part = (slice(None), slice(top, top + side), slice(left, left + side))
         found = network(grid[part], condition).float()
         if total is None:
@@ -211,10 +250,10 @@ def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, conditio
     return total / count
 
 
-def _starts(length: int, side: int) -> list[int]:
+def _starts(length: int, side: int, stride: int) -> list[int]:
     if length <= side:
         return [0]
-    return [*range(0, length - side, side // 2), length - side]
+    return [*range(0, length - side, stride), length - side]
 
 
 def _chosen(logits: Tensor, codes: Tensor) -> Tensor:

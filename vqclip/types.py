@@ -26,7 +26,8 @@ class VQGANArchitecture:
     here (0 = full side) and turned into resolutions when the network is built.
 
     `norm_groups` is 32 in taming. A narrow network needs fewer: where a group is a single channel, the norm before the
-    last convolution erases the mean of every channel, and with it the color of the picture.
+    last convolution erases the mean of every channel, and with it the color of the picture. Without an `encoder` it
+    draws, but begins with no picture.
     """
 
     ch: int = 128
@@ -39,6 +40,7 @@ class VQGANArchitecture:
     n_embed: int = 1024
     quantizer: str = "vq"
     norm_groups: int = 32
+    encoder: bool = True
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, name) for name in _SIZES]
@@ -46,6 +48,8 @@ class VQGANArchitecture:
             raise ValueError("sizes must be whole numbers from 1 to 2**20")
         if self.quantizer not in ("vq", "gumbel"):
             raise ValueError(f"unknown quantizer {self.quantizer!r}: known are gumbel, vq")
+        if type(self.encoder) is not bool:
+            raise ValueError("encoder must be true or false")
 
     @property
     def factor(self) -> int:
@@ -194,6 +198,17 @@ class FlowingPrior(Protocol):
 
     def __call__(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         """Noisy latents, times (B,) from 0, noise, to 1, conditions (B, D) to velocities (B, h, w, C)."""
+
+
+class CodeUpsampler(Protocol):
+    """What enlarging a grid of codes needs of an upsampler."""
+
+    @property
+    def unconditional(self) -> Tensor:
+        """The condition (D,) that tells it nothing."""
+
+    def __call__(self, indices: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
+        """Fine codes (B, 2h, 2w), MASKED where unknown, coarse ones, conditions (B, D) to logits (B, 2h, 2w, K)."""
 
 
 class EmbeddingNetwork(Protocol):

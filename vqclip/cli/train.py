@@ -20,6 +20,7 @@ TASKS = Registry(
         "prior": "vqclip.training.prior:PriorTask",
         "twin": "vqclip.training.prior:TwinTask",
         "flow": "vqclip.training.prior:FlowTask",
+        "upsampler": "vqclip.training.upsampler:UpsamplerTask",
         "embedding": "vqclip.training.embedding:EmbeddingTask",
     },
 )
@@ -38,8 +39,8 @@ _OPTIONS = [
     click.option("--device", default="auto", show_default=True),
     click.option("--compile/--no-compile", default=True, show_default=True, help="Use torch.compile if it works."),
     click.option("--clip", default="tiny", show_default=True,
-                 help="CLIP by whose features a VQGAN's pictures are compared ('none': pixels alone), and of a prior."),
-    click.option("--vqgan", default="tiny", show_default=True, help="VQGAN whose codes a prior learns."),
+                 help="CLIP by whose features a VQGAN's pictures are compared ('none': pixels alone), or of a prior."),
+    click.option("--vqgan", default="tiny", show_default=True, help="VQGAN whose codes a prior or upsampler learns."),
     click.option("--start", multiple=True,
                  help="Weight file of the same architecture to begin from; of several the mean; default: at random."),
     click.option("--keep-codes", is_flag=True, help="With --start, of a VQGAN: train its decoder alone."),
@@ -54,7 +55,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # shares of the time that `train all` gives to each model, in the order in which they need each other
-SHARES = {"judge": 0.04, "clip": 0.34, "vqgan": 0.32, "prior": 0.28, "embedding": 0.02}
+SHARES = {"judge": 0.04, "clip": 0.32, "vqgan": 0.28, "prior": 0.22, "upsampler": 0.12, "embedding": 0.02}
 ALL = "all"
 
 
@@ -64,9 +65,10 @@ ALL = "all"
 def train(model: str, **options: Any) -> None:
     """Train MODEL on the procedural picture world, going on where it stopped.
 
-    MODEL is judge, clip, vqgan, prior (masked; twin writes code after code, flow clears noise), embedding, or all.
-    Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares --minutes
-    among judge, clip, vqgan, prior and embedding, gives --steps to each, and takes a folder as --output.
+    MODEL is judge, clip, vqgan, prior (masked; twin writes code after code, flow clears noise), upsampler, embedding,
+    or all. Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares
+    --minutes among judge, clip, vqgan, prior, upsampler and embedding, gives --steps to each, and takes a folder as
+    --output.
     """
     if model == ALL:
         _train_all(options)
@@ -100,6 +102,6 @@ def _train_all(options: dict[str, Any]) -> None:
         own = options | {"output": target / f"tiny-{model}.safetensors", "minutes": options["minutes"] * share}
         if options["clip"] == "tiny" and model not in ("judge", "clip"):
             own["clip"] = str(target / "tiny-clip.safetensors")
-        if options["vqgan"] == "tiny" and model in ("prior", "embedding"):
+        if options["vqgan"] == "tiny" and model in ("prior", "upsampler", "embedding"):
             own["vqgan"] = str(target / "tiny-vqgan.safetensors")
         _train(model, **own)

@@ -32,9 +32,9 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Tensor, dict
         if prepared.proposer is None:
             raise WeightsError("there is no prior: give --prior NAME or FILE, or --init random, image or auto")
         found = {seed: candidates(prepared, seed) for seed in dict.fromkeys(seeds)}
-        grids = [_to_stage(prepared, found[seed].codes[: seeds.count(seed)]) for seed in found]
+        grids = [_to_stage(prepared, found[seed].codes[: seeds.count(seed)], seed) for seed in found]
         return _outside_kept(prepared, torch.cat(grids)), found if config.output.save_candidates else {}
-    codes = latents.random_grid(vqgan.codebook, seeds, stage.height, stage.width)
+    codes = latents.random_grid(vqgan.live_codebook, seeds, stage.height, stage.width)
     if config.init.kind == "image":
         if prepared.canvas is None:
             raise UsageError("--init image needs a picture: give --init-image FILE")
@@ -75,26 +75,20 @@ def _together(prepared: Prepared) -> int:
 
 def _draw(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
     """Return the codes (n, h, w) of some candidates; what a mask keeps is that of the init image."""
-    proposer, canvas, stage = prepared.proposer, prepared.canvas, prepared.stages[0]
+    proposer, stage = prepared.proposer, prepared.stages[0]
     height, width = proposer.natural(stage.height, stage.width)
-    grid = torch.full((height, width), MASKED, device=prepared.models.vqgan.codebook.device)
-    cells = None if canvas is None else canvas.cells(height, width)
-    if cells is not None and proposer.tokenizer is None:
-        _, known = prepared.models.vqgan.quantize(_encoded(prepared, height, width))
-        grid = torch.where(cells[0, 0], grid, known[0])
+    grid = prepared.scaler.known(height, width) if proposer.tokenizer is None else None
+    if grid is None:
+        grid = torch.full((height, width), MASKED, device=prepared.models.vqgan.codebook.device)
     return proposer.fill(grid, [seeding.derive(seed, "candidate", number) for number in numbers])
 
 
-def _to_stage(prepared: Prepared, codes: Tensor) -> Tensor:
-    """Return the latents of codes (n, h, w) at the first stage; for another grid the picture is scaled and encoded."""
-    vqgan, stage = prepared.models.vqgan, prepared.stages[0]
-    if codes.shape[1:] == (stage.height, stage.width) and prepared.proposer.tokenizer is None:
-        return vqgan.codes(codes)
-    side = (stage.height * vqgan.factor, stage.width * vqgan.factor)
-    image = _scaled(_picture(prepared, codes), *side)
-    if prepared.canvas is not None:
-        image = prepared.canvas.composite(image)
-    return vqgan.quantize(vqgan.encode(image))[0]
+def _to_stage(prepared: Prepared, codes: Tensor, seed: int) -> Tensor:
+    """Return the latents of codes (n, h, w) at the first stage."""
+    scaler, stage = prepared.scaler, prepared.stages[0]
+    if prepared.proposer.tokenizer is None:
+        return scaler.to_grid(codes, stage.height, stage.width, [seed] * len(codes))
+    return scaler.encode(_picture(prepared, codes), stage.height, stage.width)
 
 
 def _picture(prepared: Prepared, codes: Tensor) -> Tensor:
@@ -102,20 +96,17 @@ def _picture(prepared: Prepared, codes: Tensor) -> Tensor:
 
     Those of a prior with a tokenizer of its own cover the first stage, and their overhang is cut off.
     """
-    proposer, vqgan, stage = prepared.proposer, prepared.models.vqgan, prepared.stages[0]
-    tokenizer = proposer.tokenizer or vqgan
+    tokenizer, stage, factor = prepared.proposer.tokenizer, prepared.stages[0], prepared.models.vqgan.factor
+    if tokenizer is None:
+        return prepared.scaler.decode(codes)
     with autocast(codes.device.type, prepared.config.run.precision):
         image = tokenizer.decode(tokenizer.codes(codes))
-    if proposer.tokenizer is not None:
-        height, width = stage.height * vqgan.factor, stage.width * vqgan.factor
-        scale = max(height / image.shape[-2], width / image.shape[-1])
-        side = (max(round(image.shape[-2] * scale), height), max(round(image.shape[-1] * scale), width))
-        image = images.crop_center(_scaled(image, *side), width, height)
+    height, width = stage.height * factor, stage.width * factor
+    scale = max(height / image.shape[-2], width / image.shape[-1])
+    side = (max(round(image.shape[-2] * scale), height), max(round(image.shape[-1] * scale), width))
+    larger = interpolate(image, side, mode="bicubic", antialias=True).clamp(0, 1)
+    image = images.crop_center(larger, width, height)
     return image if prepared.canvas is None else prepared.canvas.composite(image)
-
-
-def _scaled(image: Tensor, height: int, width: int) -> Tensor:
-    return interpolate(image, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _outside_kept(prepared: Prepared, z: Tensor) -> Tensor:

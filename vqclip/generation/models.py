@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from vqclip.config import Config
 from vqclip.errors import WeightsError
@@ -14,19 +15,20 @@ from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import VQGAN
-from vqclip.weights.load import base_name, load_clip, load_embedding, load_prior, load_vqgan
+from vqclip.weights.load import load_clip, load_embedding, load_prior, load_upsampler, load_vqgan, told_name
 
 if TYPE_CHECKING:
     from vqclip.models.embedding import EmbeddingPrior
+    from vqclip.models.upsampler import Upsampler
     from vqclip.weights.load import Prior
 
 
 @dataclass
 class Models:
-    """A VQGAN, the CLIPs that guide it and maybe a prior, on one device.
+    """A VQGAN, the CLIPs that guide it, maybe a prior and an upsampler, on one device.
 
     `hashes` holds the sha256 of each one's weights by (kind, name), `known` those of the CLIPs in their order,
-    `declined` why the prior was left out, if it was.
+    `declined` why prior or upsampler were left out, if they were.
     """
 
     vqgan: VQGAN
@@ -34,14 +36,15 @@ class Models:
     hashes: dict[tuple[str, str], str]
     known: list[str]
     prior: Prior | None = None
-    declined: str = ""
+    declined: list[str] = field(default_factory=list)
     embedding: EmbeddingPrior | None = None
+    upsampler: Upsampler | None = None
 
     @classmethod
     def load(cls, config: Config) -> Models:
         """Load the networks that a config names; raises UsageError and WeightsError."""
         device = torch.device(resolve.device(config.run.device))
-        vqgan, digest = load_vqgan(config.models.vqgan)
+        vqgan, digest = load_vqgan(config.models.vqgan, config.models.vqgan_config)
         hashes = {("vqgan", config.models.vqgan): digest}
         clips = []
         for name in config.models.clip:
@@ -56,6 +59,8 @@ class Models:
         repaints = config.init.image is not None and config.init.mask is None
         if config.models.prior and (config.init.kind == "prior" or (config.init.kind == "auto" and not repaints)):
             found._take_prior(config, device)
+        if config.models.upsampler:
+            found._take_upsampler(config, device)
         if config.target.kind == "prior":
             found._take_embedding(config, device)
         return found
@@ -81,7 +86,7 @@ class Models:
         except WeightsError as error:
             if config.init.kind == "prior":
                 raise
-            self.declined = f"going on without the prior {name!r}: {error}"
+            self.declined.append(f"going on without the prior {name!r}: {error}")
             return
         self.prior = prior.to(device)
         self.hashes["prior", name] = digest
@@ -90,23 +95,39 @@ class Models:
         """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
         if isinstance(prior, DalleMini):
             return ""  # it brings its own detokenizer, and reads the prompt itself
-        codebook = self.vqgan.codebook
         if prior.codebook is None:
             # a bundle without its first stage: the number of codes is all that can be compared
-            return "" if prior.architecture.codes == len(codebook) else "was trained on another number of codes"
-        if prior.codebook.shape != codebook.shape or not torch.allclose(
-            prior.codebook, codebook.detach().float().cpu(), atol=2e-3
-        ):
+            same = prior.architecture.codes == len(self.vqgan.codebook)
+            return "" if same else "was trained on another number of codes"
+        if not self._knows_codes(prior.codebook):
             return "was trained on the codes of another VQGAN"
         if not isinstance(prior, GPTPrior) and self._teller(prior) is None:
             return "understands another CLIP"
         return ""
 
-    def _teller(self, prior: Prior | EmbeddingPrior) -> int | None:
+    def _take_upsampler(self, config: Config, device: torch.device) -> None:
+        """Load the upsampler; one that does not fit is left out: pictures are scaled then."""
+        name = config.models.upsampler
+        network, digest = load_upsampler(name)
+        reason = "" if self._knows_codes(network.codebook) else "was trained on the codes of another VQGAN"
+        if self._teller(network) is None:
+            reason = reason or "understands another CLIP"
+        if reason:
+            self.declined.append(f"going on without the upsampler {name!r}: it {reason}")
+            return
+        self.upsampler = network.to(device)
+        self.hashes["upsampler", name] = digest
+
+    def _knows_codes(self, codebook: Tensor) -> bool:
+        """Whether a codebook on the CPU is the VQGAN's."""
+        own = self.vqgan.codebook.detach().float().cpu()
+        return codebook.shape == own.shape and torch.allclose(codebook, own, atol=2e-3)
+
+    def _teller(self, prior: Prior | EmbeddingPrior | Upsampler) -> int | None:
         wanted = prior.architecture.clip
         return self.known.index(wanted) if wanted in self.known else None
 
-    def teller(self, prior: Prior | EmbeddingPrior) -> int:
+    def teller(self, prior: Prior | EmbeddingPrior | Upsampler) -> int:
         """Return the place, among the CLIPs, of the one whose embeddings a loaded prior understands."""
         place = self._teller(prior)
         if place is None:
@@ -115,10 +136,12 @@ class Models:
 
     def recorded_hashes(self) -> dict[str, str]:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
-        return {f"{kind}:{base_name(name)}": digest for (kind, name), digest in self.hashes.items()}
+        return {f"{kind}:{told_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
 
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""
-        sides = [clip.image_size for clip in self.clips]
+        clips = [clip.architecture for clip in self.clips]
         usual = self.prior.usual if self.prior is not None and config.models.prior else None
-        return resolve.resolve(config, self.vqgan.architecture, sides, usual)
+        networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
+        weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
+        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)

@@ -22,8 +22,10 @@ from vqclip.generation.canvas import Canvas, read_canvas, read_outside
 from vqclip.generation.models import Models
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Run
+from vqclip.generation.scaler import Scaler, ToldUpsampler
 from vqclip.guidance import Guidance
 from vqclip.losses.prompt import Rivals, Targets
+from vqclip.models.vqgan import NO_ENCODER
 from vqclip.prompts import Prompt
 from vqclip.types import Notice, Perceptor
 
@@ -31,6 +33,8 @@ from vqclip.types import Notice, Perceptor
 @dataclass
 class Prepared:
     """What all batches of a run share; `canvas` is what it begins with, `proposer` its prior, if there are any.
+
+    `scaler` moves its pictures to finer grids.
 
     `outside` tells of each file that came from outside its name and sha256.
     """
@@ -41,13 +45,14 @@ class Prepared:
     stages: list[stages.Stage]
     canvas: Canvas | None
     proposer: Proposer | None
+    scaler: Scaler
     notices: list[Notice]
     outside: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""
         z, candidates = initial.first_grid(self, tuple(seeds))
-        run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, z, self.canvas, self.proposer)
+        run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, z, self.scaler, self.proposer)
         run.candidates = candidates
         return run
 
@@ -58,7 +63,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
-    targets, notices = [], [Notice(models.declined)] if models.declined else []
+    targets, notices = [], [Notice(text) for text in models.declined]
     template = prompts.clean(config.views.detail_prompt)
     for clip in models.clips:
         embeddings, told = guides.encode_prompts(clip, texts)
@@ -81,8 +86,13 @@ def prepare(config: Config, models: Models) -> Prepared:
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
     _check_kept(config)
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
+    if not models.vqgan.architecture.encoder and (len(plan) > 1 or canvas is not None):
+        raise WeightsError(f"the VQGAN {config.models.vqgan!r} {NO_ENCODER}")
     proposer = Proposer.of(config, models, guidance, texts) if config.init.kind == "prior" else None
-    return Prepared(config, models, guidance, plan, canvas, proposer, list(dict.fromkeys(notices)), outside)
+    network = models.upsampler if config.models.upsampler else None
+    told = network and ToldUpsampler.of(network, targets[models.teller(network)], config.upsampling)
+    scaler = Scaler(models.vqgan, canvas, config.run.precision, told)
+    return Prepared(config, models, guidance, plan, canvas, proposer, scaler, list(dict.fromkeys(notices)), outside)
 
 
 def _check_kept(config: Config) -> None:

@@ -11,7 +11,7 @@ import torch
 from vqclip import seeding
 from vqclip.config import Config
 from vqclip.errors import MemoryBudgetError, UsageError
-from vqclip.types import VQGANArchitecture
+from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
 
 _NOISE = 0.5
@@ -20,12 +20,13 @@ _NOISE = 0.5
 def resolve(
     config: Config,
     architecture: VQGANArchitecture,
-    view_sides: Sequence[int],
+    clips: Sequence[CLIPArchitecture],
     usual: Mapping[str, float] | None = None,
+    weights: int = 0,
 ) -> Config:
     """Return the config with seed, device, precision, compile, init, the prior's sampling and view chunk settled.
 
-    `usual` is how the prior is usually drawn from; None if there is none.
+    `usual` is how the prior is usually drawn from, None if there is none; `weights` what the networks weigh in bytes.
 
     Raises UsageError for a device this machine lacks, and MemoryBudgetError if the estimate exceeds its memory.
     """
@@ -33,7 +34,7 @@ def resolve(
     if resolved.seed == -1:
         resolved.seed = seeding.fresh()
     resolved.run.device = device(config.run.device)
-    resolved.run.precision = _precision(config.run.precision, resolved.run.device)
+    resolved.run.precision = precision(config.run.precision, resolved.run.device)
     resolved.run.compile = "off" if config.run.compile == "auto" else config.run.compile
     if resolved.init.kind == "auto":
         repainted = config.init.image and not (config.init.mask and has_prior)
@@ -49,8 +50,8 @@ def resolve(
     kept = config.init.keep if resolved.init.kind == "prior" else 1
     batch = 1 if config.run.deterministic else max(min(config.batch_size, config.count), kept)
     if resolved.views.chunk == 0:
-        resolved.views.chunk = min(memory.view_chunk(config.views.count, batch, s, total) for s in view_sides)
-    _check_memory(resolved, architecture, view_sides, total, batch)
+        resolved.views.chunk = min(memory.view_chunk(config.views.count, batch, clip, total) for clip in clips)
+    _check_memory(resolved, architecture, clips, weights, batch)
     return resolved
 
 
@@ -76,7 +77,8 @@ def total_memory(name: str) -> int:
     return memory.machine_bytes()
 
 
-def _precision(asked: str, device_name: str) -> str:
+def precision(asked: str, device_name: str) -> str:
+    """Return the precision to compute in; `auto` prefers bf16 where the device has the instructions for it."""
     if asked == "fp16" and not device_name.startswith("cuda"):
         raise UsageError(f"precision fp16 needs a CUDA device, not {device_name}: give bf16, fp32 or auto")
     if asked != "auto":
@@ -98,12 +100,13 @@ def _cpu_flags() -> str:
 
 
 def _check_memory(
-    config: Config, architecture: VQGANArchitecture, view_sides: Sequence[int], total: int, batch: int
+    config: Config, architecture: VQGANArchitecture, clips: Sequence[CLIPArchitecture], weights: int, batch: int
 ) -> None:
+    total = total_memory(config.run.device)
     width, height = (math.ceil(side / architecture.factor) * architecture.factor for side in config.size)
-    needed = memory.run_bytes(architecture, (width, height), batch, config.views.chunk, view_sides)
+    needed = memory.run_bytes(architecture, (width, height), batch, config.views.chunk, clips, weights)
     if needed > total:
         raise MemoryBudgetError(
             f"{width}x{height} pixels need about {needed / 2**30:.1f} GB and {config.run.device} has "
-            f"{total / 2**30:.1f} GB: give a smaller --size, or fewer pictures at a time"
+            f"{total / 2**30:.1f} GB: {memory.advice(architecture, (width, height), clips, weights, total)}"
         )

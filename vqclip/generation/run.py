@@ -10,8 +10,8 @@ from torch import Tensor
 from vqclip import latents, optim, schedules
 from vqclip.config import Config
 from vqclip.errors import NumericError
-from vqclip.generation.canvas import Canvas
 from vqclip.generation.proposer import Proposer
+from vqclip.generation.scaler import Scaler
 from vqclip.generation.stages import Stage
 from vqclip.generation.state import Best, State
 from vqclip.guidance import Guidance, autocast
@@ -31,12 +31,12 @@ class Run:
         stages: Sequence[Stage],
         seeds: Sequence[int],
         z: Tensor,
-        canvas: Canvas | None = None,
+        scaler: Scaler,
         proposer: Proposer | None = None,
     ) -> None:
         self.config, self.vqgan, self.guidance = config, vqgan, guidance
         self.stages, self.seeds = list(stages), tuple(seeds)
-        self.canvas, self.proposer = canvas, proposer
+        self.scaler, self.canvas, self.proposer = scaler, scaler.canvas, proposer
         self.candidates: dict[int, Candidates] = {}
         self.low, self.high = latents.bounds(vqgan.codebook)
         self.interventions = [INTERVENTIONS.load(name)() for name in INTERVENTIONS]
@@ -81,19 +81,11 @@ class Run:
         """Return the picture (B, 3, H, W) of the nearest codes to latents; no gradient passes the quantization."""
         return torch.cat([self.decode_codes(self.vqgan.quantize(z[part])[0]) for part in self.parts()])
 
-    def encode(self, image: Tensor) -> Tensor:
-        """Return the latents (B, C, h, w) of pictures (B, 3, H, W)."""
-        return torch.cat([self.vqgan.encode(image[part]) for part in self.parts()])
-
     def parts(self) -> list[slice]:
         """Return the pictures that go through the networks together: all, or with `deterministic` each alone."""
         count = len(self.seeds)
         size = 1 if self.config.run.deterministic else count
         return [slice(b, b + size) for b in range(0, count, size)]
-
-    def on_codebook_scale(self, z: Tensor) -> Tensor:
-        """Return latents (B, C, h, w) moved onto their nearest codes, where optimization begins."""
-        return self.vqgan.quantize(z)[0]
 
     def cells(self, z: Tensor) -> Tensor | None:
         """Return which cells (1, 1, h, w) of latents (B, C, h, w) a mask lets change; None if all may."""

@@ -134,14 +134,14 @@ class MaskedPrior(_Prior):
         place = indices.clamp(min=0)
         codes = self.codebook[place] * known[..., None]
         x = torch.cat([codes, self.own(torch.where(known, place, a.codes))], -1)
-        x = _patches(x, a.patch)
+        x = patches(x, a.patch)
         position = (self.row.weight[:rows, None] + self.column.weight[None, :columns]).flatten(0, 1)
         x = self.patch(x) + position + self.everywhere(condition)[:, None]
         x = torch.cat([self._prefix(condition), x], 1)
         for block in self.blocks:
             x = block(x)
         x = gelu(self.unpatch(self.norm(x[:, a.prefix :])))
-        return _cells(x, rows, a.patch)
+        return cells(x, rows, a.patch)
 
 
 class Block(nn.Module):
@@ -173,12 +173,12 @@ class Block(nn.Module):
         return x + self.shrink(gelu(self.grow(self.norm2(x))))
 
 
-def _patches(x: Tensor, patch: int) -> Tensor:
+def patches(x: Tensor, patch: int) -> Tensor:
     """Return cells (B, h, w, C) as tokens (B, n, patch * patch * C), one for each patch, row by row."""
     return x.unflatten(1, (-1, patch)).unflatten(3, (-1, patch)).transpose(2, 3).flatten(3).flatten(1, 2)
 
 
-def _cells(x: Tensor, rows: int, patch: int) -> Tensor:
+def cells(x: Tensor, rows: int, patch: int) -> Tensor:
     """Return tokens (B, n, patch * patch * C) of `rows` of patches as cells (B, h, w, C)."""
     return x.unflatten(1, (rows, -1)).unflatten(3, (patch, patch, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
@@ -293,7 +293,7 @@ class FlowPrior(nn.Module):
         a = self.architecture
         batch, height, width, _ = noisy.shape
         rows, columns = height // a.patch, width // a.patch
-        x = _patches(noisy, a.patch)
+        x = patches(noisy, a.patch)
         position = (self.row.weight[:rows, None] + self.column.weight[None, :columns]).flatten(0, 1)
         x = torch.cat([self.prefix(condition).view(batch, a.prefix, -1), self.enter(x) + position], 1)
         turns = time[:, None] * math.pi * 2 ** (torch.arange(_FREQUENCIES, device=time.device) / 2)
@@ -302,7 +302,7 @@ class FlowPrior(nn.Module):
         for block, table in zip(self.blocks, self.tables, strict=True):
             x = block(x, modulation + table)
         x = self.leave(self.norm(x[:, a.prefix :]))
-        return _cells(x, rows, a.patch)
+        return cells(x, rows, a.patch)
 
 
 _FREQUENCIES = 16

@@ -15,12 +15,9 @@ from vqclip import images
 from vqclip.embeddings import sample_embeddings
 from vqclip.models.embedding import EmbeddingArchitecture, EmbeddingPrior
 from vqclip.training.averaging import averaged
-from vqclip.training.batches import Captioner
-from vqclip.training.prior import SIDE, encoded, seen_by
+from vqclip.training.encodings import SIDE, Encodings, seen_by
 from vqclip.training.runner import TrainOptions, start_from
-from vqclip.training.scenes import SceneSet
 from vqclip.weights import files
-from vqclip.weights.load import load_clip, load_vqgan
 from vqclip.world import captions, load_world
 from vqclip.writers.image import save_image
 
@@ -42,16 +39,8 @@ class EmbeddingTask:
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
         self.batch = options.batch or 256
-        vqgan, _ = load_vqgan(options.vqgan)
-        self.clip, digest = load_clip(options.clip or "tiny")
-        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE)
-        self.scenes.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), SIDE)
-        self.held_out.render(options.font, options.workers)
-        _, self.seen = encoded(self.scenes, vqgan, self.clip, digest[:8])
-        self.captioner = Captioner(self.scenes.scenes)
-        width = self.clip.architecture.model["embed_dim"]
-        self.network = EmbeddingPrior(EmbeddingArchitecture(width, digest))
+        self.data = Encodings.of(options)
+        self.network = EmbeddingPrior(EmbeddingArchitecture(self.data.width, self.data.digest))
         if options.start:
             start_from(options, "embedding", self.network.architecture, self.network)
         self.average = averaged(self.network)
@@ -61,16 +50,16 @@ class EmbeddingTask:
     @property
     def epoch(self) -> int:
         """Steps that show as many scenes as were rendered."""
-        return -(-self.scenes.count // self.batch)
+        return -(-self.data.scenes.count // self.batch)
 
     def batch_of(self, index: int) -> Batch:
         """Return embeddings, texts, times, noise and which texts are withheld, on the CPU, from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
-        chosen = rng.integers(self.scenes.count, size=self.batch)
-        pictures = torch.from_numpy(self.seen[chosen].astype(np.float32))
-        texts, _ = self.captioner.captions(chosen, rng)
+        chosen = rng.integers(self.data.scenes.count, size=self.batch)
+        pictures = torch.from_numpy(self.data.seen[chosen].astype(np.float32))
+        texts, _ = self.data.captioner.captions(chosen, rng)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            said = self.clip.encode_text(texts).float()
+            said = self.data.clip.encode_text(texts).float()
         times = torch.from_numpy(rng.random(self.batch, dtype=np.float32))
         noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))
         return pictures, said, times, noise, torch.from_numpy(rng.random(self.batch) < _UNTOLD)
@@ -92,16 +81,21 @@ class EmbeddingTask:
 
     @torch.no_grad()
     def validate(self, folder: Path, index: int) -> dict[str, float]:
-        """Draw embeddings of held-out captions; tell how near they are to their pictures, and the captions are."""
+        """Draw embeddings of held-out captions; tell how near they are to their pictures, and the captions are.
+
+        The sheet shows, above each caption, the held-out picture that is nearest to what was drawn.
+        """
         del index
-        network, scenes = self.average.module.eval(), self.held_out.scenes[:_DRAWN]
-        x = torch.from_numpy(np.array(self.held_out.images[: len(scenes)])).permute(0, 3, 1, 2).float() / 255
-        pictures = seen_by(self.clip, x)
-        texts = self.clip.encode_text([captions(scene, load_world()) for scene in scenes])
+        network, scenes = self.average.module.eval(), self.data.held_out.scenes[:_DRAWN]
+        x = torch.from_numpy(np.array(self.data.held_out.images[: len(scenes)])).permute(0, 3, 1, 2).float() / 255
+        pictures = seen_by(self.data.clip, x)
+        said = [captions(scene, load_world()) for scene in scenes]
+        texts = self.data.clip.encode_text(said)
         drawn, other = sample_embeddings(network.to("cpu"), texts, (0, 1)).unbind()
         network.to(self.device)
-        shown = [images.to_pil(picture) for picture in x[:48]]
-        save_image(images.contact_sheet(shown, [], 8, SIDE), folder / "validation.png", None)
+        nearest = (drawn @ pictures.t()).argmax(1)[:48]
+        shown = [images.to_pil(x[place]) for place in nearest]
+        save_image(images.contact_sheet(shown, said[:48], 8, SIDE), folder / "validation.png", None)
         scores = {"drawn": drawn, "text": texts, "mixed": normalize(drawn + texts, dim=1)}
         found = {f"{name}_to_picture": float((value * pictures).sum(1).mean()) for name, value in scores.items()}
         found["seed_to_seed"] = float((drawn * other).sum(1).mean())

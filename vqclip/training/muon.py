@@ -32,6 +32,13 @@ class MuonAdamW:
         ]
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.96))
 
+    @classmethod
+    def of(cls, network: nn.Module, lr: float) -> MuonAdamW:
+        """Return the optimizer of a network whose `blocks` hold the matrices for Muon."""
+        matrices = [p for p in network.blocks.parameters() if p.ndim == 2]
+        own = {id(p) for p in matrices}
+        return cls(matrices, [p for p in network.parameters() if id(p) not in own], lr)
+
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """The groups of both."""

@@ -7,37 +7,32 @@ caption and half its picture (Wang et al. 2022, "CLIP-GEN"): a picture says more
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from PIL.Image import Image, Resampling
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from vqclip import atomic, images
+from vqclip import images
 from vqclip.errors import UsageError
-from vqclip.models.clip import CLIP
 from vqclip.models.judge import features
 from vqclip.models.prior import PriorArchitecture, build
-from vqclip.models.vqgan import VQGAN
 from vqclip.priors import Sampling, sample
 from vqclip.training.averaging import averaged
-from vqclip.training.batches import Captioner
+from vqclip.training.encodings import SIDE, Encodings
 from vqclip.training.judge import accuracies
 from vqclip.training.muon import MuonAdamW
 from vqclip.training.runner import TrainOptions, start_from
-from vqclip.training.scenes import SceneSet
 from vqclip.types import MASKED
 from vqclip.weights import files
-from vqclip.weights.load import load_clip, load_judge, load_vqgan
-from vqclip.world import captions, load_world
+from vqclip.weights.load import load_judge
+from vqclip.world import Scene, captions, load_world
 from vqclip.writers.image import save_image
 
-SIDE = 128
-_UNTOLD = 0.1
 _SMOOTHING = 0.1
 _DRAWN = 96
 # codes (B, h, w), what chance decides of them (the kind's own), conditions (B, D), which are withheld (B,)
@@ -57,18 +52,10 @@ class PriorTask:
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
         self.batch = options.batch or (512 if self.device.type == "cuda" else 64)
-        self.vqgan, _ = load_vqgan(options.vqgan)
-        self.clip, digest = load_clip(options.clip or "tiny")
-        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE)
-        self.scenes.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), SIDE)
-        self.held_out.render(options.font, options.workers)
-        self.codes, self.seen = encoded(self.scenes, self.vqgan, self.clip, digest[:8])
-        self.captioner = Captioner(self.scenes.scenes)
-        codebook = self.vqgan.codebook
-        width = self.clip.architecture.model["embed_dim"]
-        side = SIDE // self.vqgan.factor
-        self.prior = build(PriorArchitecture(*codebook.shape, width, digest, side, kind=self.kind))
+        self.data = Encodings.of(options)
+        codebook = self.data.vqgan.codebook
+        side = SIDE // self.data.vqgan.factor
+        self.prior = build(PriorArchitecture(*codebook.shape, self.data.width, self.data.digest, side, kind=self.kind))
         if options.start:
             start_from(options, "prior", self.prior.architecture, self.prior)
             if not torch.allclose(self.prior.codebook, codebook, atol=2e-3):
@@ -77,37 +64,24 @@ class PriorTask:
         self.prepare()
         self.average = averaged(self.prior)
         self.modules = nn.ModuleDict({"prior": self.prior, "average": self.average}).to(self.device)
-        matrices = [p for p in self.prior.blocks.parameters() if p.ndim == 2]
-        own = {id(p) for p in matrices}
-        self.optimizer = MuonAdamW(matrices, [p for p in self.prior.parameters() if id(p) not in own], self.lr)
+        self.optimizer = MuonAdamW.of(self.prior, self.lr)
 
     @property
     def epoch(self) -> int:
         """Steps that show as many scenes as were rendered."""
-        return -(-self.scenes.count // self.batch)
+        return -(-self.data.scenes.count // self.batch)
 
     def batch_of(self, index: int) -> Batch:
         """Return codes, chance, conditions and which of these are withheld, on the CPU, from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
-        chosen = rng.integers(self.scenes.count, size=self.batch)
-        codes = torch.from_numpy(self.codes[chosen].astype(np.int64))
+        chosen = rng.integers(self.data.scenes.count, size=self.batch)
+        codes = torch.from_numpy(self.data.codes[chosen].astype(np.int64))
         chance = self.chance(codes, rng)
-        conditions = torch.from_numpy(self.seen[chosen].astype(np.float32))
-        texts, _ = self.captioner.captions(chosen, rng)
-        by_text = rng.random(self.batch) < 0.5
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            said = self.clip.encode_text([text for text, chosen in zip(texts, by_text, strict=True) if chosen])
-        conditions[torch.from_numpy(by_text)] = said.float()
-        withheld = torch.from_numpy(rng.random(self.batch) < _UNTOLD)
-        return codes, chance, conditions, withheld
+        return codes, chance, *self.data.conditions(chosen, rng)
 
     def chance(self, codes: Tensor, rng: np.random.Generator) -> Tensor:
         """Return which codes (B, h, w) are masked."""
-        size = codes[0].numel()
-        share = np.cos(rng.random(len(codes)) * math.pi / 2)
-        noise = rng.random(size * len(codes)).reshape(len(codes), -1)
-        count = np.maximum(np.ceil(share * size), 1)
-        return torch.from_numpy(noise.argsort(1).argsort(1) < count[:, None]).view(codes.shape)
+        return masked(codes, rng)
 
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch: the masked codes are named from those that are left and from the condition."""
@@ -129,26 +103,21 @@ class PriorTask:
     def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
         """Cross entropy of the codes that `chance` masks given the others."""
         features = self.prior.features(torch.where(chance, MASKED, codes), condition)
-        return _cross_entropy(self.prior.head(features[chance]), codes[chance])
+        return cross_entropy(self.prior.head(features[chance]), codes[chance])
 
     @torch.no_grad()
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Draw held-out captions and let the judge name what came out; writes `validation.png`."""
         del index
-        prior, scenes = self.average.module.eval(), self.held_out.scenes[:_DRAWN]
-        judge, _ = load_judge("tiny")
-        pictures, rows = [], []
+        prior, scenes = self.average.module.eval(), self.data.held_out.scenes[:_DRAWN]
+        pictures = []
         for number, scene in enumerate(scenes):
-            told = self.clip.encode_text([captions(scene, load_world())]).to(self.device)
+            told = self.data.clip.encode_text([captions(scene, load_world())]).to(self.device)
             empty = torch.full((prior.side, prior.side), MASKED, device=self.device)
             codes = sample(prior, told, torch.ones(1, device=self.device), empty, (number,), Sampling())
-            picture = images.to_pil(self.vqgan.decode(self.vqgan.codes(codes.cpu()))[0])
+            picture = images.to_pil(self.data.vqgan.decode(self.data.vqgan.codes(codes.cpu()))[0])
             pictures.append(picture)
-            rows.append(features(np.asarray(picture)))
-        scores, _ = accuracies(judge, torch.from_numpy(np.stack(rows)), scenes)
-        texts = [captions(scene, load_world()) for scene in scenes[:48]]
-        save_image(images.contact_sheet(pictures[:48], texts, 8, SIDE), folder / "validation.png", None)
-        return {key: scores[key] for key in ("subject", "setting", "background", "style") if key in scores}
+        return judged(pictures, scenes, folder)
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file: the average of the weights."""
@@ -165,7 +134,7 @@ class TwinTask(PriorTask):
     def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
         """Cross entropy of every code given those before it."""
         del chance
-        return _cross_entropy(self.prior(codes, condition).flatten(0, 2), codes.flatten())
+        return cross_entropy(self.prior(codes, condition).flatten(0, 2), codes.flatten())
 
 
 class FlowTask(PriorTask):
@@ -176,7 +145,7 @@ class FlowTask(PriorTask):
 
     def prepare(self) -> None:
         """Measure mean and spread of the channels of the codes, as often as they occur."""
-        counts = np.bincount(self.codes[:2000].ravel(), minlength=len(self.prior.codebook))
+        counts = np.bincount(self.data.codes[:2000].ravel(), minlength=len(self.prior.codebook))
         share = torch.from_numpy(counts / counts.sum()).float()[:, None]
         mean = (share * self.prior.codebook).sum(0)
         self.prior.mean.copy_(mean)
@@ -197,32 +166,26 @@ class FlowTask(PriorTask):
         return nn.functional.mse_loss(self.prior(noisy, time, condition).float(), clean - noise)
 
 
-def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
+def judged(pictures: Sequence[Image], scenes: Sequence[Scene], folder: Path) -> dict[str, float]:
+    """Let the judge name what was drawn of scenes; writes a sheet of the first of them, `validation.png`."""
+    judge, _ = load_judge("tiny")
+    seen = [picture.resize((SIDE, SIDE), Resampling.BOX) for picture in pictures]
+    rows = np.stack([features(np.asarray(picture)) for picture in seen])
+    scores, _ = accuracies(judge, torch.from_numpy(rows), list(scenes))
+    texts = [captions(scene, load_world()) for scene in scenes[:48]]
+    save_image(images.contact_sheet(pictures[:48], texts, 8, SIDE), folder / "validation.png", None)
+    return {key: scores[key] for key in ("subject", "setting", "background", "style") if key in scores}
+
+
+def masked(codes: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return which codes (B, h, w) are masked: of each picture the share cos(u pi / 2), u even in [0, 1]."""
+    size = codes[0].numel()
+    share = np.cos(rng.random(len(codes)) * math.pi / 2)
+    noise = rng.random(size * len(codes)).reshape(len(codes), -1)
+    count = np.maximum(np.ceil(share * size), 1)
+    return torch.from_numpy(noise.argsort(1).argsort(1) < count[:, None]).view(codes.shape)
+
+
+def cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
+    """Return the mean cross entropy of logits (n, K) with the codes (n,), which are believed nine tenths only."""
     return nn.functional.cross_entropy(logits.float(), codes, label_smoothing=_SMOOTHING)
-
-
-def seen_by(clip: CLIP, x: Tensor) -> Tensor:
-    """Return the embeddings (B, D) of whole pictures (B, 3, H, W) in [0, 1]."""
-    return clip.encode_image(nn.functional.interpolate(x, (clip.image_size, clip.image_size), mode="area"))
-
-
-@torch.no_grad()
-def encoded(scenes: SceneSet, vqgan: VQGAN, clip: CLIP, digest: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes, uint16 (count, h, w), and CLIP embeddings, float16 (count, D), of all scenes, kept on the disk."""
-    side = scenes.side // vqgan.factor
-    width = clip.architecture.model["embed_dim"]
-    codebook = hashlib.sha256(vqgan.codebook.numpy().tobytes()).hexdigest()[:8]
-    name = f"{scenes.seed}-{scenes.count}-{scenes.side}-{codebook}-{digest}"
-    paths = scenes.folder / f"codes-{name}.raw", scenes.folder / f"embeddings-{name}.raw"
-    shapes = (scenes.count, side, side), (scenes.count, width)
-    kinds = np.uint16, np.float16
-    if not all(p.exists() for p in paths):
-        codes, embeddings = (np.empty(shape, kind) for shape, kind in zip(shapes, kinds, strict=True))
-        for start in tqdm(range(0, scenes.count, 64), desc="codes", unit="batch"):
-            x = torch.from_numpy(scenes.images[start : start + 64]).permute(0, 3, 1, 2).float() / 255
-            with torch.autocast("cpu", torch.bfloat16):
-                codes[start : start + 64] = vqgan.quantize(vqgan.encode(x))[1].numpy()
-                embeddings[start : start + 64] = seen_by(clip, x).numpy()
-        for path, values in zip(paths, (codes, embeddings), strict=True):
-            atomic.write(path, lambda stream, values=values: stream.write(values.tobytes()))
-    return tuple(np.memmap(p, k, "r", shape=s) for p, k, s in zip(paths, kinds, shapes, strict=True))

@@ -1,0 +1,96 @@
+"""Moving pictures to another grid of codes: a finer stage, or the size of a run that a prior does not draw at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from vqclip import priors, seeding
+from vqclip.generation.canvas import Canvas
+from vqclip.guidance import autocast
+from vqclip.types import MASKED, CodeUpsampler, ImageTokenizer
+
+if TYPE_CHECKING:
+    from vqclip.config_schema import UpsamplingConfig
+    from vqclip.losses.prompt import Targets
+
+
+# by how much a picture is enlarged without another doubling
+_MUCH = 1.4
+
+
+@dataclass(frozen=True)
+class ToldUpsampler:
+    """An upsampler that was told the prompts of a run: conditions (P, D), and their weights (P,)."""
+
+    network: CodeUpsampler
+    told: Tensor
+    weights: Tensor
+    how: priors.Sampling
+
+    @classmethod
+    def of(cls, network: CodeUpsampler, targets: Targets, config: UpsamplingConfig) -> ToldUpsampler:
+        """Return an upsampler with the prompts of a run."""
+        how = priors.Sampling(config.steps, config.guidance, config.temperature, choice=config.choice)
+        return cls(network, targets.embeddings, targets.weights, how)
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Moves pictures to other grids; what a mask keeps stays that of the init image.
+
+    An upsampler doubles the grid while much is lacking. Otherwise, and for what is lacking or too much then, the
+    picture is scaled and encoded again: a code stands for a patch of fixed size in pixels, so an enlarged grid of codes
+    would show enlarged patches.
+    """
+
+    vqgan: ImageTokenizer
+    canvas: Canvas | None
+    precision: str
+    upsampler: ToldUpsampler | None = None
+
+    @torch.no_grad()
+    def to_grid(self, codes: Tensor, height: int, width: int, seeds: Sequence[int]) -> Tensor:
+        """Return the latents (n, C, height, width), at codes of the VQGAN, of codes (n, h, w) of another grid."""
+        while self.upsampler is not None and max(height / codes.shape[1], width / codes.shape[2]) > _MUCH:
+            codes = self._doubled(codes, seeds)
+        if codes.shape[1:] == (height, width):
+            return self.vqgan.codes(codes)
+        return self.encode(self.decode(codes), height, width)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the pictures (n, 3, H, W) of codes (n, h, w), outside a mask those of the init image."""
+        with autocast(codes.device.type, self.precision):
+            return self._kept(self.vqgan.decode(self.vqgan.codes(codes)))
+
+    def encode(self, image: Tensor, height: int, width: int) -> Tensor:
+        """Return the latents (n, C, height, width), at codes, of pictures (n, 3, H, W) scaled to that grid."""
+        factor = self.vqgan.factor
+        side = (height * factor, width * factor)
+        scaled = interpolate(image, side, mode="bicubic", antialias=True).clamp(0, 1)
+        return self.vqgan.quantize(self.vqgan.encode(self._kept(scaled)))[0]
+
+    def known(self, height: int, width: int) -> Tensor | None:
+        """Return the codes (1, height, width) of the init image where a mask keeps them, MASKED elsewhere."""
+        cells = None if self.canvas is None else self.canvas.cells(height, width)
+        if cells is None:
+            return None
+        image = self.canvas.at(height * self.vqgan.factor, width * self.vqgan.factor)
+        return self.vqgan.quantize(self.vqgan.encode(image))[1].masked_fill(cells[0], MASKED)
+
+    def _doubled(self, codes: Tensor, seeds: Sequence[int]) -> Tensor:
+        height, width = (2 * side for side in codes.shape[1:])
+        grid = self.known(height, width)
+        upsampler, own = self.upsampler, [seeding.derive(seed, "upsampling", height) for seed in seeds]
+        with autocast(codes.device.type, self.precision):
+            return priors.upsample(
+                upsampler.network, codes, upsampler.told, upsampler.weights, grid, own, upsampler.how
+            )
+
+    def _kept(self, image: Tensor) -> Tensor:
+        return image if self.canvas is None else self.canvas.composite(image)
