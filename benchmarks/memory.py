@@ -1,10 +1,11 @@
 """Measure the peak memory of a run's steps and compare it with the estimate of `vqclip.weights.memory`.
 
-python benchmarks/memory.py [--sizes 128,256,512] [--views 16,64] [--steps 2] [--model tiny]
+python benchmarks/memory.py [--sizes 128,256,512] [--views 16,64] [--steps 2] [--model tiny | --model VQGAN,ARCH/TAG]
 
 Every case runs in a child process of its own: it loads the networks, prepares a run on the full grid, and steps.
 `ready` is the memory before the first step (to compare with `_BASE`), `growth` what the steps add at their peak (to
-compare with decoder, views and pictures). A least-squares fit of the growth proposes the constants of that module.
+compare with decoder, views and pictures). A least-squares fit of the growth proposes factors for the constants of that
+module. Networks of public checkpoints, such as imagenet_f16_16384,ViT-B-32/openai, get random weights.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sizes", type=numbers, default=[128, 256, 512], help="sides in pixels")
     parser.add_argument("--views", type=numbers, default=[16, 64], help="views a step, all in one chunk")
     parser.add_argument("--steps", type=int, default=2, help="steps to measure")
-    parser.add_argument("--model", default="tiny", help="a VQGAN with its CLIP")
+    parser.add_argument("--model", default="tiny", help="tiny, or a public VQGAN and CLIP")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -81,25 +83,40 @@ def measure(model: str, size: int, views: int, steps: int) -> dict[str, int]:
         size=size,
         steps=1000,
         stages=["full:1"],
-        models={"vqgan": model, "clip": [model]},
+        models={"prior": "", "upsampler": ""},
         views={"count": views, "chunk": views},
         best={"every": 1000},
         run={"device": "cpu", "precision": "fp32"},
     )
-    models = Models.load(config)
+    models = Models.load(config) if model == "tiny" else random_models(*model.split(","))
     run = prepare(models.resolve(config), models).run((1,))
     ready = peak_bytes()
     for _ in range(steps):
         run.step()
     peak = peak_bytes()
-    architecture, sides = models.vqgan.architecture, [clip.image_size for clip in models.clips]
-    estimate = memory.run_bytes(architecture, (size, size), 1, views, sides)
-    decoder, view = memory.decoder_bytes(architecture, size, size), views * max(map(memory.view_bytes, sides))
+    architecture, clips = models.vqgan.architecture, [clip.architecture for clip in models.clips]
+    weights = sum(p.numel() * 4 for network in (models.vqgan, *models.clips) for p in network.parameters())
+    estimate = memory.run_bytes(architecture, (size, size), 1, views, clips, weights)
+    decoder, view = memory.decoder_bytes(architecture, size, size), views * max(map(memory.view_bytes, clips))
     return {
         "size": size, "views": views, "ready": ready, "growth": peak - ready, "peak": peak, "run": estimate,
-        "decoder": decoder, "view": view, "pictures": estimate - decoder - view - memory._BASE,
-        "attention": attention_bytes(decoder, architecture, size), "view_pixels": views * max(sides) ** 2,
+        "decoder": decoder, "view": view, "pictures": estimate - decoder - view - weights - memory._BASE,
+        "attention": attention_bytes(decoder, architecture, size), "weights": weights,
     }  # fmt: skip
+
+
+def random_models(vqgan: str, clip: str) -> Any:
+    """Return networks of a public VQGAN's and a public CLIP's architecture, of random weights."""
+    from vqclip.generation.models import Models
+    from vqclip.models.clip import CLIP, pretrained
+    from vqclip.models.vqgan import VQGAN
+    from vqclip.types import VQGANArchitecture
+    from vqclip.weights import catalog
+
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in catalog.find("vqgan", vqgan).architecture.items()}
+    networks = [VQGAN(VQGANArchitecture(**fields)), CLIP(pretrained(*clip.split("/")).architecture)]
+    frozen = [network.eval().requires_grad_(False) for network in networks]
+    return Models(frozen[0], [frozen[1]], {}, [""])
 
 
 def attention_bytes(decoder: int, architecture: object, size: int) -> int:
@@ -121,19 +138,18 @@ def peak_bytes() -> int:
 
 
 def fit(rows: list[dict[str, int]]) -> None:
-    """Propose constants: growth - attention - pictures = a * blocks + b * view pixels, by least relative squares."""
+    """Propose factors of the estimates of decoder and views that meet the growth best, by least relative squares."""
     from vqclip.weights import memory
 
-    blocks = np.array([(row["decoder"] - row["attention"]) / memory._PER_BLOCK for row in rows])
-    pixels = np.array([row["view_pixels"] * memory._FLOAT for row in rows], dtype=float)
+    blocks = np.array([row["decoder"] - row["attention"] for row in rows], dtype=float)
+    pixels = np.array([row["view"] for row in rows], dtype=float)
     growth = np.array([row["growth"] - row["attention"] - row["pictures"] for row in rows], dtype=float)
     weight = 1 / np.array([max(row["growth"], 1) for row in rows], dtype=float)
     columns = np.stack([blocks, pixels], 1) * weight[:, None]
     (per_block, per_pixel), *_ = np.linalg.lstsq(columns, growth * weight, rcond=None)
-    base = max(row["ready"] for row in rows) / MIB
-    print(f"now:    _PER_BLOCK = {memory._PER_BLOCK}, _PER_VIEW_PIXEL = {memory._PER_VIEW_PIXEL}, ", end="")
-    print(f"_BASE = {memory._BASE / MIB:.0f} MiB")
-    print(f"fitted: _PER_BLOCK = {per_block:.1f}, _PER_VIEW_PIXEL = {per_pixel:.0f}, _BASE = {base:.0f} MiB")
+    base = max(row["ready"] - row["weights"] for row in rows) / MIB
+    print(f"fitted: decoder x {per_block:.2f}, views x {per_pixel:.2f}, _BASE = {base:.0f} MiB, now ", end="")
+    print(f"{memory._BASE / MIB:.0f} MiB")
 
 
 if __name__ == "__main__":

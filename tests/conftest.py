@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import CommandLine, threads
+from serving import server  # noqa: F401 - a fixture of several files
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "", None)
 _REAL = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}

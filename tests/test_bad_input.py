@@ -278,7 +278,7 @@ def test_a_weight_file_that_is_missing_or_a_folder(cli: CommandLine) -> None:
 def test_a_weight_file_of_the_other_kind(cli: CommandLine, kind: str) -> None:
     other = {"vqgan": "clip", "clip": "vqgan"}[kind]
     path = resources.path(f"checkpoints/tiny-{other}.safetensors")
-    refused(cli, 3, f"holds a {other}", "cat", f"--{kind}", str(path))
+    refused(cli, 3, f"is of kind {other}", "cat", f"--{kind}", str(path))
 
 
 @pytest.mark.parametrize(("change", "words"), [({"n_embed": 999}, "does not fit"), ({"ch": 64}, "does not fit"),

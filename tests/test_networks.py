@@ -49,7 +49,8 @@ class Reference(nn.Module):
         super().__init__()
         options = {
             "ch": a.ch, "out_ch": 3, "ch_mult": a.ch_mult, "num_res_blocks": a.num_res_blocks, "in_channels": 3,
-            "attn_resolutions": [16, 8], "resolution": 32, "z_channels": a.z_channels, "double_z": False,
+            "attn_resolutions": [a.resolution // 2**level for level in a.attn_levels], "resolution": a.resolution,
+            "z_channels": a.z_channels, "double_z": False,
         }  # fmt: skip
         self.encoder, self.decoder = Encoder(**options), Decoder(**options)
         if a.quantizer == "gumbel":

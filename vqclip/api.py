@@ -20,7 +20,7 @@ from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, parse_image_prompt, prepare
 from vqclip.types import Snapshot
 from vqclip.version import __version__
-from vqclip.weights.load import base_name
+from vqclip.weights.load import base_name, told_name
 from vqclip.writers import metadata, names
 from vqclip.writers.image import save_image
 
@@ -128,9 +128,12 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
     values["image_prompts"] = [_base_prompt(text) for text in config.image_prompts]
     values["models"] = {
         "vqgan": base_name(config.models.vqgan),
-        "clip": [base_name(name) for name in config.models.clip],
+        # the weights alone decide the picture
+        "vqgan_config": "",
+        "clip": [told_name("clip", name) for name in config.models.clip],
         # what was not used is not asked for again
         "prior": base_name(config.models.prior) if prepared.proposer else "",
+        "upsampler": base_name(config.models.upsampler) if prepared.scaler.upsampler else "",
         "embedding": base_name(config.models.embedding) if prepared.guidance.own else "",
     }
     return {

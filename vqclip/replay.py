@@ -22,6 +22,7 @@ _OUTSIDE = {
     "models.vqgan": "--vqgan",
     "models.clip": "--clip",
     "models.prior": "--prior",
+    "models.upsampler": "--upsampler",
     "models.embedding": "--set models.embedding",
 }
 
@@ -98,9 +99,23 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _is_public(key: str, name: str) -> bool:
+    """Whether a name is one of open_clip's, whose slash is no folder's; those of weights begin with their kind."""
+    kind, _, rest = name.partition(":")
+    plain = rest if not key and kind == "clip" else name if key == "models.clip" else ""
+    if "/" not in plain:
+        return False
+    from vqclip.weights.catalog import public_clip
+
+    try:
+        return bool(public_clip(plain))
+    except UsageError:
+        return False
+
+
 def _is_file(key: str, value: Any) -> bool:
     """Init images and masks are files; a model is one if its name has a suffix or a slash (`weights.load.locate`)."""
     if key in ("init.image", "init.mask"):
         return value is not None
-    names = value if isinstance(value, list) else [value]
+    names = [name for name in (value if isinstance(value, list) else [value]) if not _is_public(key, str(name))]
     return any(bool(Path(str(name)).suffix) or "/" in str(name) or "\\" in str(name) for name in names)

@@ -52,7 +52,9 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
     if record is not None and options["preset"]:
         raise UsageError("--from and --preset exclude each other: the picture brings its own settings")
     if record is None:
-        config = configs.build(options["preset"], options["files"], options["sets"], asked)
+        # priors and upsamplers know the codes of one VQGAN alone
+        others = () if options["model"] in (None, "tiny") else ("models.prior=", "models.upsampler=")
+        config = configs.build(options["preset"], options["files"], (*others, *options["sets"]), asked)
     else:
         config = replay.config_of(record, options["files"], options["sets"], asked)
     if options["print_config"]:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "evaluate": "vqclip.cli.evaluate:evaluate",
     "info": "vqclip.cli.info:info",
     "models": "vqclip.cli.models:models",
+    "doctor": "vqclip.cli.doctor:doctor",
 }
 _LONGEST = 1500
 _OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory")

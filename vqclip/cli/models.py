@@ -1,27 +1,191 @@
-"""`vqclip models`: which weights there are."""
+"""`vqclip models`: which weights there are, which are here, and getting those that are not."""
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import click
+from tqdm import tqdm
 
 from vqclip import resources
-from vqclip.weights import catalog
+from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
+from vqclip.weights import cache, catalog
+from vqclip.weights.catalog import Weights
+
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge")
+_KIND = click.option("--kind", type=click.Choice(_KINDS), help="Which, where several have one name.")
 
 
 @click.group()
 def models() -> None:
-    """Show the known weights."""
+    """Show, fetch and check weights."""
 
 
 @models.command("list")
-def list_models() -> None:
-    """List all known weights: kind, name, size, licence, what they draw."""
-    for record in catalog.CATALOG:
-        size = resources.path(f"checkpoints/{record.file}").stat().st_size / 1e6
-        click.echo(f"{record.kind:9} {record.name:12} {size:7.1f} MB  {record.licence}  draws {record.draws}")
+@click.option("--all", "every", is_flag=True, help="All of open_clip's pretrained CLIPs too.")
+def list_models(every: bool) -> None:
+    """List known weights: kind, name, size in MB, whether they are here, licence, what they draw."""
+    for record in catalog.records():
+        click.echo(_line(record.kind, record.name, _megabytes(record), _state(record), record.licence, record.draws))
+    clips = list(catalog.RECOMMENDED_CLIPS)
+    if every:
+        from vqclip.models.clip import pretrained_names
+
+        clips = pretrained_names()
+    for name in clips:
+        path = cache.weights_file("clip", name)
+        size = f"{path.stat().st_size / 1e6:.1f}" if path.exists() else "?"
+        state = "here" if path.exists() else "to get"
+        click.echo(_line("clip", name, size, state, "its publisher's", "guides; all of open_clip's with --all"))
+
+
+@models.command("get")
+@click.argument("name")
+@_KIND
+@click.option("--decoder-only", is_flag=True, help="Of a VQGAN, leave the encoder out: smaller, but one stage only.")
+@click.option("--dtype", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True, help="As it is kept.")
+@click.option("--keep-original", is_flag=True, help="Keep the file that was fetched, too.")
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+def get_model(name: str, kind: str | None, decoder_only: bool, dtype: str, keep_original: bool, offline: bool) -> None:
+    """Fetch the weights NAME once, verify them and keep what drawing needs of them."""
+    from vqclip.weights.get import How, get
+
+    if offline:
+        os.environ["VQCLIP_OFFLINE"] = "1"
+    bar = tqdm(unit="B", unit_scale=True, desc=name[:40], disable=None)
+
+    def show(done: int, total: int | None) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    chosen = _kind_of(name, kind)
+    with bar:
+        path = get(chosen, name, How(decoder_only, dtype, keep_original), show)
+    click.echo(str(path))
+
+
+@models.command("convert")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: beside it, as .safetensors.")
+@click.option("--vqgan-config", type=click.Path(path_type=Path), help="Its YAML, which must agree with its tensors.")
+@click.option("--decoder-only", is_flag=True, help="Leave the encoder out.")
+@click.option("--dtype", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+def convert_model(file: Path, output: Path | None, vqgan_config: Path | None, decoder_only: bool, dtype: str) -> None:
+    """Convert the VQGAN in the checkpoint FILE of another program; nothing that stands in it is run."""
+    from vqclip.weights.convert import convert_vqgan
+
+    if not file.name or file.is_dir():
+        raise UsageError(f"{file} is no file: give a checkpoint")
+    target = output or file.with_suffix(".safetensors")
+    if target.exists():
+        raise UsageError(f"{target} exists: give another name with --output")
+    convert_vqgan(file, target, config=vqgan_config, decoder_only=decoder_only, dtype=dtype)
+    click.echo(str(target))
+
+
+@models.command("verify")
+@click.argument("names", nargs=-1)
+@_KIND
+def verify(names: tuple[str, ...], kind: str | None) -> None:
+    """Read the weights NAMES, or all that are here: each must be undamaged and fit its architecture."""
+    from vqclip.weights import load
+
+    loaders = {
+        "vqgan": load.load_vqgan,
+        "clip": load.load_clip,
+        "prior": load.load_prior,
+        "upsampler": load.load_upsampler,
+        "embedding": load.load_embedding,
+        "judge": load.load_judge,
+    }
+    chosen = [(_kind_of(name, kind), name) for name in names] or _here()
+    bad = 0
+    for found, name in chosen:
+        try:
+            _, digest = loaders[found](name)
+            known = cache.known_digest(cache.weights_file(found, name).name)
+            if known not in (None, digest):
+                raise WeightsError(f"it is not what was kept: its sha256 is {digest[:12]}, not {known[:12]}")
+            click.echo(f"{found:9} {name:24} good  sha256 {digest}")
+        except WeightsError as error:
+            bad += 1
+            click.echo(f"{found:9} {name:24} BAD   {one_line(error)}")
+    if bad:
+        raise WeightsError(f"{bad} of {len(chosen)} are absent or damaged: 'vqclip models rm' and 'get' them")
 
 
 @models.command("where")
-def where() -> None:
-    """Print the folder of the bundled weights."""
-    click.echo(str(resources.path("checkpoints")))
+@click.argument("name", required=False)
+@_KIND
+def where(name: str | None, kind: str | None) -> None:
+    """Print the folders of bundled and of fetched weights, or the file of NAME."""
+    from vqclip.weights.load import locate
+
+    if name is None:
+        click.echo(str(resources.path("checkpoints")))
+        click.echo(str(cache.home() / "weights"))
+    else:
+        click.echo(str(locate(_kind_of(name, kind), name)))
+
+
+@models.command("rm")
+@click.argument("name")
+@_KIND
+def remove(name: str, kind: str | None) -> None:
+    """Remove the fetched weights NAME from this machine."""
+    chosen = _kind_of(name, kind)
+    path = cache.weights_file(chosen, name)
+    found = next((p for p in (path, path.with_suffix("")) if cache.exists(p)), None)
+    if found is None:
+        raise UsageError(f"{name} is not among the fetched weights in {path.parent}: 'vqclip models list' shows them")
+    try:
+        if found.is_dir():
+            shutil.rmtree(found)
+        else:
+            found.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot remove {found}: {error.strerror or error}") from None
+    click.echo(str(found))
+
+
+def _line(kind: str, name: str, size: str, state: str, licence: str, draws: str) -> str:
+    return f"{kind:9} {name:28} {size:>7} MB  {state:7}  {licence}  draws {draws}"
+
+
+def _megabytes(record: Weights) -> str:
+    path = _place(record)
+    parts = path.iterdir() if path.is_dir() else [path]
+    size = sum(part.stat().st_size for part in parts) if path.exists() else record.size
+    return f"{size / 1e6:.1f}" if size else "?"
+
+
+def _state(record: Weights) -> str:
+    there = _place(record).exists()
+    return ("bundled" if there else "MISSING") if record.file else "here" if there else "to get"
+
+
+def _place(record: Weights) -> Path:
+    """Return where the weights of a record lie, or would; a bundled file may be missing."""
+    try:
+        return catalog.place(record)
+    except VqclipError:
+        return Path(record.file)
+
+
+def _here() -> list[tuple[str, str]]:
+    """Return kind and name of all weights on this machine."""
+    found = [(record.kind, record.name) for record in catalog.records() if _place(record).exists()]
+    fetched = sorted((cache.home() / "weights").glob("clip-*--*.safetensors"))
+    return [*found, *(("clip", path.stem.removeprefix("clip-").replace("--", "/")) for path in fetched)]
+
+
+def _kind_of(name: str, kind: str | None) -> str:
+    """Return the kind that a name has; UsageError if several have it and none is said."""
+    kinds = [record.kind for record in catalog.records() if record.name == name]
+    if kind or len(kinds) == 1:
+        return kind or kinds[0]
+    if kinds:
+        raise UsageError(f"{name} names {', '.join(kinds)}: give --kind with one of them")
+    return "clip" if catalog.public_clip(name) else "vqgan"

@@ -7,6 +7,7 @@ that its checkpoints load unchanged. Nothing else of that package is touched: it
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from typing import Any
 
@@ -15,7 +16,11 @@ from taming.modules.diffusionmodules.model import Decoder, Encoder, ResnetBlock
 from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
 from torch import Tensor, nn
 
+from vqclip.errors import WeightsError
 from vqclip.types import VQGANArchitecture
+
+_LIVE_NORM = 1e-2
+NO_ENCODER = "holds no encoder, so that it begins with no picture: give --stages full:1, or get it whole"
 
 
 class TamingNetwork(nn.Module):
@@ -51,6 +56,8 @@ class TamingNetwork(nn.Module):
         else:
             self.quantize = VectorQuantizer2(a.n_embed, a.embed_dim, beta=0.25, legacy=False)
         self.quant_conv = nn.Conv2d(a.z_channels, a.embed_dim, 1)
+        if not a.encoder:
+            del self.encoder, self.quant_conv
         self.post_quant_conv = nn.Conv2d(a.embed_dim, a.z_channels, 1)
 
 
@@ -72,11 +79,14 @@ class _ResnetBlock(ResnetBlock):
 class VQGAN(nn.Module):
     """A VQGAN behind `encode`, `quantize`, `decode` and `codebook`; the only place that knows images in [-1, 1]."""
 
+    live: Tensor | None
+
     def __init__(self, architecture: VQGANArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
         self.factor = architecture.factor
         self.network = TamingNetwork(architecture)
+        self.register_buffer("live", None, persistent=False)
 
     @property
     def codebook(self) -> Tensor:
@@ -84,12 +94,24 @@ class VQGAN(nn.Module):
         quantizer = self.network.quantize
         return (quantizer.embed if self.architecture.quantizer == "gumbel" else quantizer.embedding).weight
 
+    def leave_out_dead_codes(self) -> None:
+        """Never choose the codes that training did not touch: they keep a norm of about 1e-3 and decode to nothing."""
+        live = (self.codebook.norm(dim=1) > _LIVE_NORM).nonzero().flatten()
+        self.live = live if 0 < len(live) < len(self.codebook) else None
+
+    @property
+    def live_codebook(self) -> Tensor:
+        """The codes that are chosen from, (K', C)."""
+        return self.codebook if self.live is None else self.codebook[self.live]
+
     def encode(self, image: Tensor) -> Tensor:
         """Encode images (B, 3, H, W) in [0, 1], sides multiples of `factor`, to latents (B, C, H/f, W/f).
 
         A Gumbel VQGAN has no continuous latents in the space of its codes: the codes themselves are returned, chosen
         by the argmax of its projection (taming's own forward pass draws noise even when evaluating).
         """
+        if not self.architecture.encoder:
+            raise WeightsError(f"this VQGAN's file {NO_ENCODER}")
         if image.shape[-1] % self.factor or image.shape[-2] % self.factor:
             raise ValueError(f"image sides must be multiples of {self.factor}, got {tuple(image.shape[-2:])}")
         x = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
@@ -100,11 +122,13 @@ class VQGAN(nn.Module):
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the nearest codes (B, C, h, w) of latents (B, C, h, w), and their indices (B, h, w)."""
-        codebook = self.codebook.float()
+        codebook = self.live_codebook.float()
         flat = z.detach().float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])
         # argmin |z - e|^2 = argmax (z.e - |e|^2 / 2): the norm of z does not matter
-        scores = torch.addmm(-0.5 * codebook.square().sum(1), flat, codebook.t())
-        indices = scores.argmax(1).view(z.shape[0], *z.shape[2:])
+        with torch.autocast(z.device.type, enabled=False):  # near codes differ by less than bf16 tells
+            scores = torch.addmm(-0.5 * codebook.square().sum(1), flat, codebook.t())
+        nearest = scores.argmax(1)
+        indices = (nearest if self.live is None else self.live[nearest]).view(z.shape[0], *z.shape[2:])
         return self.codes(indices), indices
 
     def codes(self, indices: Tensor) -> Tensor:
@@ -126,8 +150,7 @@ class Detokenizer(nn.Module):
     def __init__(self, architecture: VQGANArchitecture) -> None:
         super().__init__()
         self.factor = architecture.factor
-        self.network = TamingNetwork(architecture)
-        del self.network.encoder, self.network.quant_conv
+        self.network = TamingNetwork(dataclasses.replace(architecture, encoder=False))
 
     def codes(self, indices: Tensor) -> Tensor:
         """Return the codes (B, C, h, w) of indices (B, h, w)."""

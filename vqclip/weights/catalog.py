@@ -1,46 +1,193 @@
-"""The known weights, as torch-free records."""
+"""The known weights, as torch-free records: the bundled ones, public checkpoints, and those of the user's catalog."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
-from vqclip.errors import unknown_name
+import yaml
+
+from vqclip import resources
+from vqclip.errors import UsageError, WeightsError, one_line, unknown_name
+from vqclip.weights import cache
+
+OWN = "catalog.yaml"
+# names that no one can take for a path
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge")
+# public CLIPs that guide well, named where all of open_clip's would be too many
+RECOMMENDED_CLIPS = ("ViT-B-32/laion2b_s34b_b79k", "ViT-B-32/openai", "ViT-B-16/openai", "RN50/openai")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file can be fetched: `file` of the repository `hub` on the Hugging Face Hub at `revision`, or a `url`."""
+
+    hub: str = ""
+    file: str = ""
+    revision: str = ""
+    url: str = ""
+
+    @property
+    def address(self) -> str:
+        """The URL of the file, for people who get it by other means."""
+        root = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        return self.url or f"{root}/{self.hub}/resolve/{self.revision or 'main'}/{self.file}"
+
+    def __str__(self) -> str:
+        return self.url or f"the Hub's {self.hub}/{self.file}" + (f"@{self.revision[:12]}" if self.revision else "")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One known weight file. `file` is its name in `checkpoints/`; `draws` says what it knows; `licence` its terms."""
+    """One known weight file. `draws` says what it knows; `licence` its terms.
+
+    A bundled one is the file `file` in `checkpoints/`. Others come from `sources`; `size` in bytes and `sha256` are
+    those of the original, where they are known, and `architecture` is what its file must hold. What consists of several
+    files, `parts` by name, is kept as a folder of them, unchanged.
+    """
 
     kind: str
     name: str
-    file: str
     draws: str
     licence: str
+    file: str = ""
+    citation: str = ""
+    architecture: Mapping[str, Any] | None = None
+    size: int | None = None
+    sha256: str | None = None
+    sources: tuple[Source, ...] = ()
+    parts: Mapping[str, Source] | None = None
 
 
 _TINY = "the 186 subjects, 12 shapes, 10 settings and 13 styles of world.yaml"
-
-CATALOG: tuple[Weights, ...] = (
-    Weights("vqgan", "tiny", "tiny-vqgan.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
-    Weights("clip", "tiny", "tiny-clip.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
-    Weights("prior", "tiny", "tiny-prior.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
-    Weights("judge", "tiny", "tiny-judge.safetensors", _TINY, "MIT; glyphs of the training pictures: OFL 1.1"),
+_TERMS = "MIT; glyphs of the training pictures: OFL 1.1"
+_BUNDLED = tuple(
+    Weights(kind, "tiny", _TINY, _TERMS, f"tiny-{kind}.safetensors")
+    for kind in ("vqgan", "clip", "prior", "upsampler", "judge")
 )
+
+
+def records() -> tuple[Weights, ...]:
+    """Return all known weights but open_clip's: the bundled ones, the public ones, the user's own.
+
+    A record of the user's own takes the place of one of the same name. Raises UsageError for a damaged own catalog.
+    """
+    found = {(record.kind, record.name): record for record in (*_BUNDLED, *_public())}
+    own = own_catalog()
+    if own is not None:
+        found |= {(record.kind, record.name): record for record in _read(own)}
+    return tuple(found.values())
+
+
+def own_catalog() -> Path | None:
+    """Return the user's own catalog; None if there is none."""
+    try:
+        path = cache.home() / OWN
+    except WeightsError:
+        return None  # without a home nothing was ever kept, and the bundled models draw
+    return path if cache.exists(path) else None
 
 
 def names(kind: str) -> list[str]:
     """Return the names of all known weights of one kind."""
-    return [record.name for record in CATALOG if record.kind == kind]
+    return [record.name for record in records() if record.kind == kind]
 
 
 def find(kind: str, name: str) -> Weights:
     """Return the record of a name; raise UsageError with the nearest name if there is none."""
-    for record in CATALOG:
+    for record in records():
         if (record.kind, record.name) == (kind, name):
             return record
     raise unknown_name(kind, name, names(kind))
 
 
+def place(record: Weights) -> Path:
+    """Return where the weights of a record lie, or would: a file, or of what has several parts a folder."""
+    if record.file:
+        return resources.path(f"checkpoints/{record.file}")
+    file = cache.weights_file(record.kind, record.name)
+    return file.with_suffix("") if record.parts else file
+
+
 def pair(name: str) -> tuple[str, str]:
-    """Return the names of a VQGAN and of the CLIP that goes with it; UsageError if no pair has that name."""
-    return find("vqgan", name).name, find("clip", name).name
+    """Return the names of a VQGAN and of the CLIP that goes with it: `tiny` goes with `tiny`, others with ViT-B-32."""
+    vqgan = find("vqgan", name)
+    return vqgan.name, vqgan.name if vqgan.file else RECOMMENDED_CLIPS[0]
+
+
+def public_clip(name: str) -> str:
+    """Return `ARCH/TAG` of what names one of open_clip's models, with a tag or without; "" for anything else.
+
+    Raises UsageError for an unknown tag of a known architecture.
+    """
+    arch, slash, tag = name.partition("/")
+    if cache.exists(Path(name)) or (slash and not tag) or arch in names("clip"):
+        return ""
+    from vqclip.models.clip import pretrained_tags
+
+    tags = pretrained_tags(arch)
+    if not tags:
+        return ""
+    if not tag:
+        return next((known for known in RECOMMENDED_CLIPS if known.startswith(f"{arch}/")), f"{arch}/{tags[0]}")
+    if tag not in tags:
+        raise unknown_name(f"tag of {arch}", tag, tags)
+    return name
+
+
+@functools.cache
+def _public() -> list[Weights]:
+    return _read(Path(__file__).with_name(OWN))
+
+
+def _read(file: Path) -> list[Weights]:
+    try:
+        found = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"the catalog {file} cannot be read: {one_line(error)[:120]}") from None
+    if not isinstance(found, list):
+        raise UsageError(f"the catalog {file} is no list of records: give each '- kind:', 'name:' and 'sources:'")
+    return [_record(values, f"{file}, record {number}") for number, values in enumerate(found, 1)]
+
+
+def _record(values: Any, where: str) -> Weights:
+    known = {field.name for field in fields(Weights)} - {"file"}
+    given = set(values) if isinstance(values, Mapping) else set()
+    if not {"kind", "name"} <= given <= known or len(given & {"sources", "parts"}) != 1:
+        raise UsageError(f"{where}: give kind, name and sources or parts, and of the rest {', '.join(sorted(known))}")
+    if values["kind"] not in _KINDS or not _NAME.fullmatch(str(values["name"])):
+        raise UsageError(f"{where}: kind is one of {', '.join(_KINDS)}, name letters, digits, '_' and '-'")
+    texts = {name: str(values.get(name, "")) for name in ("draws", "licence", "citation")}
+    if ("parts" in given) != (values["kind"] == "prior") or values["kind"] not in ("vqgan", "prior"):
+        raise UsageError(f"{where}: a VQGAN has sources, a prior (DALL-E mini) parts; other kinds are given as files")
+    size, digest = values.get("size"), values.get("sha256")
+    if size is not None and type(size) is not int:
+        raise UsageError(f"{where}: size is a number of bytes")
+    if digest is not None and (not isinstance(digest, str) or len(digest) != 64):
+        raise UsageError(f"{where}: sha256 is 64 hexadecimal digits, in quotes")
+    architecture = values.get("architecture")
+    if architecture is not None and not isinstance(architecture, Mapping):
+        raise UsageError(f"{where}: architecture is a mapping, such as {{n_embed: 1024}}")
+    parts, sources = values.get("parts"), values.get("sources", [])
+    if parts is not None and (not isinstance(parts, Mapping) or not all(_FILE.fullmatch(str(name)) for name in parts)):
+        raise UsageError(f"{where}: parts map the names of files to their sources")
+    return Weights(
+        values["kind"], values["name"], **texts, architecture=architecture, size=size,
+        sha256=digest and digest.lower(),
+        sources=tuple(_source(value, where) for value in (sources if isinstance(sources, list) else [None])),
+        parts=None if parts is None else {str(name): _source(value, where) for name, value in parts.items()},
+    )  # fmt: skip
+
+
+def _source(value: Any, where: str) -> Source:
+    fits = isinstance(value, Mapping) and (set(value) == {"url"} or {"hub", "file"} <= set(value))
+    if not fits or not set(value) <= {"url", "hub", "file", "revision"}:
+        raise UsageError(f"{where}: a source is {{url: ...}} or {{hub: OWNER/NAME, file: ..., revision: ...}}")
+    return Source(**{name: str(part) for name, part in value.items()})

@@ -13,6 +13,7 @@ from vqclip.errors import WeightsError, one_line
 from vqclip.models.dalle import DalleArchitecture, WordPieces
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
+from vqclip.weights.foreign import infer
 from vqclip.weights.pickled import read_tensors
 
 # heads of 64 dimensions, as mini and mega have; the files do not say how many
@@ -77,19 +78,7 @@ def read_detokenizer(found: dict[str, Path]) -> tuple[VQGANArchitecture, dict[st
     held = {name: value.float() for name, value in read_tensors(found["detoker.pt"]).items()}
     try:
         held["quantize.embedding.weight"] = held.pop("embedding.weight")
-        ch = held["decoder.conv_out.weight"].shape[1]
-        levels = 1 + max(int(name.split(".")[2]) for name in held if name.startswith("decoder.up."))
-        blocks = 1 + max(int(name.split(".")[4]) for name in held if name.startswith("decoder.up.0.block."))
-        codes, dimensions = held["quantize.embedding.weight"].shape
-        architecture = VQGANArchitecture(
-            ch=ch,
-            ch_mult=tuple(len(held[f"decoder.up.{i}.block.0.conv1.weight"]) // ch for i in range(levels)),
-            num_res_blocks=blocks - 1,
-            attn_levels=tuple(i for i in range(levels) if f"decoder.up.{i}.attn.0.q.weight" in held),
-            z_channels=len(held["post_quant_conv.weight"]),
-            embed_dim=dimensions,
-            n_embed=codes,
-        )
+        architecture = infer(held)
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise WeightsError(f"{found['detoker.pt']} is no detokenizer of DALL-E mini: {one_line(error)[:120]}") from None
     return architecture, held

@@ -1,7 +1,8 @@
 """Reading and writing weight files: safetensors whose metadata says what network the tensors are.
 
-Keys of the metadata: `format` (below), `kind` ("vqgan", "clip", "prior", "embedding" or "judge"), `architecture` (JSON,
-see `vqclip.types`), and `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file can run code.
+Keys of the metadata: `format` (below), `kind` ("vqgan", "clip", "prior", "upsampler", "embedding" or "judge"),
+`architecture` (JSON, see `vqclip.types`), and `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file
+can run code.
 """
 
 from __future__ import annotations
@@ -36,14 +37,26 @@ class WeightFile:
     sha256: str
 
 
-def save(path: Path, kind: str, architecture: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Path:
-    """Write tensors as fp16 safetensors with their description, atomically."""
-    half = {
-        name: (value.half() if value.is_floating_point() else value).contiguous().cpu().clone()
+def save(
+    path: Path,
+    kind: str,
+    architecture: str,
+    tensors: Mapping[str, Tensor],
+    info: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> Path:
+    """Write tensors as safetensors with their description, atomically; floating-point ones as `dtype`."""
+    kept = {
+        name: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
         for name, value in tensors.items()
     }
+    # two names of one tensor would be refused
+    seen: set[int] = set()
+    for name, value in kept.items():
+        kept[name] = value.clone() if value.untyped_storage().data_ptr() in seen else value
+        seen.add(value.untyped_storage().data_ptr())
     metadata = {"format": FORMAT, "kind": kind, "architecture": architecture, "info": json.dumps(dict(info))}
-    payload = safetensors.torch.save(half, metadata)
+    payload = safetensors.torch.save(kept, metadata)
     return atomic.write(path, lambda stream: stream.write(payload))
 
 
@@ -63,17 +76,38 @@ def read(path: Path, kind: str) -> WeightFile:
     if metadata.get("format") != FORMAT or "architecture" not in metadata:
         raise WeightsError(f"{path} does not say what network it holds: only weight files written by vqclip are read")
     if metadata.get("kind") != kind:
-        raise WeightsError(f"{path} holds a {metadata.get('kind')}, not a {kind}: give it to the matching option")
+        raise WeightsError(f"{path} is of kind {metadata.get('kind')}, not {kind}: give it to the matching option")
     return WeightFile(kind, metadata["architecture"], _info(metadata.get("info", "{}")), tensors, sha256(path))
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file's first bytes are those of a pickled checkpoint: a zip's, or a bare pickle's."""
+    head = _head(path)
+    # safetensors begin with eight bytes of length, which may look like anything, and a brace
+    return head.startswith((b"PK", b"\x80")) and head[8:9] != b"{"
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file can be read as safetensors, of whatever program."""
+    try:
+        with safetensors.safe_open(path, framework="pt"):
+            return True
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file says of itself that vqclip wrote it; False too for one that cannot be read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (safetensors.SafetensorError, OSError):
+        return False
 
 
 def sniff(path: Path) -> None:
     """Raise WeightsError with the reason if the first bytes cannot be those of a safetensors file."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(512)
-    except OSError as error:
-        raise WeightsError(f"cannot read the weight file {path}: {error.strerror or error}") from None
+    head = _head(path)
     text = head.lstrip().lower()
     if not head:
         raise WeightsError(f"{path} is empty: {_FETCH_AGAIN}")
@@ -81,9 +115,16 @@ def sniff(path: Path) -> None:
         raise WeightsError(f"{path} is a web page, not weights (a failed download): {_FETCH_AGAIN}")
     if text.startswith(b"version https://git-lfs"):
         raise WeightsError(f"{path} is a pointer of git-lfs, not weights: run 'git lfs pull' or {_FETCH_AGAIN}")
-    # safetensors begin with eight bytes of length, which may look like anything, and a brace
-    if head.startswith((b"PK", b"\x80")) and head[8:9] != b"{":
-        raise WeightsError(f"{path} is a pickled checkpoint: only safetensors files written by vqclip are read")
+    if is_pickle(path):
+        raise WeightsError(f"{path} is a pickled checkpoint: of this kind only files written by vqclip are read")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(512)
+    except OSError as error:
+        raise WeightsError(f"cannot read the weight file {path}: {error.strerror or error}") from None
 
 
 def sha256(path: Path) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, channels_last, nn, random
 
-from vqclip import resources
-from vqclip.errors import UsageError, VqclipError, WeightsError, one_line
+from vqclip.errors import VqclipError, WeightsError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
-from vqclip.weights import catalog, files
+from vqclip.weights import cache, catalog, files
+from vqclip.weights.foreign import read_vqgan
 
 if TYPE_CHECKING:
     from vqclip.models.clip import CLIP
@@ -20,22 +20,40 @@ if TYPE_CHECKING:
     from vqclip.models.gpt import GPTPrior
     from vqclip.models.judge import Judge
     from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior
+    from vqclip.models.upsampler import Upsampler
     from vqclip.models.vqgan import VQGAN
 
     Prior: TypeAlias = MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini
 
 
-def load_vqgan(name: str) -> tuple[VQGAN, str]:
-    """Return the VQGAN of a catalog name or a file's path, and the sha256 of its weights."""
+def load_vqgan(name: str, config: str = "") -> tuple[VQGAN, str]:
+    """Return the VQGAN of a catalog name or a file's path, and the sha256 of its weights.
+
+    A file of another program's is read by its tensors' shapes; `config` is its YAML, which must agree with them.
+    """
     from vqclip.models.vqgan import VQGAN
 
     path = locate("vqgan", name)
-    file = files.read(path, "vqgan")
-    vqgan = _build(VQGAN, VQGANArchitecture.from_json(file.architecture), path)
-    fill(vqgan.network, file.tensors, path)
+    if config or not _own(path):
+        architecture, tensors = read_vqgan(path, Path(config) if config else None)
+        digest = files.sha256(path)
+    else:
+        file = files.read(path, "vqgan")
+        architecture, tensors, digest = VQGANArchitecture.from_json(file.architecture), file.tensors, file.sha256
+    vqgan = _build(VQGAN, architecture, path)
+    fill(vqgan.network, tensors, path, assign=True)
+    vqgan.leave_out_dead_codes()
     # its convolutions and norms are faster on pixels than on planes
     vqgan.network.to(memory_format=channels_last)
-    return _frozen(vqgan), file.sha256
+    return _frozen(vqgan), digest
+
+
+def _own(path: Path) -> bool:
+    """Whether a file is to be read as vqclip's own: it is, or it is nothing that another program's could be."""
+    if files.is_pickle(path):
+        return False
+    files.sniff(path)
+    return files.is_own(path) or not files.is_safetensors(path)
 
 
 def load_clip(name: str) -> tuple[CLIP, str]:
@@ -45,7 +63,7 @@ def load_clip(name: str) -> tuple[CLIP, str]:
     path = locate("clip", name)
     file = files.read(path, "clip")
     clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
-    fill(clip.network, file.tensors, path)
+    fill(clip.network, file.tensors, path, assign=True)
     clip.network.visual.to(memory_format=channels_last)
     return _frozen(clip), file.sha256
 
@@ -77,6 +95,17 @@ def load_prior(name: str) -> tuple[Prior, str]:
     prior = _build(priors.build, priors.PriorArchitecture.from_json(file.architecture), path)
     fill(prior, file.tensors, path)
     return _frozen(prior), file.sha256
+
+
+def load_upsampler(name: str) -> tuple[Upsampler, str]:
+    """Return the upsampler of a catalog name or a file's path, and the sha256 of its weights."""
+    from vqclip.models.upsampler import Upsampler, UpsamplerArchitecture
+
+    path = locate("upsampler", name)
+    file = files.read(path, "upsampler")
+    network = _build(Upsampler, UpsamplerArchitecture.from_json(file.architecture), path)
+    fill(network, file.tensors, path)
+    return _frozen(network), file.sha256
 
 
 def load_embedding(name: str) -> tuple[EmbeddingPrior, str]:
@@ -121,6 +150,13 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     return _frozen(prior), dalle.sha256(found)
 
 
+def told_name(kind: str, name: str) -> str:
+    """Return what metadata tell of a name: itself if the catalog or open_clip knows it, of a path the last part."""
+    if kind == "clip" and "/" in name and catalog.public_clip(name):
+        return name
+    return base_name(name)
+
+
 def base_name(name: str) -> str:
     """Return the last part of a path, a slash behind that of a folder, or a catalog name as it is."""
     plain = Path(name).name
@@ -128,15 +164,27 @@ def base_name(name: str) -> str:
 
 
 def locate(kind: str, name: str) -> Path:
-    """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash)."""
+    """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash).
+
+    Raises UsageError for an unknown name, and WeightsError for one whose weights are not here.
+    """
+    public = catalog.public_clip(name) if kind == "clip" else ""
+    if public:
+        return _here(cache.weights_file(kind, public), kind, name)
     if Path(name).suffix or "/" in name or "\\" in name:
         return Path(name)
+    record = catalog.find(kind, name)
     try:
-        return resources.path(f"checkpoints/{catalog.find(kind, name).file}")
-    except UsageError:
-        raise
+        path = catalog.place(record)
     except VqclipError as error:
         raise WeightsError(str(error)) from None
+    return path if record.file else _here(path, kind, name)
+
+
+def _here(path: Path, kind: str, name: str) -> Path:
+    if not path.exists():
+        raise WeightsError(f"the {kind} {name!r} is not here yet: run 'vqclip models get {name}'")
+    return path
 
 
 def _build(network: Callable[[Any], Any], architecture: Any, path: Path) -> Any:
@@ -149,8 +197,11 @@ def _build(network: Callable[[Any], Any], architecture: Any, path: Path) -> Any:
         ) from None
 
 
-def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put the tensors of a file into a network; raise WeightsError if they are not exactly its own."""
+def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False) -> None:
+    """Put the tensors of a file into a network; raise WeightsError if they are not exactly its own.
+
+    With `assign` the network takes them as they are: a copy would double the memory.
+    """
     expected = network.state_dict()
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
@@ -164,7 +215,7 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     bad = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
     if bad:
         raise WeightsError(f"{path} holds values that are not finite (first: {bad[0]}); fetch or train it again")
-    network.load_state_dict(tensors)
+    network.load_state_dict(tensors, assign=assign)
 
 
 def _frozen(network: nn.Module) -> nn.Module:

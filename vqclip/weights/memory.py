@@ -7,14 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqclip.types import VQGANArchitecture
+from vqclip.types import CLIPArchitecture, VQGANArchitecture
 
 _FLOAT = 4
-# Tensors that autograd keeps per residual block and channel, and per CLIP view pixel: fitted to measured peaks
-# (benchmarks/memory.py); the estimate is meant to be right within a factor of 1.5 and rather high.
+# Fitted to measured peaks (benchmarks/memory.py). Floats that autograd keeps: of a decoder's residual block per pixel
+# and channel; of a view per input pixel in the bundled tower and in OpenAI's ResNets of width 64; of a transformer's
+# layer per token and channel.
 _PER_BLOCK = 7.5
 _PER_VIEW_PIXEL = 200.0
-_BASE = 900 * 2**20
+_PER_RESNET_PIXEL = 700.0
+_PER_TOKEN = 22.0
+# what the libraries take, without the weights
+_BASE = 850 * 2**20
 
 
 def decoder_bytes(architecture: VQGANArchitecture, width: int, height: int) -> int:
@@ -30,26 +34,53 @@ def decoder_bytes(architecture: VQGANArchitecture, width: int, height: int) -> i
     return int((total + 2 * tokens**2 * attentions) * _FLOAT)
 
 
-def view_bytes(view_side: int) -> int:
-    """Return the bytes that one view keeps for the gradient in a CLIP that reads view_side x view_side pixels."""
-    return int(view_side**2 * _PER_VIEW_PIXEL * _FLOAT)
+def view_bytes(clip: CLIPArchitecture) -> int:
+    """Return the bytes that one view keeps for the gradient in the image tower of a CLIP."""
+    vision = clip.model["vision_cfg"]
+    side = vision.get("image_size", 224)
+    height, width = (side, side) if isinstance(side, int) else side
+    layers = vision.get("layers", 12)
+    if vision.get("timm_model_name"):
+        return int(height * width * _PER_VIEW_PIXEL * _FLOAT)
+    if not isinstance(layers, int):
+        return int(height * width * _PER_RESNET_PIXEL * vision.get("width", 64) / 64 * _FLOAT)
+    patch = vision.get("patch_size", 16)
+    tokens = (height // patch) * (width // patch) + 1
+    return int(layers * tokens * vision.get("width", 768) * _PER_TOKEN * _FLOAT)
 
 
 def run_bytes(
-    architecture: VQGANArchitecture, size: tuple[int, int], batch: int, chunk: int, view_sides: Sequence[int]
+    architecture: VQGANArchitecture,
+    size: tuple[int, int],
+    batch: int,
+    chunk: int,
+    clips: Sequence[CLIPArchitecture],
+    weights: int = 0,
 ) -> int:
-    """Return the estimated peak memory of a run in bytes: libraries, decoder, one chunk of views, pictures."""
-    views = chunk * batch * max((view_bytes(side) for side in view_sides), default=0)
+    """Return the estimated peak memory of a run in bytes: libraries, weights, decoder, one chunk of views, pictures."""
+    views = chunk * batch * max((view_bytes(clip) for clip in clips), default=0)
     pictures = 16 * size[0] * size[1] * 3 * _FLOAT * batch
-    return _BASE + batch * decoder_bytes(architecture, *size) + views + pictures
+    return _BASE + weights + batch * decoder_bytes(architecture, *size) + views + pictures
 
 
-def view_chunk(count: int, batch: int, view_side: int, total: int) -> int:
+def view_chunk(count: int, batch: int, clip: CLIPArchitecture, total: int) -> int:
     """Return how many views to embed at a time: as many as fit a quarter of the *total* memory, by halving."""
     chunk = count
-    while chunk > 1 and chunk * batch * view_bytes(view_side) > total / 4:
+    while chunk > 1 and chunk * batch * view_bytes(clip) > total / 4:
         chunk = (chunk + 1) // 2
     return chunk
+
+
+def advice(
+    architecture: VQGANArchitecture, size: tuple[int, int], clips: Sequence[CLIPArchitecture], weights: int, total: int
+) -> str:
+    """Return the flags that would fit a run of one picture into a memory; what to get rid of if none do."""
+    width, height = size
+    while max(width, height) >= 2 * architecture.factor:
+        width, height = (max(side * 3 // 4 // architecture.factor, 1) * architecture.factor for side in (width, height))
+        if run_bytes(architecture, (width, height), 1, 1, clips, weights) <= total:
+            return f"--size {width}x{height} would fit"
+    return "smaller models are needed: --preset tiny"
 
 
 def machine_bytes() -> int:

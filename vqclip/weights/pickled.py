@@ -7,7 +7,6 @@ become empty stubs under that name: none of them is ever imported. Names of no s
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,9 @@ def _load(path: Path) -> Any:
     stubs = [(_stub(), name) for name in _foreign_names(path)]
     for _ in range(_NAMES):
         try:
-            with torch.serialization.safe_globals(stubs):
-                return torch.load(path, map_location="cpu", weights_only=True)
+            # an open stream: by its name alone torch would read a file as safetensors
+            with torch.serialization.safe_globals(stubs), path.open("rb") as stream:
+                return torch.load(stream, map_location="cpu", weights_only=True)
         except OSError as error:
             raise WeightsError(f"cannot read the weight file {path}: {error.strerror or one_line(error)}") from None
         except Exception as error:  # noqa: BLE001 - the unpickler raises anything for damaged bytes
@@ -54,7 +54,7 @@ def _load(path: Path) -> Any:
             if name is None or name in (known for _, known in stubs):
                 reason = one_line(str(error).rpartition("WeightsUnpickler error: ")[2])[:100]
                 raise WeightsError(
-                    f"{path} is no checkpoint that can be read safely ({reason}); fetch it again"
+                    f"{path} is no pickled checkpoint that can be read safely ({reason}); fetch it again"
                 ) from None
             _check(name, path)
             stubs.append((_stub(), name))
@@ -86,9 +86,13 @@ def _check(name: str, path: Path) -> None:
 
 
 def _stub() -> type:
-    """Return a class whose objects are empty mappings: what is stored into them goes nowhere."""
+    """Return a class whose objects are mappings that forget whatever state they are given."""
 
-    def new(cls: type, *args: object, **kwargs: object) -> OrderedDict:
-        return OrderedDict()
+    def new(cls: type, *args: object, **kwargs: object) -> dict:
+        return dict.__new__(cls)
 
-    return type("Stub", (), {"__new__": new})
+    def ignore(self: object, *args: object, **kwargs: object) -> None:
+        """What its class would make of this is never known."""
+
+    parts = {"__new__": new, "__init__": ignore, "__setstate__": ignore, "__hash__": object.__hash__}
+    return type("Stub", (dict,), parts)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
 from vqclip.errors import WeightsError, one_line
 from vqclip.models.gpt import GPTArchitecture, side_of
+from vqclip.weights.model_yaml import read_model_yaml
 from vqclip.weights.pickled import read_tensors
 
 _CODES = ("first_stage_model.quantize.embedding.weight", "first_stage_model.quantize.embed.weight")
@@ -21,7 +21,6 @@ _STAGES = {
     "__is_unconditional__": "none",
 }
 _PERMUTER = "taming.modules.transformer.permuter.Identity"
-_MAX_YAML = 1 << 20
 # taming's public transformers have heads of 64 dimensions; its files do not say how many
 _HEAD = 64
 
@@ -55,21 +54,12 @@ def read_net2net(path: Path) -> tuple[GPTArchitecture, dict[str, Tensor], Tensor
 _PICTURES = "is told what to draw by pictures (depth, segmentation): only classes, coordinates and nothing can be told"
 
 
-def _said(path: Path) -> dict[str, Any] | None:
+def _said(path: Path) -> Mapping[str, Any] | None:
     """Return `model.params` of the YAML beside a checkpoint; None if there is none."""
     file = next((f for f in (path.with_suffix(".yaml"), path.with_name("model.yaml")) if f.is_file()), None)
     if file is None:
         return None
-    try:
-        if file.stat().st_size > _MAX_YAML:
-            raise WeightsError(f"{file} is over {_MAX_YAML >> 20} MB: that is no model's YAML")
-        found = yaml.safe_load(file.read_text("utf-8"))
-        params = found["model"]["params"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
-        raise WeightsError(f"{file} describes no model of taming's: {one_line(error)[:100]}") from None
-    if not isinstance(params, dict):
-        raise WeightsError(f"{file} describes no model of taming's: model.params is no mapping")
-    return params
+    return read_model_yaml(file)["params"]
 
 
 def _architecture(

@@ -1,0 +1,79 @@
+"""An HTTP server of our own that gives one file, well or in every way in which servers misbehave."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+BODY = bytes(range(256)) * 4000
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+
+@dataclass
+class Server:
+    """What the server does, and what it was asked."""
+
+    address: str = ""
+    body: bytes = BODY
+    etag: str = '"one"'
+    kind: str = "application/octet-stream"
+    ranges: bool = True
+    # sends ranges whatever version they are asked of
+    heedless: bool = False
+    # answers by their number, 0 the first: what to do instead of sending the file
+    odd: dict[int, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+    def url(self, name: str = "file.ckpt") -> str:
+        return f"{self.address}/{name}"
+
+
+def send(handler: BaseHTTPRequestHandler, server: Server, cut: int | None = None) -> None:
+    """Send the file, or the part that is asked for and still of the same ETag; only `cut` bytes of it."""
+    start = 0
+    wanted = handler.headers.get("Range")
+    if wanted and server.ranges and (server.heedless or handler.headers.get("If-Range") == server.etag):
+        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+    if start > len(server.body):
+        handler.send_error(416)
+        return
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Type", server.kind)
+    handler.send_header("Content-Length", str(len(server.body) - start))
+    handler.send_header("ETag", server.etag)
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{len(server.body) - 1}/{len(server.body)}")
+    handler.end_headers()
+    handler.wfile.write(server.body[start:] if cut is None else server.body[start : start + cut])
+
+
+def status(code: int) -> Callable[[BaseHTTPRequestHandler], None]:
+    return lambda handler: handler.send_error(code)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            number = len(state.asked)
+            state.asked.append(dict(self.headers))
+            state.paths.append(self.path)
+            state.odd.get(number, lambda handler: send(handler, state))(self)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.address = f"http://127.0.0.1:{running.server_port}"
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield state
+    running.shutdown()
+    running.server_close()

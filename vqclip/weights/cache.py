@@ -1,0 +1,80 @@
+"""Where fetched weights lie. Torch-free."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from vqclip import atomic
+from vqclip.errors import WeightsError
+
+# what sources gave when they were first asked, and what is kept
+RECORD = "sha256.json"
+_OFFLINE = ("HF_HUB_OFFLINE", "VQCLIP_OFFLINE")
+
+
+def home(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of everything that vqclip keeps: `VQCLIP_HOME`, else `vqclip` in the user's cache folder.
+
+    Raises WeightsError for a user without a home folder.
+    """
+    try:
+        return _home(environment)
+    except RuntimeError as error:
+        raise WeightsError(f"there is no folder for weights ({error}): set VQCLIP_HOME to one") from None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file; False too where one may not look."""
+    return os.path.exists(path)
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    if environment.get("VQCLIP_HOME"):
+        return Path(environment["VQCLIP_HOME"]).expanduser()
+    if environment.get("XDG_CACHE_HOME"):
+        return Path(environment["XDG_CACHE_HOME"]).expanduser() / "vqclip"
+    if sys.platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vqclip"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "vqclip"
+
+
+def weights_file(kind: str, name: str) -> Path:
+    """Return where the converted weights of a catalog name lie, or would."""
+    return home() / "weights" / f"{kind}-{name.replace('/', '--')}.safetensors"
+
+
+def offline() -> bool:
+    """Whether the environment forbids the network."""
+    return any(os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off") for name in _OFFLINE)
+
+
+def known_digest(source: str) -> str | None:
+    """Return the sha256 that was recorded of a source, or of a file that was kept; None if none was."""
+    value = _records().get(source)
+    return value if isinstance(value, str) else None
+
+
+def remember_digest(source: str, digest: str) -> None:
+    """Record the sha256 of what a source gave for the first time, or of a file that is kept."""
+    path = home() / RECORD
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        atomic.write_text(path, json.dumps(_records() | {source: digest}, indent=1))
+
+
+def _records() -> dict[str, Any]:
+    path = home() / RECORD
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"the record of what was fetched, {path}, cannot be read ({error}): remove it") from None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,197 @@
+"""From a known name to a file on this machine: fetch the original, verify it, convert it, keep what drawing needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
+from vqclip.weights import cache, catalog, fetch
+from vqclip.weights.catalog import Source, Weights
+
+if TYPE_CHECKING:
+    from vqclip.types import CLIPArchitecture
+
+_HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class How:
+    """How weights are kept: `decoder_only`, `dtype` fp32 or fp16, and whether the original file stays too."""
+
+    decoder_only: bool = False
+    dtype: str = "fp32"
+    keep_original: bool = False
+
+
+@dataclass(frozen=True)
+class _Original:
+    """A file as its publisher made it; `source` says what gave it, `ours` whether it was fetched to be thrown away."""
+
+    path: Path
+    sha256: str
+    source: str
+    ours: bool = False
+
+
+def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress | None = None) -> Path:
+    """Return the converted weights of a catalog name, or of open_clip's `ARCH/TAG`, fetching them unless they are here.
+
+    Raises UsageError for an unknown name, and WeightsError if no source gives the file, it is not the one that is
+    known, or it cannot be converted. Of several processes one works and the others wait.
+    """
+    how = how or How()
+    record, architecture = _known(kind, name)
+    if record.file:
+        raise UsageError(f"{kind} {name} ships with vqclip: nothing is to be fetched")
+    if kind != "vqgan" and (how.decoder_only or how.dtype != "fp32"):
+        raise UsageError(f"{kind} {name}: --decoder-only and --dtype are for VQGANs alone")
+    target = catalog.place(record)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.exists() and record.parts:
+                _make_folder(record.parts, target)
+            elif not target.exists():
+                _make(record, architecture, target, how, progress)
+    except OutputError as error:
+        raise WeightsError(f"{name} cannot be kept: {error}") from None
+    except OSError as error:
+        raise WeightsError(f"cannot write {target.parent}: {error.strerror or one_line(error)}") from None
+    return target
+
+
+def _known(kind: str, name: str) -> tuple[Weights, CLIPArchitecture | None]:
+    """Return the record of a name, and of one of open_clip's models its architecture."""
+    public = catalog.public_clip(name) if kind == "clip" else ""
+    if not public:
+        return catalog.find(kind, name), None
+    from vqclip.models.clip import pretrained
+
+    try:
+        found = pretrained(*public.split("/", 1))
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be used: {error}") from None
+    files = [found.file] if found.file else _HUB_NAMES
+    hub = [Source(hub=found.hub, file=file) for file in files if found.hub]
+    urls = [Source(url=found.url)] if found.url else []
+    terms = "the terms of its publisher: see open_clip's list of models"
+    return Weights(kind, public, "what its pictures showed", terms, sources=(*hub, *urls)), found.architecture
+
+
+def _make(
+    record: Weights,
+    architecture: CLIPArchitecture | None,
+    target: Path,
+    how: How,
+    progress: fetch.Progress | None,
+) -> None:
+    """Convert the original and keep what came out if it can be loaded."""
+    from vqclip.weights import convert, load
+
+    original = _original(record, progress)
+    unchecked = target.with_suffix(".unchecked")
+    info: dict[str, Any] = {"name": record.name, "licence": record.licence, "citation": record.citation}
+    try:
+        if architecture is not None:
+            convert.convert_clip(original.path, unchecked, architecture, info | {"source_sha256": original.sha256})
+            load.load_clip(str(unchecked))
+        else:
+            options = {"decoder_only": how.decoder_only, "dtype": how.dtype, "expected": record.architecture}
+            convert.convert_vqgan(original.path, unchecked, **options, info=info | {"source_sha256": original.sha256})
+            load.load_vqgan(str(unchecked))
+    except VqclipError:
+        unchecked.unlink(missing_ok=True)
+        if original.ours:  # nobody vouched for it
+            original.path.unlink(missing_ok=True)
+        raise
+    if not record.sha256:
+        cache.remember_digest(original.source, original.sha256)
+    cache.remember_digest(target.name, fetch.digest_of(unchecked))
+    os.replace(unchecked, target)
+    if original.ours and not how.keep_original:
+        original.path.unlink(missing_ok=True)
+        Path(f"{original.path}.lock").unlink(missing_ok=True)
+
+
+def _make_folder(parts: Mapping[str, Source], target: Path) -> None:
+    """Put all parts into a folder, which gets its name when the last one is there."""
+    _check_online(target.name)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
+        folder = Path(unfinished) / "parts"
+        folder.mkdir()
+        for name, source in parts.items():
+            try:
+                found = _from(source, folder / name, None)
+            except WeightsError as error:
+                raise WeightsError(f"cannot fetch {source} ({_reason(error)}): put all parts into {target}") from None
+            if found.path != folder / name:
+                shutil.copyfile(found.path, folder / name)
+            Path(f"{folder / name}.lock").unlink(missing_ok=True)
+        folder.rename(target)
+
+
+def _original(record: Weights, progress: fetch.Progress | None) -> _Original:
+    """Return the original: one that was put there by hand, else from the first source that gives it."""
+    place = cache.home() / "downloads" / f"{record.kind}-{record.name.replace('/', '--')}{_suffix(record)}"
+    if place.exists():
+        found = fetch.digest_of(place)
+        _check_digest(record.sha256, found, str(place))
+        return _Original(place, found, str(place))
+    _check_online(record.name)
+    reasons = []
+    for source in record.sources:
+        try:
+            return _from(source, place, record, progress)
+        except WeightsError as error:
+            reasons.append(f"{source}: {_reason(error)}")
+    by_hand = next((source.address for source in record.sources), "its file")
+    raise WeightsError(f"cannot fetch {record.name} ({'; '.join(reasons)}): get {by_hand} and put it at {place}")
+
+
+def _from(source: Source, place: Path, record: Weights | None, progress: fetch.Progress | None = None) -> _Original:
+    """Fetch from one source, to `place` if it is a URL; WeightsError if it gives nothing, or not the known file."""
+    digest = (record.sha256 if record else None) or cache.known_digest(str(source))
+    size = record.size if record else None
+    if source.url:
+        return _Original(
+            place, fetch.fetch(fetch.Wanted([source.url], size, digest), place, progress), str(source), True
+        )
+    import huggingface_hub
+
+    try:
+        path = Path(huggingface_hub.hf_hub_download(source.hub, source.file, revision=source.revision or None))
+    except Exception as error:  # noqa: BLE001 - its own, its transport's, the disk's
+        raise WeightsError(one_line(error)[:100]) from None
+    found = fetch.digest_of(path)
+    _check_digest(digest, found, str(source))
+    return _Original(path, found, str(source))
+
+
+def _check_digest(known: str | None, found: str, where: str) -> None:
+    if known and found != known:
+        record = cache.home() / cache.RECORD
+        raise WeightsError(
+            f"{where} is another file (sha256 {found[:12]}, not {known[:12]}, as catalog or {record} say): remove it"
+        )
+
+
+def _check_online(name: str) -> None:
+    if cache.offline():
+        raise WeightsError(f"{name} is not here and the network is forbidden (offline): get it while online")
+
+
+def _reason(error: WeightsError) -> str:
+    return error.reasons if isinstance(error, fetch.Unavailable) else one_line(error)
+
+
+def _suffix(record: Weights) -> str:
+    first: Iterator[str] = (source.file or source.url for source in record.sources)
+    return Path(next(first, "").partition("?")[0]).suffix or ".ckpt"
