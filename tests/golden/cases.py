@@ -35,7 +35,7 @@ FOLDER = Path(__file__).resolve().parent
 RECORD = FOLDER / "golden.json"
 REGENERATE = "python -m tests.golden.regenerate"
 THREADS = 1
-WEIGHTS = ("tiny-vqgan", "tiny-clip", "tiny-prior")
+WEIGHTS = ("tiny-vqgan", "tiny-clip", "tiny-prior", "tiny-upsampler")
 
 _COMMON = {
     "run": {"device": "cpu", "precision": "fp32"},
