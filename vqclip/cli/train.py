@@ -44,6 +44,8 @@ _OPTIONS = [
     click.option("--start", multiple=True,
                  help="Weight file of the same architecture to begin from; of several the mean; default: at random."),
     click.option("--keep-codes", is_flag=True, help="With --start, of a VQGAN: train its decoder alone."),
+    click.option("--framed", is_flag=True,
+                 help="With --start, of a prior or upsampler: scenes whose subjects are large and in the middle."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 

@@ -20,6 +20,8 @@ from vqclip.weights.load import load_clip, load_vqgan
 
 SIDE = 128
 _UNTOLD = 0.1
+# how often a caption tells what to show, else its picture; framed scenes come last, nearer to use, where captions tell
+_BY_TEXT, _BY_TEXT_FRAMED = 0.5, 0.8
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Encodings:
         seed, count, side = options.seed, options.scenes, SIDE
         if large:
             seed, count, side = seed + 1, max(count // 8, 1), 2 * SIDE
-        scenes = SceneSet(options.folder, seed, count, side)
-        held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), side)
+        scenes = SceneSet(options.folder, seed, count, side, options.framed)
+        held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), side, options.framed)
         for each in (scenes, held_out):
             each.render(options.font, options.workers)
         codes, seen = _encoded(scenes, vqgan, clip, digest[:8], side)
@@ -60,7 +62,7 @@ class Encodings:
         """Return what is told (B, D) of chosen scenes, by picture or by caption, and which of it (B,) is withheld."""
         conditions = torch.from_numpy(self.seen[chosen].astype(np.float32))
         texts, _ = self.captioner.captions(chosen, rng)
-        by_text = rng.random(len(chosen)) < 0.5
+        by_text = rng.random(len(chosen)) < (_BY_TEXT_FRAMED if self.scenes.framed else _BY_TEXT)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             said = self.clip.encode_text([text for text, chosen in zip(texts, by_text, strict=True) if chosen] or [""])
         conditions[torch.from_numpy(by_text)] = said.float()[: by_text.sum()]
@@ -86,8 +88,8 @@ def _encoded(scenes: SceneSet, vqgan: VQGAN, clip: CLIP, digest: str, side: int)
     cells = side // vqgan.factor
     width = clip.architecture.model["embed_dim"]
     codebook = hashlib.sha256(vqgan.codebook.numpy().tobytes()).hexdigest()[:8]
-    scaled = "" if side == scenes.side else f"-of-{scenes.side}"
-    name = f"{scenes.seed}-{scenes.count}-{side}{scaled}-{codebook}-{digest}"
+    scaled = "" if side == scenes.side else f"-at-{side}"
+    name = f"{scenes.name}-{scenes.count}{scaled}-{codebook}-{digest}"
     paths = scenes.folder / f"codes-{name}.raw", scenes.folder / f"embeddings-{name}.raw"
     shapes = (scenes.count, cells, cells), (scenes.count, width)
     kinds = np.uint16, np.float16

@@ -36,7 +36,9 @@ class TrainOptions:
     `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared (None for none), or
     whose embeddings tell a prior what to draw; `vqgan` the one whose codes a prior learns.
     `start` are weight files (or names) of the same architecture; training begins from their mean, not at random. With
-    `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay.
+    `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay. `framed` scenes,
+    whose subjects are large and in the middle, are what a prior or upsampler is taught last, so that it shows what it
+    knows as people ask for it (quality tuning, after Dai et al. 2023, "Emu").
     """
 
     folder: Path = Path(".train")
@@ -54,6 +56,7 @@ class TrainOptions:
     vqgan: str = "tiny"
     start: tuple[str, ...] = ()
     keep_codes: bool = False
+    framed: bool = False
     restart: bool = False
 
     def __post_init__(self) -> None:

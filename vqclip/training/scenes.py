@@ -21,17 +21,26 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class SceneSet:
-    """`count` scenes of `seed`, rendered at `side` pixels into `folder`; scene i depends on (seed, i) alone."""
+    """`count` scenes of `seed`, rendered at `side` pixels into `folder`; scene i depends on (seed, i) alone.
+
+    `framed` ones show their subjects large and in the middle.
+    """
 
     folder: Path
     seed: int
     count: int
     side: int
+    framed: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the set's files are called after."""
+        return f"{self.seed}-{self.side}{'-framed' if self.framed else ''}"
 
     @property
     def file(self) -> Path:
         """Raw pixels, uint8 (count, side, side, 3)."""
-        return self.folder / f"scenes-{self.seed}-{self.side}.raw"
+        return self.folder / f"scenes-{self.name}.raw"
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -41,14 +50,18 @@ class SceneSet:
     @cached_property
     def scenes(self) -> list[Scene]:
         """All scenes, in the order of the pictures."""
-        return [sample(self.seed, index) for index in range(self.count)]
+        return [self.scene(index) for index in range(self.count)]
+
+    def scene(self, index: int) -> Scene:
+        """Return scene `index` of the endless series that the set begins."""
+        return sample_scene(load_world(), np.random.default_rng([self.seed, index]), framed=self.framed)
 
     def render(self, font: Path | None = None, workers: int = 1) -> SceneSet:
         """Render what is not on the disk yet and return the set.
 
         Raises UsageError without the font, and OutputError if the disk lacks the room.
         """
-        record = self.folder / f"scenes-{self.seed}-{self.side}.json"
+        record = self.folder / f"scenes-{self.name}.json"
         wanted = asdict(self) | {"folder": None}
         if record.exists() and self.file.exists() and json.loads(record.read_text("utf-8")) == wanted:
             return self
@@ -79,11 +92,6 @@ class SceneSet:
             stream.truncate(size)
 
 
-def sample(seed: int, index: int) -> Scene:
-    """Return scene `index` of the endless series `seed`."""
-    return sample_scene(load_world(), np.random.default_rng([seed, index]))
-
-
 _RENDERERS: dict[Path | None, Renderer] = {}
 
 
@@ -92,5 +100,5 @@ def _render_chunk(job: tuple[SceneSet, int, Path | None]) -> None:
     renderer = _RENDERERS.setdefault(font, Renderer(font)) if font not in _RENDERERS else _RENDERERS[font]
     pixels = np.memmap(scenes.file, np.uint8, "r+", shape=(scenes.count, scenes.side, scenes.side, 3))
     for index in range(start, min(start + _CHUNK, scenes.count)):
-        pixels[index] = renderer.render(sample(scenes.seed, index), scenes.side)
+        pixels[index] = renderer.render(scenes.scene(index), scenes.side)
     pixels.flush()

@@ -11,6 +11,8 @@ import numpy as np
 
 from vqclip.world.model import World
 
+# the least part of the picture's side that the subject of a framed scene takes, almost
+_FRAMED = 0.66
 _PATTERNS = ("stripes", "checkerboard", "polka dots")
 
 
@@ -58,19 +60,23 @@ def sample_scene(
     backgrounds: float = 0.35,
     subjects: Sequence[str] | None = None,
     styles: Sequence[str] | None = None,
+    framed: bool = False,
 ) -> Scene:
     """Draw a random scene.
 
     `styled`, `shapes`, `settings`, `backgrounds` are probabilities: of a style, of a coloured shape instead of a
     subject, of a setting, of a coloured background (else the background is plain). `subjects` and `styles` narrow
-    the choice to those names.
+    the choice to those names. `framed` scenes show it as somebody who asks for it expects to see it: large, in the
+    middle, nearly upright; all else is that of the scene drawn without it.
     """
     subject, shape, color = _content(world, rng, shapes, subjects or tuple(world.subjects))
     setting, background = _surroundings(world, rng, settings, backgrounds, color)
     style = _pick(rng, styles or tuple(world.styles)) if rng.random() < styled else None
     mirrorable = subject is None or world.subjects[subject].mirrorable
     scale = _scale(rng, shape, smallest=0.32 if style is None else 0.48)
-    room = max(0.04, 0.55 * (1.0 - scale))
+    if framed:
+        scale = max(scale, _FRAMED + (1.0 - _FRAMED) * 0.5 * scale)
+    room = max(0.04, (0.3 if framed else 0.55) * (1.0 - scale))
     return Scene(
         subject=subject,
         shape=shape,
@@ -81,7 +87,7 @@ def sample_scene(
         x=float(0.5 + rng.uniform(-room, room) * 0.5),
         y=float(0.51 + rng.uniform(-room, room) * 0.45),
         scale=scale,
-        angle=_angle(rng),
+        angle=_angle(rng) * (0.5 if framed else 1.0),
         flip=bool(mirrorable and rng.random() < 0.5),
         brightness=float(rng.uniform(0.88, 1.1)),
         contrast=float(rng.uniform(0.88, 1.12)),
