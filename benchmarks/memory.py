@@ -1,6 +1,7 @@
 """Measure the peak memory of a run's steps and compare it with the estimate of `vqclip.weights.memory`.
 
-python benchmarks/memory.py [--sizes 128,256,512] [--views 16,64] [--steps 2] [--model tiny | --model VQGAN,ARCH/TAG]
+python benchmarks/memory.py [--sizes 128,256,512] [--views 16,64] [--steps 2] [--precision fp32]
+                            [--model tiny | --model VQGAN,ARCH/TAG]
 
 Every case runs in a child process of its own: it loads the networks, prepares a run on the full grid, and steps.
 `ready` is the memory before the first step (to compare with `_BASE`), `growth` what the steps add at their peak (to
@@ -34,7 +35,7 @@ def main() -> None:
     print(" size views   ready  growth estimate    peak run_bytes  ratio")
     rows = []
     for size, views in cases:
-        row = in_child(options.model, size, views, options.steps)
+        row = in_child(options.model, size, views, options.steps, options.precision)
         mib = {key: value / MIB for key, value in row.items() if key not in ("size", "views")}
         estimate = mib["decoder"] + mib["view"] + mib["pictures"]
         print(
@@ -53,6 +54,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sizes", type=numbers, default=[128, 256, 512], help="sides in pixels")
     parser.add_argument("--views", type=numbers, default=[16, 64], help="views a step, all in one chunk")
     parser.add_argument("--steps", type=int, default=2, help="steps to measure")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--model", default="tiny", help="tiny, or a public VQGAN and CLIP")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -63,14 +65,14 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def in_child(model: str, size: int, views: int, steps: int) -> dict[str, int]:
+def in_child(model: str, size: int, views: int, steps: int, precision: str) -> dict[str, int]:
     """Return what a fresh process measures for one case."""
-    case = json.dumps([model, size, views, steps])
+    case = json.dumps([model, size, views, steps, precision])
     done = subprocess.run([sys.executable, __file__, "--child", case], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def measure(model: str, size: int, views: int, steps: int) -> dict[str, int]:
+def measure(model: str, size: int, views: int, steps: int, precision: str) -> dict[str, int]:
     """Run `steps` steps on the full grid in this process; return bytes measured and estimated."""
     from vqclip import make_config
     from vqclip.generation.models import Models
@@ -86,7 +88,7 @@ def measure(model: str, size: int, views: int, steps: int) -> dict[str, int]:
         models={"prior": "", "upsampler": ""},
         views={"count": views, "chunk": views},
         best={"every": 1000},
-        run={"device": "cpu", "precision": "fp32"},
+        run={"device": "cpu", "precision": precision},
     )
     models = Models.load(config) if model == "tiny" else random_models(*model.split(","))
     run = prepare(models.resolve(config), models).run((1,))

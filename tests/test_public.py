@@ -552,3 +552,16 @@ def test_a_preset_draws_with_networks_of_its_checkpoints_classes(preset: str, ho
     result = vqclip.generate(config)
     assert result.image.size == (64, 64) and len(np.unique(np.asarray(result.image))) > 20
     assert f"vqgan:{known.name}" in result.pictures[0].record["weights"]
+
+
+def test_a_prior_that_a_decoder_alone_cannot_take_up_is_left_out_and_said(tmp_path: Path, cli: CommandLine) -> None:
+    """The bundled prior draws 16x16 codes: the upsampler doubles them, nothing scales them without an encoder."""
+    alone = tmp_path / "alone.safetensors"
+    convert_vqgan(resources.path("checkpoints/tiny-vqgan.safetensors"), alone, decoder_only=True)
+    flags = ("--vqgan", alone, "--stages", "full:1", "--steps", "0", "--candidates", "1", "--seed", "7")
+    taken = cli("a cat", *flags, "-o", tmp_path / "a.png")
+    assert taken.code == 0 and "without the prior" not in taken.err, taken.err
+    left = cli("a cat", *flags, "--upsampler", "", "-o", tmp_path / "b.png")
+    assert left.code == 0 and "without the prior 'tiny'" in left.err and "no encoder" in left.err, left.err
+    told = cli("a cat", *flags, "--upsampler", "", "--init", "prior")
+    assert told.code == 3 and len(told.complaints) == 1 and "--init random" in told.complaints[0], told.err

@@ -11,6 +11,7 @@ from torch import Tensor
 from vqclip.config import Config
 from vqclip.errors import WeightsError
 from vqclip.generation import resolve
+from vqclip.generation.scaler import lacks_much
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
@@ -134,6 +135,18 @@ class Models:
             raise ValueError("none of the CLIPs is the one that this prior understands")
         return place
 
+    def out_of_reach(self, config: Config) -> str:
+        """Say why no grid that the prior draws comes to a run's size; nothing if one does, or if there is no prior."""
+        if self.prior is None or self.vqgan.architecture.encoder:
+            return ""
+        width, height = (-(-side // self.vqgan.factor) for side in config.size)
+        rows, columns = natural_grid(self.prior, height, width)
+        while self.upsampler is not None and config.models.upsampler and lacks_much((rows, columns), (height, width)):
+            rows, columns = 2 * rows, 2 * columns
+        if (rows, columns) == (height, width) and not isinstance(self.prior, DalleMini):
+            return ""
+        return "what it draws has another size, and the VQGAN's file holds no encoder that would scale it"
+
     def recorded_hashes(self) -> dict[str, str]:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
         return {f"{kind}:{told_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
@@ -141,7 +154,22 @@ class Models:
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""
         clips = [clip.architecture for clip in self.clips]
-        usual = self.prior.usual if self.prior is not None and config.models.prior else None
+        taken = self.prior is not None and config.models.prior
+        usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
         return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)
+
+
+def natural_grid(prior: Prior, height: int, width: int) -> tuple[int, int]:
+    """Return height and width, in codes, of the grid that a prior knows best, of the same proportions if it can.
+
+    DALL-E mini draws squares alone.
+    """
+    side = prior.side
+    if isinstance(prior, DalleMini):
+        return side, side
+    patch = 1 if isinstance(prior, GPTPrior) else prior.architecture.patch
+    scale = side / min(height, width) / patch
+    rows, columns = (patch * max(round(length * scale), 1) for length in (height, width))
+    return rows, columns

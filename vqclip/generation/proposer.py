@@ -11,7 +11,7 @@ from torch import Tensor
 from vqclip import priors
 from vqclip.config_schema import Config, PriorConfig
 from vqclip.errors import UsageError
-from vqclip.generation.models import Models
+from vqclip.generation.models import Models, natural_grid
 from vqclip.guidance import Guidance, autocast
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
@@ -73,17 +73,8 @@ class Proposer:
             return priors.likelihood(self.prior, codes, told, self.weights, seeds, self.how.guidance)
 
     def natural(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width, in codes, of the grid that the prior knows best, of the same proportions if it can.
-
-        DALL-E mini draws squares alone.
-        """
-        side = self.prior.side
-        if isinstance(self.prior, DalleMini):
-            return side, side
-        patch = 1 if isinstance(self.prior, GPTPrior) else self.prior.architecture.patch
-        scale = side / min(height, width) / patch
-        rows, columns = (patch * max(round(length * scale), 1) for length in (height, width))
-        return rows, columns
+        """Return height and width, in codes, of the grid that the prior knows best: see `models.natural_grid`."""
+        return natural_grid(self.prior, height, width)
 
     def judges(self, height: int, width: int) -> bool:
         """Whether it can say how likely such a grid is: of the codes of the run's VQGAN, of the size it knows."""

@@ -40,6 +40,11 @@ class ToldUpsampler:
         return cls(network, targets.embeddings, targets.weights, how)
 
 
+def lacks_much(size: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a grid of (height, width) codes is so much smaller than a wanted one that an upsampler doubles it."""
+    return max(want / own for own, want in zip(size, wanted, strict=True)) > _MUCH
+
+
 @dataclass(frozen=True)
 class Scaler:
     """Moves pictures to other grids; what a mask keeps stays that of the init image.
@@ -57,7 +62,7 @@ class Scaler:
     @torch.no_grad()
     def to_grid(self, codes: Tensor, height: int, width: int, seeds: Sequence[int]) -> Tensor:
         """Return the latents (n, C, height, width), at codes of the VQGAN, of codes (n, h, w) of another grid."""
-        while self.upsampler is not None and max(height / codes.shape[1], width / codes.shape[2]) > _MUCH:
+        while self.upsampler is not None and lacks_much(codes.shape[1:], (height, width)):
             codes = self._doubled(codes, seeds)
         if codes.shape[1:] == (height, width):
             return self.vqgan.codes(codes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from vqclip.errors import WeightsError
 
 FORMAT = "vqclip-weights-1"
 _FETCH_AGAIN = "fetch or train it again"
+# bytes that are read before the file is closed and opened again
+_PART = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def read(path: Path, kind: str) -> WeightFile:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: _float(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        tensors = _tensors(path)
     except safetensors.SafetensorError as error:
         raise WeightsError(f"{path} is damaged ({error}): {_FETCH_AGAIN}") from None
     if metadata.get("format") != FORMAT or "architecture" not in metadata:
@@ -78,6 +80,31 @@ def read(path: Path, kind: str) -> WeightFile:
     if metadata.get("kind") != kind:
         raise WeightsError(f"{path} is of kind {metadata.get('kind')}, not {kind}: give it to the matching option")
     return WeightFile(kind, metadata["architecture"], _info(metadata.get("info", "{}")), tensors, sha256(path))
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Return copies of all tensors as float32, read in parts.
+
+    A file's pages that were mapped into memory count as memory until it is closed: read at once it would count twice.
+    """
+    with safetensors.safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+    tensors: dict[str, Tensor] = {}
+    while len(tensors) < len(names):
+        _read_part(path, names[len(tensors) :], tensors)
+    return tensors
+
+
+def _read_part(path: Path, names: Sequence[str], tensors: dict[str, Tensor]) -> None:
+    """Read tensors by name, in their order, until they are enough for one part."""
+    taken = 0
+    with safetensors.safe_open(path, framework="pt") as file:
+        for name in names:
+            value = file.get_tensor(name)
+            tensors[name] = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value.clone()
+            taken += value.nbytes
+            if taken > _PART:
+                break
 
 
 def is_pickle(path: Path) -> bool:
@@ -134,10 +161,6 @@ def sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _float(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _info(text: str) -> dict[str, Any]:

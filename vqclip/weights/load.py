@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, channels_last, nn, random
+from torch.overrides import TorchFunctionMode
 
 from vqclip.errors import VqclipError, WeightsError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
@@ -34,18 +35,22 @@ def load_vqgan(name: str, config: str = "") -> tuple[VQGAN, str]:
     from vqclip.models.vqgan import VQGAN
 
     path = locate("vqgan", name)
-    if config or not _own(path):
-        architecture, tensors = read_vqgan(path, Path(config) if config else None)
-        digest = files.sha256(path)
-    else:
-        file = files.read(path, "vqgan")
-        architecture, tensors, digest = VQGANArchitecture.from_json(file.architecture), file.tensors, file.sha256
+    architecture, tensors, digest = _read_vqgan(path, config)
     vqgan = _build(VQGAN, architecture, path)
     fill(vqgan.network, tensors, path, assign=True)
+    del tensors  # or every kernel that is laid out anew would be there twice
     vqgan.leave_out_dead_codes()
     # its convolutions and norms are faster on pixels than on planes
     vqgan.network.to(memory_format=channels_last)
     return _frozen(vqgan), digest
+
+
+def _read_vqgan(path: Path, config: str) -> tuple[VQGANArchitecture, dict[str, Tensor], str]:
+    """Return architecture, tensors and sha256 of a VQGAN's file, vqclip's own or another program's."""
+    if config or not _own(path):
+        return *read_vqgan(path, Path(config) if config else None), files.sha256(path)
+    file = files.read(path, "vqgan")
+    return VQGANArchitecture.from_json(file.architecture), file.tensors, file.sha256
 
 
 def _own(path: Path) -> bool:
@@ -187,9 +192,25 @@ def _here(path: Path, kind: str, name: str) -> Path:
     return path
 
 
+class _Undrawn(TorchFunctionMode):
+    """Networks that are built in it get no random weights: memory that a file's tensors replace is never touched."""
+
+    _DRAWS = frozenset({
+        nn.init.kaiming_uniform_, nn.init.xavier_uniform_, nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_,
+        Tensor.normal_, Tensor.uniform_,
+    })  # fmt: skip
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch's, unless it draws values into a tensor: that comes back as it is."""
+        named = kwargs or {}
+        return (args[0] if args else named["tensor"]) if func in self._DRAWS else func(*args, **named)
+
+
 def _build(network: Callable[[Any], Any], architecture: Any, path: Path) -> Any:
+    """Return a network whose tensors a file must give it, all of them."""
     try:
-        with random.fork_rng(devices=[]):  # networks are born with values from the global generator
+        # what is drawn all the same comes from the global generator
+        with random.fork_rng(devices=[]), _Undrawn():
             return network(architecture)
     except Exception as error:  # noqa: BLE001 - taming and open_clip raise anything for sizes that make no network
         raise WeightsError(
