@@ -249,7 +249,8 @@ def test_a_run_folder_with_config_and_preview_stands_beside_the_picture_and_goes
 
     monkeypatch.setattr(drawing._Batch, "_preview", watched)
     assert cli.draw("a red cat", "-o", "cat.png", "--save-every", "2").code == 0
-    assert seen == [["config.yaml"]] * 2 + [["config.yaml", "preview.png"]] * 2
+    saved = ["config.yaml", "lock", "state.safetensors"]
+    assert seen == [["config.yaml", "lock"], saved, sorted([*saved, "preview.png"]), sorted([*saved, "preview.png"])]
     assert [file.name for file in Path().iterdir()] == ["cat.png"]
     assert cli.draw("a red cat", "-o", "kept.png", "--save-every", "2", "--keep-run").code == 0
     assert Image.open("kept.run/preview.png").size == (64, 64)
@@ -297,7 +298,8 @@ def test_a_signal_keeps_picture_and_video(tmp_path: Path, name: str, code: int) 
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out.split()) == (code, ["cat.png", "film.mp4"]), err
     assert "Traceback" not in err
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["cat.png", "film.mp4"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cat.png", "cat.run", "film.mp4"]
+    assert "vqclip resume cat.run" in err
     stopped = record(tmp_path / "cat.png")["stopped_at_step"]
     assert stopped >= 3
     assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))[0] == stopped

@@ -22,7 +22,7 @@ BELOW_PARTS = {*GROUND, *DESCRIPTION}
 BELOW_GUIDANCE = {*BELOW_PARTS, *PARTS}
 BELOW_GENERATION = {*BELOW_GUIDANCE, "world", "models", "weights", "guidance"}
 BELOW_API = {*BELOW_GENERATION, "generation", "writers"}
-BELOW_AROUND = {*BELOW_API, "api"}
+BELOW_AROUND = {*BELOW_API, "api", "savepoint"}
 FACES = {"__init__", "__main__", "cli", "web"}
 
 # what each part of the package may import of the others
@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generation": BELOW_GENERATION,
     "writers": BELOW_PARTS,
     "api": BELOW_API,
+    "savepoint": BELOW_API,
     **dict.fromkeys(AROUND, BELOW_AROUND),
     **{part: {*BELOW_AROUND, *AROUND, *FACES} for part in FACES},
 }

@@ -35,6 +35,7 @@ _CHOICES = {
 # inclusive bounds
 _BOUNDS: dict[str, tuple[float, float]] = {
     "steps": (0, 1_000_000),
+    "extra_steps": (0, 1_000_000),
     "count": (1, 10_000),
     "batch_size": (1, 256),
     "init.strength": (0, 1),

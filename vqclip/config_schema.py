@@ -184,14 +184,16 @@ class Config:
     """Everything that decides a picture.
 
     `size` is width and height in pixels; `count` pictures are drawn `batch_size` at a time from seeds counted up from
-    `seed`, and `only` picks one of them. `stages` are `SIDE:SHARE` of the steps, coarse to fine, SIDE in pixels of the
-    short side or `full`. `losses` weighs the registered regularizers.
+    `seed`, and `only` picks one of them. `extra_steps` follow the `steps` and are as the last of these: all that was
+    planned stays. `stages` are `SIDE:SHARE` of the steps, coarse to fine, SIDE in pixels of the short side or `full`.
+    `losses` weighs the registered regularizers.
     """
 
     prompts: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
     image_prompts: tuple[str, ...] = ()
     steps: int = 500
+    extra_steps: int = 0
     size: list[int] = field(default_factory=lambda: [256, 256])
     seed: int = -1
     count: int = 1
@@ -211,6 +213,11 @@ class Config:
     best: BestConfig = field(default_factory=BestConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a run, planned and extra."""
+        return self.steps + self.extra_steps
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tree as plain data, ready for JSON and YAML."""

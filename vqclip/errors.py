@@ -37,6 +37,12 @@ class NumericError(VqclipError):
     exit_code = 4
 
 
+class ResumeError(VqclipError):
+    """A run that cannot be resumed as it was: damaged, changed, or still being drawn (exit code 5)."""
+
+    exit_code = 5
+
+
 class MemoryBudgetError(VqclipError):
     """A run that needs more memory than the machine has (exit code 6)."""
 

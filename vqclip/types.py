@@ -259,6 +259,18 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class PackedState:
+    """All that later steps of a batch depend on, after `step`: named tensors, and plain numbers.
+
+    What is random in a step depends on seed and step alone, so that a run goes on from here as if nothing had happened.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    numbers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The state of a run after one step, for B pictures drawn together.
 
@@ -266,7 +278,8 @@ class Snapshot:
     `best_score` (B,) are the best iterate of this stage by the held-out views (lower is better), None before they
     judged. `losses` maps each loss to its values (B,). `work` in [0, 1] is the share of the batch's work that is done:
     a step on a finer grid is more work than one on a coarse grid. `candidates` are, at step 0 and if they are to be
-    shown, what a prior proposed, by seed.
+    shown, what a prior proposed, by seed. `packed` is the latest state that the run can go on from, of this step or of
+    a few steps before; `resumed` marks the first snapshot of a batch that goes on: it was shown before.
     """
 
     step: int
@@ -282,6 +295,8 @@ class Snapshot:
     work: float = 0.0
     notices: tuple[Notice, ...] = ()
     candidates: Mapping[int, Candidates] = field(default_factory=dict)
+    packed: PackedState | None = None
+    resumed: bool = False
 
     @property
     def loss(self) -> float:

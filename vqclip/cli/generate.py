@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 
 from vqclip import config as configs
 from vqclip import images, replay
+from vqclip.cli import running
 from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
 from vqclip.config import Config
@@ -19,8 +19,6 @@ from vqclip.config_text import MAX_FILE
 from vqclip.errors import UsageError, one_line
 from vqclip.types import Notice
 from vqclip.weights import catalog
-
-_EXIT = {"SIGINT": 130, "SIGTERM": 143}
 
 
 @click.command()
@@ -75,7 +73,7 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
 
     drawing.check_outputs(config)
     progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
-    with Stopper() as stopper:
+    with running.Stopper() as stopper:
         models = Models.load(config)
         resolved = models.resolve(config)
         prepared = prepare(resolved, models)
@@ -86,43 +84,7 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
         about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
         what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
         progress.notice(Notice(f"drawing {what if len(what) <= 200 else what[:197] + '...'!r}: {about}"))
-        listener = drawing.Listener(progress.snapshot, progress.notice, stopper.asked)
-        try:
-            drawn = drawing.draw(prepared, listener, replace=options["yes"])
-        finally:
-            progress.close()
-    for path in (*drawn.pictures, *drawn.videos):
-        click.echo(str(path))
-    if drawn.stopped:
-        progress.notice(Notice("stopped: the best picture so far is kept"))
-        return _EXIT[stopper.name]
-    return 0
-
-
-class Stopper:
-    """The first SIGINT or SIGTERM asks the run to end after its step; a second SIGINT ends it at once."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self._former: dict[signal.Signals, Any] = {}
-
-    def asked(self) -> bool:
-        """Whether the user asked to stop."""
-        return bool(self.name)
-
-    def __enter__(self) -> Stopper:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            self._former[name] = signal.signal(name, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for name, handler in self._former.items():
-            signal.signal(name, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.name:
-            raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
+        return running.draw(prepared, progress, stopper, options["yes"])
 
 
 def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from vqclip.version import __version__
 
 _COMMANDS = {
     "generate": "vqclip.cli.generate:generate",
+    "resume": "vqclip.cli.resume:resume",
     "train": "vqclip.cli.train:train",
     "evaluate": "vqclip.cli.evaluate:evaluate",
     "info": "vqclip.cli.info:info",
@@ -19,7 +20,6 @@ _COMMANDS = {
     "doctor": "vqclip.cli.doctor:doctor",
 }
 _LONGEST = 1500
-_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory")
 
 
 class DefaultGroup(click.Group):
@@ -54,7 +54,7 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 typed wrong, 3 weights, 4 numeric, 6 memory, 130 stopped, 1 else."""
+    """Run the command line and exit with the code of what came of it: README.md lists them."""
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
@@ -77,7 +77,9 @@ def run(args: list[str]) -> int:
     except MemoryError:
         return _fail("out of memory: give a smaller --size or fewer --views", MemoryBudgetError.exit_code)
     except RuntimeError as error:
-        if not any(words in str(error) for words in _OUT_OF_MEMORY):
+        from vqclip.generation.recover import is_out_of_memory
+
+        if not is_out_of_memory(error):
             raise
         return _fail("out of memory: give a smaller --size or fewer --views", MemoryBudgetError.exit_code)
 

@@ -22,6 +22,8 @@ class Progress:
         self.style = style
         self._bar: tqdm | None = None
         self._began = time.monotonic()
+        # step and share of the work at which the clock was started
+        self._from = (0, 0.0)
 
     @classmethod
     def of(cls, *, quiet: bool, as_json: bool) -> Progress:
@@ -39,9 +41,9 @@ class Progress:
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Show one step."""
-        if snapshot.step == 0:
+        if snapshot.step == 0 or snapshot.resumed:
             self.close()
-            self._began = time.monotonic()
+            self._began, self._from = time.monotonic(), (snapshot.step, snapshot.work)
         {"bar": self._tick, "lines": self._line, "json": self._record, "none": lambda s: None}[self.style](snapshot)
 
     def close(self) -> None:
@@ -53,12 +55,13 @@ class Progress:
     def _tick(self, snapshot: Snapshot) -> None:
         if self._bar is None:
             form = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
-            self._bar = tqdm(total=snapshot.steps, unit="step", bar_format=form, file=sys.stderr, dynamic_ncols=True)
-        if snapshot.step:
+            style = {"unit": "step", "bar_format": form, "file": sys.stderr, "dynamic_ncols": True}
+            self._bar = tqdm(total=snapshot.steps, initial=snapshot.step, **style)
+        if snapshot.step > self._from[0]:
             _, left = self._rate(snapshot)
             shown = "?" if left is None else tqdm.format_interval(left)
             self._bar.set_postfix_str(f"{shown} left, loss {snapshot.loss:.4f}", refresh=False)
-            self._bar.update()
+            self._bar.update(snapshot.step - self._bar.n)
         if snapshot.last:
             self.close()
 
@@ -79,8 +82,9 @@ class Progress:
     def _rate(self, snapshot: Snapshot) -> tuple[float, float | None]:
         """Steps a second so far, and the seconds left by the share of the work done (None before the first step)."""
         elapsed = time.monotonic() - self._began
-        left = elapsed * (1 - snapshot.work) / snapshot.work if snapshot.work else None
-        return round(snapshot.step / max(elapsed, 1e-9), 3), None if left is None else round(left, 1)
+        done = snapshot.work - self._from[1]
+        left = elapsed * (1 - snapshot.work) / done if done > 0 else None
+        return round((snapshot.step - self._from[0]) / max(elapsed, 1e-9), 3), None if left is None else round(left, 1)
 
     def _json(self, values: dict) -> None:
         click.echo(json.dumps(values), err=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from torch import Tensor
 
 from vqclip.config import Config
+from vqclip.generation import recover
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
 from vqclip.generation.stages import work
-from vqclip.types import Candidates, Notice, Snapshot
+from vqclip.types import PackedState, Snapshot
 
 
 def generate_stream(config: Config, models: Models | None = None) -> Iterator[Snapshot]:
-    """Yield a snapshot of every step of a run, from 0 (the initial grid) to `config.steps`.
+    """Yield a snapshot of every step of a run, from 0 (the initial grid) to `config.total_steps`.
 
     With more pictures than `batch_size` the batches come one after the other; each snapshot names its seeds. Raises
     UsageError, WeightsError, MemoryBudgetError, and NumericError if the loss stops being finite.
@@ -24,15 +25,21 @@ def generate_stream(config: Config, models: Models | None = None) -> Iterator[Sn
     yield from stream(prepare(models.resolve(config), models))
 
 
-def stream(prepared: Prepared) -> Iterator[Snapshot]:
-    """Yield the snapshots of all batches of a prepared run."""
-    notices = tuple(prepared.notices)
-    for seeds in batches(prepared.config):
-        run = prepared.run(seeds)
-        yield _snapshot(run, run.decode(run.state.output), notices, run.candidates)
-        notices = ()
-        while run.state.step < run.config.steps:
-            image = run.step()
+def stream(prepared: Prepared, begin: tuple[int, PackedState] | None = None) -> Iterator[Snapshot]:
+    """Yield the snapshots of all batches of a prepared run.
+
+    `begin`, the number of a batch and a packed state of it, goes on from there: the snapshot of that state comes first,
+    marked as `resumed`.
+    """
+    notices = list(prepared.notices)
+    first, packed = begin or (0, None)
+    for seeds in batches(prepared.config)[first:]:
+        run = prepared.run(seeds) if packed is None else prepared.resumed(seeds, packed)
+        run.notices[:0] = notices
+        yield _snapshot(run, run.decode(run.state.output), resumed=packed is not None)
+        notices, packed = [], None
+        while run.state.step < run.config.total_steps:
+            image = recover.step(run)
             yield _snapshot(run, image)
 
 
@@ -47,13 +54,13 @@ def batches(config: Config) -> list[tuple[int, ...]]:
     return [tuple(seeds[i : i + config.batch_size]) for i in range(0, config.count, config.batch_size)]
 
 
-def _snapshot(
-    run: Run, image: Tensor, notices: tuple[Notice, ...] = (), candidates: Mapping[int, Candidates] | None = None
-) -> Snapshot:
+def _snapshot(run: Run, image: Tensor, resumed: bool = False) -> Snapshot:
     best, config = run.state.best, run.config
+    notices, run.notices = tuple(run.notices), []
+    candidates, run.candidates = run.candidates, {}
     return Snapshot(
         step=run.state.step,
-        steps=config.steps,
+        steps=config.total_steps,
         seeds=run.seeds,
         size=(config.size[0], config.size[1]),
         image=image.detach(),
@@ -64,5 +71,7 @@ def _snapshot(
         best_score=None if best is None else best.score,
         work=work(run.stages, run.state.step),
         notices=notices,
-        candidates=candidates or {},
+        candidates=candidates,
+        packed=run.packed,
+        resumed=resumed,
     )

@@ -16,18 +16,19 @@ from vqclip import guidance as guides
 from vqclip import images, prompts, world
 from vqclip.config import Config
 from vqclip.embeddings import sample_embeddings
-from vqclip.errors import UsageError, WeightsError
-from vqclip.generation import initial, stages
+from vqclip.errors import ResumeError, UsageError, WeightsError
+from vqclip.generation import initial, recover, stages
 from vqclip.generation.canvas import Canvas, read_canvas, read_outside
 from vqclip.generation.models import Models
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Run
 from vqclip.generation.scaler import Scaler, ToldUpsampler
+from vqclip.generation.state import State
 from vqclip.guidance import Guidance
 from vqclip.losses.prompt import Rivals, Targets
 from vqclip.models.vqgan import NO_ENCODER
 from vqclip.prompts import Prompt
-from vqclip.types import Notice, Perceptor
+from vqclip.types import Notice, PackedState, Perceptor
 
 
 @dataclass
@@ -52,8 +53,25 @@ class Prepared:
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""
         z, candidates = initial.first_grid(self, tuple(seeds))
-        run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, z, self.scaler, self.proposer)
+        run = self._run(seeds, State.start(z, self.config))
         run.candidates = candidates
+        return run
+
+    def resumed(self, seeds: Sequence[int], packed: PackedState) -> Run:
+        """Return the run of these pictures as it was when its state was packed; ResumeError if that does not fit."""
+        try:
+            state = State.unpack(packed, self.config, self.models.vqgan.codebook.device)
+            stage = self.stages[state.stage]
+            fits = state.z.shape == (len(seeds), self.models.vqgan.codebook.shape[1], stage.height, stage.width)
+        except (IndexError, KeyError, TypeError, ValueError, RuntimeError):
+            fits = False
+        if not fits or not 0 <= packed.step <= self.config.total_steps:
+            raise ResumeError("the saved state does not fit its config: draw the picture anew")
+        return self._run(seeds, state)
+
+    def _run(self, seeds: Sequence[int], state: State) -> Run:
+        run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, state, self.scaler, self.proposer)
+        recover.keep(run)
         return run
 
 
@@ -64,6 +82,11 @@ def prepare(config: Config, models: Models) -> Prepared:
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
     targets, notices = [], [Notice(text) for text in models.declined]
+    unreached = models.out_of_reach(config) if config.models.prior and config.init.kind != "image" else ""
+    if unreached and config.init.kind == "prior":
+        raise WeightsError(f"the prior {config.models.prior!r} cannot begin this run: {unreached}; give --init random")
+    if unreached:
+        notices.append(Notice(f"going on without the prior {config.models.prior!r}: {unreached}"))
     template = prompts.clean(config.views.detail_prompt)
     for clip in models.clips:
         embeddings, told = guides.encode_prompts(clip, texts)
@@ -85,7 +108,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     if canvas is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
     _check_kept(config)
-    plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor)
+    plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor, config.extra_steps)
     if not models.vqgan.architecture.encoder and (len(plan) > 1 or canvas is not None):
         raise WeightsError(f"the VQGAN {config.models.vqgan!r} {NO_ENCODER}")
     proposer = Proposer.of(config, models, guidance, texts) if config.init.kind == "prior" else None

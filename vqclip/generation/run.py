@@ -10,6 +10,7 @@ from torch import Tensor
 from vqclip import latents, optim, schedules
 from vqclip.config import Config
 from vqclip.errors import NumericError
+from vqclip.generation import recover
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.scaler import Scaler
 from vqclip.generation.stages import Stage
@@ -17,7 +18,7 @@ from vqclip.generation.state import Best, State
 from vqclip.guidance import Guidance, autocast
 from vqclip.losses.regularizers import LossInputs
 from vqclip.registries import INTERVENTIONS, REGULARIZERS
-from vqclip.types import Candidates, ImageTokenizer
+from vqclip.types import Candidates, ImageTokenizer, Notice, PackedState
 
 
 class Run:
@@ -30,7 +31,7 @@ class Run:
         guidance: Guidance,
         stages: Sequence[Stage],
         seeds: Sequence[int],
-        z: Tensor,
+        state: State,
         scaler: Scaler,
         proposer: Proposer | None = None,
     ) -> None:
@@ -44,24 +45,27 @@ class Run:
         if config.init.weight:
             weights["init_image"] = config.init.weight
         self.regularizers = {name: (REGULARIZERS.load(name), weight) for name, weight in weights.items() if weight}
-        self.state = State.start(z, config)
+        self.state = state
+        # the state to go back to in trouble, how often that was tried, how far the run had come, and what to tell
+        self.packed: PackedState | None = None
+        self.tries, self.trouble_at = 0, 0
+        self.notices: list[Notice] = []
 
     def step(self) -> Tensor:
         """Do one optimization step and return the picture (B, 3, H, W) it began with.
 
-        Raises NumericError if a loss or gradient is not finite; the latents are then those of before the step.
+        Raises NumericError if a loss, a gradient or a latent is not finite: see `recover.step`.
         """
         for intervention in self.interventions:
             intervention(self)
         state, config = self.state, self.config
-        progress = state.step / max(config.steps, 1)
-        lr = config.optimizer.lr * schedules.factor(
-            config.optimizer.schedule, state.step, config.steps, config.optimizer.warmup
-        )
-        optim.set_lr(state.optimizer, lr)
-        state.optimizer.zero_grad(set_to_none=True)
-        image, state.losses = self._backward(progress)
-        self._check_finite()
+        # steps beyond those that were planned are as the last of these
+        planned = min(state.step, max(config.steps - 1, 0))
+        progress = planned / max(config.steps, 1)
+        rate = schedules.factor(config.optimizer.schedule, planned, config.steps, config.optimizer.warmup)
+        optim.set_lr(state.optimizer, config.optimizer.lr * rate * state.slowed)
+        image, state.losses = recover.in_memory(self, lambda: self._backward(progress))
+        self._check_finite([*state.losses.values(), state.z.grad])
         cells = self.cells(state.z)
         if cells is not None:
             state.z.grad.mul_(cells)
@@ -72,6 +76,7 @@ class Run:
         if before is not None:
             with torch.no_grad():  # weight decay moves cells without a gradient too
                 state.z.copy_(torch.where(cells, state.z, before))
+        self._check_finite([state.z.detach()])
         self._settle()
         state.step += 1
         self._score()
@@ -105,6 +110,7 @@ class Run:
 
         With `deterministic` each picture of a batch goes alone: float kernels round differently in other batches.
         """
+        self.state.optimizer.zero_grad(set_to_none=True)
         parts = [self._backward_part(part, progress) for part in self.parts()]
         images, losses = zip(*parts, strict=True)
         return torch.cat(images), {name: torch.cat([part[name] for part in losses]) for name in losses[0]}
@@ -133,8 +139,7 @@ class Run:
         cells = self.cells(z)
         return z + noise if cells is None else z + noise * cells
 
-    def _check_finite(self) -> None:
-        values = [*self.state.losses.values(), self.state.z.grad]
+    def _check_finite(self, values: Sequence[Tensor]) -> None:
         if not all(bool(value.isfinite().all()) for value in values):
             raise NumericError(
                 f"the loss is not a finite number at step {self.state.step + 1}: give a lower --lr or --precision fp32"

@@ -21,11 +21,11 @@ class Stage:
     width: int
 
 
-def plan(texts: Sequence[str], steps: int, size: Sequence[int], factor: int) -> list[Stage]:
+def plan(texts: Sequence[str], steps: int, size: Sequence[int], factor: int, extra: int = 0) -> list[Stage]:
     """Return the stages of a run of `steps` for pictures of `size` (width, height) pixels, `factor` pixels a cell.
 
     A stage is `SIDE:SHARE`. Those not coarser than the picture are left out, their share given to the others in
-    proportion; the last is always the picture's own grid, the next one that covers its size.
+    proportion; the last is always the picture's own grid, the next one that covers its size, with `extra` steps more.
     """
     shares = [_parse(text) for text in texts]
     short = min(size)
@@ -44,7 +44,7 @@ def plan(texts: Sequence[str], steps: int, size: Sequence[int], factor: int) -> 
         stop = min(round(steps * passed), max(steps - 1, 0))
         stages.append(Stage(start, stop, *_cells(size, factor, side / short)))
         start = stop
-    stages.append(Stage(start, steps, *_cells(size, factor, 1.0)))
+    stages.append(Stage(start, steps + extra, *_cells(size, factor, 1.0)))
     return [stage for stage in stages if stage.stop > stage.start] or stages[-1:]
 
 

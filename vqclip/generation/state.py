@@ -9,9 +9,12 @@ from torch import Tensor
 
 from vqclip import latents, optim
 from vqclip.config import Config
+from vqclip.types import PackedState
 
 # names of the first moment in torch's optimizers
 _MOMENTA = ("exp_avg", "momentum_buffer")
+_OF_BEST = ("score", "z", "image")
+_OPTIMIZER = "optimizer."
 
 
 @dataclass
@@ -36,7 +39,10 @@ class Best:
 
 @dataclass
 class State:
-    """Latents (B, C, h, w), their optimizer and moving average, the best iterate, and the next step's number."""
+    """Latents (B, C, h, w), their optimizer and moving average, the best iterate, and the next step's number.
+
+    `slowed` is the factor that numeric trouble left of the learning rate.
+    """
 
     z: Tensor
     optimizer: torch.optim.Optimizer
@@ -45,11 +51,13 @@ class State:
     stage: int = 0
     best: Best | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
+    slowed: float = 1.0
 
     @classmethod
     def start(cls, z: Tensor, config: Config) -> State:
         """Return the state before the first step of a run, or of a stage, that begins from `z`."""
-        z = z.detach().clone().requires_grad_()
+        # sums over a grid that was loaded again round as before: its memory is laid out the same
+        z = z.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
         average = latents.Average(config.latent.ema, z) if config.latent.ema else None
         return cls(z, optim.build(config.optimizer, z), average)
 
@@ -72,6 +80,39 @@ class State:
         if self.average is not None:
             total = self.average.total
             total[part] = torch.where(where, values * self.average.weight, total[part])
+
+    def pack(self) -> PackedState:
+        """Return copies of everything that later steps depend on."""
+        tensors = {"z": self.z}
+        numbers = {"step": self.step, "stage": self.stage, "slowed": self.slowed}
+        for name, value in self.optimizer.state.get(self.z, {}).items():
+            (tensors if isinstance(value, Tensor) else numbers)[f"optimizer.{name}"] = value
+        if self.average is not None:
+            tensors["average"] = self.average.total
+            numbers["average"] = self.average.weight
+        if self.best is not None:
+            tensors |= {f"best.{name}": getattr(self.best, name) for name in _OF_BEST}
+            numbers["best"] = self.best.step
+        return PackedState(self.step, {name: value.detach().clone() for name, value in tensors.items()}, numbers)
+
+    @classmethod
+    def unpack(cls, packed: PackedState, config: Config, device: torch.device) -> State:
+        """Return the state that was packed; KeyError, TypeError, ValueError or RuntimeError if it is none."""
+        numbers = packed.numbers
+        # torch's optimizers keep their counts of steps, which have no dimension, on the CPU
+        tensors = {n: v.clone() if v.dim() == 0 else v.to(device, copy=True) for n, v in packed.tensors.items()}
+        state = cls.start(tensors["z"], config)
+        state.step, state.stage, state.slowed = packed.step, int(numbers["stage"]), float(numbers["slowed"])
+        every = {**tensors, **numbers}
+        moments = {n.removeprefix(_OPTIMIZER): value for n, value in every.items() if n.startswith(_OPTIMIZER)}
+        if moments:
+            state.optimizer.state[state.z] = moments
+        if state.average is not None:
+            state.average.total.copy_(tensors["average"])
+            state.average.weight = float(numbers["average"])
+        if "best" in numbers:
+            state.best = Best(*(tensors[f"best.{name}"] for name in _OF_BEST), int(numbers["best"]))
+        return state
 
     @property
     def output(self) -> Tensor:

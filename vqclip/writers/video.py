@@ -33,10 +33,9 @@ MAX_COMMENT = 8000
 SECONDS_TO_CLOSE = 600
 LIST = "segments.txt"
 QUIET = ("-hide_banner", "-loglevel", "error", "-y")
-# No dates and version numbers in the file: equal frames give equal bytes.
+# no dates and version numbers in the file: equal frames give equal bytes
 BITEXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1")
-# Without the matrix swscale converts by BT.601, and the tags would be a lie; tags given as options of the encoder
-# lose against those of the frames.
+# without the matrix swscale converts by BT.601, and tags given as options of the encoder lose against the frames' own
 TO_BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p,"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
@@ -104,9 +103,8 @@ def check_encoder(path: str | Path = "video.mp4") -> str:
     system's. Raises UsageError for an unknown ending and OutputError, which says what to install, for a missing or
     unfit ffmpeg.
     """
-    suffix = check_suffix(path, "video")
+    encoders = ("libx264", "libwebp_anim") if check_suffix(path, "video") == ".webp" else ("libx264",)
     program = _program()
-    encoders = ("libx264", "libwebp_anim") if suffix == ".webp" else ("libx264",)
     for encoder in encoders:
         raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x64", "-i", "pipe:0")
         command = [program, *QUIET, *raw, "-c:v", encoder, "-pix_fmt", "yuv420p", "-f", "null", "-"]
@@ -161,7 +159,7 @@ class VideoWriter:
         width, height = self.size
         if frame.dtype != np.uint8 or frame.shape != (height, width, 3):
             raise ValueError(f"a frame is uint8 {(height, width, 3)}, not {frame.dtype} {frame.shape}")
-        # H.264 in yuv420p has even sides only; an edge repeated once is less visible than a black line.
+        # yuv420p has even sides only; an edge repeated once is less visible than a black line
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         try:
             if self._encoder is None:
@@ -196,9 +194,13 @@ class VideoWriter:
     def finish(self) -> Path:
         """Join the segments, put the video at `path` atomically and return it; the segments stay in the folder.
 
-        Raises OutputError that says where the frames are, if there are none, the encoder fails or the disk is full.
+        Raises OutputError, which says where the frames are, if there are none, the encoder fails or the disk is full.
         """
         self.cut()
+        return self.join()
+
+    def join(self) -> Path:
+        """Do what `finish` does, but with whole segments alone: the one in progress goes on."""
         if not self.frames:
             raise OutputError(f"no video {self.path}: not one frame was drawn")
         joined = self.segments / f"joined{self.suffix}"
@@ -212,7 +214,7 @@ class VideoWriter:
             joined.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End the encoder and keep every whole frame as a segment; write no video. May be called again."""
+        """End the encoder, every whole frame kept as a segment, and write no video. May be called again."""
         self.cut()
 
     def abort(self) -> str:

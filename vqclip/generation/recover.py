@@ -1,0 +1,90 @@
+"""What a run does about trouble: not a number, and not enough memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from vqclip.errors import MemoryBudgetError, NumericError
+from vqclip.generation.state import State
+from vqclip.types import Notice
+
+if TYPE_CHECKING:
+    from vqclip.generation.run import Run
+
+# steps between two states that a run can go back to, or be resumed from
+EVERY = 5
+_TRIES = 3
+_SLOWER = 0.5
+_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory")
+_T = TypeVar("_T")
+
+
+def step(run: Run) -> torch.Tensor:
+    """Do one step and return the picture (B, 3, H, W) it began with.
+
+    Where loss, gradient or latents stop being finite the run goes back to the last good state and on at half the
+    learning rate, three times before it has come past that place; then NumericError.
+    """
+    try:
+        image = run.step()
+    except NumericError as error:
+        _go_back(run, error)
+        return run.decode(run.state.output)
+    if run.state.step % EVERY == 0 or run.state.step == run.config.total_steps:
+        keep(run)
+    return image
+
+
+def keep(run: Run) -> None:
+    """Remember the state of now as the one to go back to."""
+    run.packed = run.state.pack()
+    if run.state.step > run.trouble_at:
+        run.tries = 0
+
+
+def _go_back(run: Run, error: NumericError) -> None:
+    if run.tries == _TRIES or run.packed is None:
+        raise error
+    run.tries += 1
+    failed, run.trouble_at = run.state.step + 1, max(run.trouble_at, run.state.step + 1)
+    slowed = run.state.slowed * _SLOWER
+    run.state = State.unpack(run.packed, run.config, run.state.z.device)
+    run.state.slowed = slowed
+    rate = run.config.optimizer.lr * slowed
+    run.notices.append(
+        Notice(
+            f"step {failed} was no finite number: going on from step {run.state.step} at a learning rate of {rate:g}"
+        )
+    )
+
+
+def in_memory(run: Run, work: Callable[[], _T]) -> _T:
+    """Return what `work` returns; where memory runs out, do it again with half as many views at a time.
+
+    The draws are the same; sums of fewer views at a time round otherwise. Raises MemoryBudgetError at one view.
+    """
+    while True:
+        try:
+            return work()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            views = run.config.views
+            chunk = min(views.chunk or views.count, views.count)
+        if chunk == 1:
+            raise MemoryBudgetError("out of memory with one view at a time: give a smaller --size, or smaller models")
+        if run.state.z.device.type == "cuda":
+            torch.cuda.empty_cache()
+        views.chunk = (chunk + 1) // 2
+        run.notices.append(
+            Notice(f"out of memory at step {run.state.step + 1}: {views.chunk} views at a time from here")
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch's own on a GPU, a plain one on a CPU."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or any(words in str(error) for words in _OUT_OF_MEMORY)

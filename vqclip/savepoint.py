@@ -1,0 +1,215 @@
+"""Savepoints: what a run keeps on the disk, so that it can go on after whatever ended it.
+
+In a run's folder stand `config.yaml`, and the latest state and the one before as safetensors whose metadata says the
+rest as JSON: nothing in them can run code. The state of pictures that are drawn together lies in the folder of the
+first of them; `lead.txt` in the others' names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from filelock import FileLock, Timeout
+
+from vqclip import atomic
+from vqclip.config import Config, to_yaml
+from vqclip.errors import ResumeError, UsageError, one_line
+from vqclip.generation.prepare import parse_image_prompt
+from vqclip.types import PackedState
+from vqclip.weights import files
+from vqclip.writers import names
+
+FORMAT = "vqclip-state-1"
+CONFIG = "config.yaml"
+_STATE, _BEFORE, _LEAD, _LOCK = "state.safetensors", "state-before.safetensors", "lead.txt", "lock"
+# between two savepoints
+_SECONDS = 30.0
+_LARGEST = 4 << 30
+
+
+@dataclass(frozen=True)
+class Savepoint:
+    """The state of pictures that are drawn together, the `batch`-th of a run, and what it belongs to.
+
+    `pictures` are names of files beside the run's folder, `videos` paths, of each of which `segments` are encoded.
+    `config` is the resolved config as plain data, with absolute paths; `weights` and `outside` are sha256 sums, of
+    networks and of files that came from outside. `kept` are the sha256 of files, by their paths, that the run wrote
+    before its end and may replace. `ended` says that nothing is left to do but extra steps.
+    """
+
+    packed: PackedState
+    batch: int
+    pictures: tuple[str, ...]
+    config: Mapping[str, Any]
+    videos: tuple[str, ...] = ()
+    segments: int = 0
+    weights: Mapping[str, str] = field(default_factory=dict)
+    outside: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    replace: bool = False
+    ended: bool = False
+
+
+_TOLD = [f.name for f in dataclasses.fields(Savepoint) if f.name != "packed"]
+
+
+class Saver:
+    """Writes the savepoints of a batch: the first at once, then one about every half minute, and when asked.
+
+    It holds the lock of the run's folder until `close`. `found` is the savepoint that stands there already.
+    """
+
+    def __init__(self, folder: Path, others: Sequence[Path], found: Savepoint | None = None) -> None:
+        self.folder = folder
+        self.point, self.written = found, found is not None
+        self._when = -_SECONDS
+        self._lock = lock(folder)
+        for other in others:
+            atomic.write_text(other / _LEAD, folder.name)
+
+    def offer(self, point: Savepoint) -> None:
+        """Take a savepoint as the latest; write it if that is due. Raises OutputError."""
+        self.point, self.written = point, False
+        if time.monotonic() - self._when >= _SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the latest savepoint if it is not yet on the disk. Raises OutputError."""
+        # a disk that is full is not asked again at every step
+        self._when = time.monotonic()
+        if self.point is not None and not self.written:
+            write(self.folder, self.point)
+            self.written = True
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._lock.release()
+
+
+def lock(folder: Path) -> FileLock:
+    """Return the lock of a run's folder, taken; ResumeError if another process holds it."""
+    held = FileLock(folder / _LOCK)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ResumeError(f"{folder} is being drawn by another process: wait for it, or stop it") from None
+    except OSError as error:
+        raise atomic.output_error(folder, error) from error
+    return held
+
+
+def write(folder: Path, point: Savepoint) -> None:
+    """Write a savepoint into a run's folder, atomically; the one before it stays. Raises OutputError."""
+    told = {name: getattr(point, name) for name in _TOLD}
+    numbers = dict(point.packed.numbers) | {"step": point.packed.step}
+    told |= {"numbers": numbers}
+    tensors = {name: value.cpu().contiguous() for name, value in point.packed.tensors.items()}
+    payload = safetensors.torch.save(tensors, {"format": FORMAT, "run": json.dumps(told)})
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder / _STATE, folder / _BEFORE)
+    atomic.write(folder / _STATE, lambda stream: stream.write(payload))
+
+
+def find(path: Path) -> Path:
+    """Return the folder that holds the state of a run, from that of any of its pictures or a picture's name.
+
+    Raises UsageError if there is none.
+    """
+    folder = path if path.is_dir() else names.run_folder(path)
+    if folder.is_dir() and (folder / _LEAD).is_file():
+        name = (folder / _LEAD).read_text("utf-8", "replace")[:300].strip()
+        folder = folder.parent / Path(name).name
+    if not any((folder / name).is_file() for name in (_STATE, _BEFORE)):
+        raise UsageError(f"{path}: there is no run to go on with; give a run's folder, NAME.run, or its picture's name")
+    return folder
+
+
+def read(folder: Path) -> Savepoint:
+    """Return the latest savepoint that is whole; ResumeError if none is."""
+    reasons = []
+    for name in (_STATE, _BEFORE):
+        if (folder / name).is_file():
+            try:
+                return _read(folder / name)
+            except (OSError, ValueError, TypeError, KeyError, RecursionError, safetensors.SafetensorError) as error:
+                reasons.append(one_line(error)[:120])
+    raise ResumeError(f"{folder} holds no state that can be read ({'; '.join(reasons)}): draw the picture anew")
+
+
+def _read(path: Path) -> Savepoint:
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"{path.name} is larger than a state can be")
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path.name} is no state of this version of vqclip")
+    told = json.loads(metadata["run"])
+    numbers = {str(name): float(value) for name, value in told["numbers"].items()}
+    packed = PackedState(int(numbers["step"]), tensors, numbers)
+    pictures = tuple(told["pictures"])
+    for name in pictures:
+        # a state from a stranger writes beside its folder, and nowhere else
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ValueError(f"{name!r} is no name of a file")
+        names.check_suffix(name, "image")
+    videos = tuple(str(name) for name in told["videos"])
+    mappings = {n: dict(told[n]) for n in ("config", "weights", "outside", "versions", "kept")}
+    return Savepoint(
+        packed,
+        int(told["batch"]),
+        pictures,
+        videos=videos,
+        segments=int(told["segments"]),
+        replace=told["replace"] is True,
+        ended=told["ended"] is True,
+        **mappings,
+    )
+
+
+def absolute(config: Config) -> Config:
+    """Return a config whose files are found from any folder."""
+    found = copy.deepcopy(config)
+    found.init.image, found.init.mask = (_absolute(name) for name in (config.init.image, config.init.mask))
+    prompts = [parse_image_prompt(text) for text in config.image_prompts]
+    found.image_prompts = tuple(str(dataclasses.replace(p, text=os.path.abspath(p.text))) for p in prompts)
+    found.output.folder = os.path.abspath(config.output.folder)
+    found.output.file, found.output.video = (_absolute(name) for name in (config.output.file, config.output.video))
+    for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding"):
+        setattr(found.models, name, _own_file(getattr(config.models, name)))
+    found.models.clip = [_own_file(name) for name in config.models.clip]
+    return found
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write the config that a resumed run reads into its folder. Raises OutputError."""
+    atomic.write_text(folder / CONFIG, to_yaml(config))
+
+
+def _absolute(name: str | None) -> str | None:
+    return None if name is None else os.path.abspath(name)
+
+
+def _own_file(name: str) -> str:
+    """Return the path of a weight file that was given by its path; a name of the catalog as it is."""
+    return os.path.abspath(name) if (Path(name).suffix or os.sep in name) and os.path.exists(name) else name
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file that was kept, nothing if it is gone."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return ""
