@@ -37,15 +37,16 @@ def main() -> None:
     for size, views in cases:
         row = in_child(options.model, size, views, options.steps, options.precision)
         mib = {key: value / MIB for key, value in row.items() if key not in ("size", "views")}
-        estimate = mib["decoder"] + mib["view"] + mib["pictures"]
+        estimate = mib["run"] - mib["weights"] - memory_base() / MIB
         print(
             f"{size:5} {views:5} {mib['ready']:7.0f} {mib['growth']:7.0f} {estimate:8.0f} "
             f"{mib['peak']:7.0f} {mib['run']:9.0f} {row['run'] / row['peak']:6.2f}",
             flush=True,
         )
         rows.append(row)
-    print("in MiB; ratio = run_bytes / peak, meant to lie between 1 and 1.5")
-    fit(rows)
+    print("in MiB; ratio = run_bytes / peak, meant to lie between 1 and 1.25")
+    if options.precision == "fp32":
+        fit(rows)
 
 
 def parse() -> argparse.Namespace:
@@ -98,11 +99,11 @@ def measure(model: str, size: int, views: int, steps: int, precision: str) -> di
     peak = peak_bytes()
     architecture, clips = models.vqgan.architecture, [clip.architecture for clip in models.clips]
     weights = sum(p.numel() * 4 for network in (models.vqgan, *models.clips) for p in network.parameters())
-    estimate = memory.run_bytes(architecture, (size, size), 1, views, clips, weights)
+    estimate = memory.run_bytes(architecture, (size, size), 1, views, clips, weights, precision)
     decoder, view = memory.decoder_bytes(architecture, size, size), views * max(map(memory.view_bytes, clips))
     return {
         "size": size, "views": views, "ready": ready, "growth": peak - ready, "peak": peak, "run": estimate,
-        "decoder": decoder, "view": view, "pictures": estimate - decoder - view - weights - memory._BASE,
+        "decoder": decoder, "view": view, "pictures": 16 * size * size * 3 * 4,
         "attention": attention_bytes(decoder, architecture, size), "weights": weights,
     }  # fmt: skip
 
@@ -129,6 +130,13 @@ def attention_bytes(decoder: int, architecture: object, size: int) -> int:
 
     with patch.object(memory, "_PER_BLOCK", 0.0):
         return min(memory.decoder_bytes(architecture, size, size), decoder)
+
+
+def memory_base() -> int:
+    """Return what the estimate takes the libraries to need."""
+    from vqclip.weights import memory
+
+    return memory._BASE
 
 
 def peak_bytes() -> int:

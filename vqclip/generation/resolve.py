@@ -104,9 +104,10 @@ def _check_memory(
 ) -> None:
     total = total_memory(config.run.device)
     width, height = (math.ceil(side / architecture.factor) * architecture.factor for side in config.size)
-    needed = memory.run_bytes(architecture, (width, height), batch, config.views.chunk, clips, weights)
+    about = (architecture, (width, height))
+    needed = memory.run_bytes(*about, batch, config.views.chunk, clips, weights, config.run.precision)
     if needed > total:
         raise MemoryBudgetError(
             f"{width}x{height} pixels need about {needed / 2**30:.1f} GB and {config.run.device} has "
-            f"{total / 2**30:.1f} GB: {memory.advice(architecture, (width, height), clips, weights, total)}"
+            f"{total / 2**30:.1f} GB: {memory.advice(*about, clips, weights, total, config.run.precision)}"
         )

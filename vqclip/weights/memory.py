@@ -13,12 +13,14 @@ _FLOAT = 4
 # Fitted to measured peaks (benchmarks/memory.py). Floats that autograd keeps: of a decoder's residual block per pixel
 # and channel; of a view per input pixel in the bundled tower and in OpenAI's ResNets of width 64; of a transformer's
 # layer per token and channel.
-_PER_BLOCK = 7.5
-_PER_VIEW_PIXEL = 200.0
-_PER_RESNET_PIXEL = 700.0
-_PER_TOKEN = 22.0
+_PER_BLOCK = 6.6
+_PER_VIEW_PIXEL = 150.0
+_PER_RESNET_PIXEL = 560.0
+_PER_TOKEN = 20.0
+# what is left of both where autocast computes in bf16 or fp16: norms and attention of a view stay in fp32
+_HALF_DECODER, _HALF_VIEWS = 0.52, 0.9
 # what the libraries take, without the weights
-_BASE = 850 * 2**20
+_BASE = 830 * 2**20
 
 
 def decoder_bytes(architecture: VQGANArchitecture, width: int, height: int) -> int:
@@ -56,11 +58,14 @@ def run_bytes(
     chunk: int,
     clips: Sequence[CLIPArchitecture],
     weights: int = 0,
+    precision: str = "fp32",
 ) -> int:
     """Return the estimated peak memory of a run in bytes: libraries, weights, decoder, one chunk of views, pictures."""
     views = chunk * batch * max((view_bytes(clip) for clip in clips), default=0)
     pictures = 16 * size[0] * size[1] * 3 * _FLOAT * batch
-    return _BASE + weights + batch * decoder_bytes(architecture, *size) + views + pictures
+    of_decoder, of_views = (1.0, 1.0) if precision == "fp32" else (_HALF_DECODER, _HALF_VIEWS)
+    decoder = batch * decoder_bytes(architecture, *size)
+    return int(_BASE + weights + of_decoder * decoder + of_views * views + pictures)
 
 
 def view_chunk(count: int, batch: int, clip: CLIPArchitecture, total: int) -> int:
@@ -72,13 +77,18 @@ def view_chunk(count: int, batch: int, clip: CLIPArchitecture, total: int) -> in
 
 
 def advice(
-    architecture: VQGANArchitecture, size: tuple[int, int], clips: Sequence[CLIPArchitecture], weights: int, total: int
+    architecture: VQGANArchitecture,
+    size: tuple[int, int],
+    clips: Sequence[CLIPArchitecture],
+    weights: int,
+    total: int,
+    precision: str = "fp32",
 ) -> str:
     """Return the flags that would fit a run of one picture into a memory; what to get rid of if none do."""
     width, height = size
     while max(width, height) >= 2 * architecture.factor:
         width, height = (max(side * 3 // 4 // architecture.factor, 1) * architecture.factor for side in (width, height))
-        if run_bytes(architecture, (width, height), 1, 1, clips, weights) <= total:
+        if run_bytes(architecture, (width, height), 1, 1, clips, weights, precision) <= total:
             return f"--size {width}x{height} would fit"
     return "smaller models are needed: --preset tiny"
 
