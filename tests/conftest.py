@@ -17,6 +17,17 @@ _REAL = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex"
 _RESOLVE = socket.getaddrinfo
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add how often `tests/test_faults.py` kills a run."""
+    parser.addoption("--kills", type=int, default=4, help="runs that are killed at random moments and resumed")
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    """Return how many runs are to be killed."""
+    return request.config.getoption("--kills")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need a GPU where there is none."""
     if torch.cuda.is_available():
