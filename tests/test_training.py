@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from vqclip.training.judge import JudgeTask
 from vqclip.training.prior import FlowTask, PriorTask, TwinTask
 from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, feed, train
-from vqclip.training.scenes import SceneSet, sample
+from vqclip.training.scenes import SceneSet
 from vqclip.training.upsampler import UpsamplerTask
 from vqclip.training.vqgan import VQGANTask
 from vqclip.weights import files
@@ -124,10 +125,20 @@ def test_a_trained_file_loads_and_says_how_it_was_made(kind, load, folder, tmp_p
 
 def test_scenes_on_disk_are_those_of_their_seed(folder):
     scenes = SceneSet(folder, 5, 6, 64).render()
-    from vqclip.world import Renderer
+    scene = world.sample_scene(world.load_world(), np.random.default_rng([5, 3]))
+    assert np.array_equal(scenes.images[3], world.Renderer().render(scene, 64))
+    assert scenes.scenes[3] == scene
 
-    assert np.array_equal(scenes.images[3], Renderer().render(sample(5, 3), 64))
-    assert scenes.scenes[3] == sample(5, 3)
+
+def test_framed_scenes_are_rendered_beside_the_others(folder):
+    plain, framed = (SceneSet(folder, 5, 6, 64, framed).render() for framed in (False, True))
+    assert plain.file != framed.file and not np.array_equal(plain.images, framed.images)
+    assert all(scene.scale >= 0.66 for scene in framed.scenes)
+
+
+def test_framed_scenes_teach_what_draws_and_nothing_else(tmp_path, capsys):
+    assert run(["train", "judge", "--framed", "--folder", str(tmp_path)]) == 2
+    assert "--framed" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_too_little_disk_for_the_renders_is_said_before_rendering(folder, monkeypatch):
@@ -137,7 +148,7 @@ def test_too_little_disk_for_the_renders_is_said_before_rendering(folder, monkey
 
 
 def test_a_caption_is_wrong_only_for_pictures_it_does_not_fit():
-    captioner = Captioner([sample(0, index) for index in range(300)])
+    captioner = Captioner(SceneSet(Path(), 0, 300, 64).scenes)
     rng = np.random.default_rng(0)
     chosen = grouped_batch(captioner.attributes, 32, rng)
     texts, wrong = captioner.captions(chosen, rng)
@@ -152,7 +163,7 @@ def test_a_foil_is_wrong_in_one_thing_and_a_details_foil_not_in_what_it_shows():
     rng = np.random.default_rng(0)
     changed = {False: set(), True: set()}
     for index in range(400):
-        scene, detail = sample(0, index), index % 2 == 0
+        scene, detail = SceneSet(Path(), 0, 1, 64).scene(index), index % 2 == 0
         other = foil(scene, world.load_world(), rng, detail)
         keys = [key for key, value in vars(scene).items() if getattr(other, key) != value]
         assert len(keys) == 1, (scene, other)
@@ -171,7 +182,7 @@ def test_a_picture_that_prefers_its_foil_costs_more(folder):
 
 
 def test_a_degraded_picture_is_another_but_alike_and_the_same_again():
-    picture = world.Renderer(None).render(sample(0, 0), 128)
+    picture = world.Renderer(None).render(SceneSet(Path(), 0, 1, 128).scene(0), 128)
     changed = [degrade(picture, np.random.default_rng([7, index])) for index in range(40)]
     assert all(other.shape == picture.shape and other.dtype == np.uint8 for other in changed)
     distances = [np.abs(other.astype(float) - picture).mean() for other in changed]

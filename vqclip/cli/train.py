@@ -84,6 +84,8 @@ def _train(model: str, **options: Any) -> None:
     from vqclip.training.runner import TrainOptions
     from vqclip.training.runner import train as run
 
+    if options["framed"] and model in ("judge", "clip", "vqgan"):
+        raise UsageError(f"--framed is for what draws grids of codes: a {model} must know scenes of every kind")
     if options["clip"] == "none":
         options["clip"] = None
     settings = TrainOptions(**options)
@@ -96,6 +98,8 @@ def _train(model: str, **options: Any) -> None:
 def _train_all(options: dict[str, Any]) -> None:
     """Train one model after the other; each learns by those that were trained just before it."""
     target = options["output"] or options["folder"]
+    if options["framed"]:
+        raise UsageError("--framed is for one model: 'train all' begins with scenes of every kind")
     if options["start"]:
         raise UsageError("--start is for one model: 'train all' begins at random")
     if target.suffix == ".safetensors":

@@ -109,7 +109,7 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     on Ctrl-C, and the weight file is written at the end.
     """
     folder = options.folder / task.name
-    state = _State(folder, task, _start_hash(options, task.file_kind))
+    state = _State(folder, task, _start_hash(options, task.file_kind), options.framed)
     start = 0 if options.restart else state.load()
     began, saved, seconds = time.monotonic(), time.monotonic(), state.plan.get("seconds", 0.0)
     total = options.steps or state.plan.get("steps") or _steps_in(task, options.minutes * 60)
@@ -258,8 +258,9 @@ def _set_lr(task: Task, index: int, total: int) -> None:
 class _State:
     """The resumable state of a training in its folder: `state.pt` (tensors) and `plan.json`."""
 
-    def __init__(self, folder: Path, task: Task, start: str | None) -> None:
+    def __init__(self, folder: Path, task: Task, start: str | None, framed: bool) -> None:
         self.origin = {} if start is None else {"start": start}
+        self.origin |= {"framed": True} if framed else {}
         self.file = folder / "state.pt"
         self.plan_file = folder / "plan.json"
         self.task = task
@@ -274,8 +275,8 @@ class _State:
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             self.task.modules.load_state_dict(saved["modules"])
             self.task.optimizer.load_state_dict(saved["optimizer"])
-            if self.plan.get("start") != self.origin.get("start"):
-                raise ValueError("it began from other weights")
+            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "framed")):
+                raise ValueError("it began from other weights or learned from other scenes")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise VqclipError(
                 f"cannot resume from {self.file}: {one_line(error)[:200]}; give --restart to begin anew"
