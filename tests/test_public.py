@@ -87,6 +87,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+# what else stands in a transformer's bundle
+_BESIDE = {
+    "cond_stage_model.quantize.embedding.weight": torch.ones(5, 3),
+    "cond_stage_model.encoder.conv_in.weight": torch.ones(2),
+    "transformer.tok_emb.weight": torch.ones(4),
+    "first_stage_model.loss.discriminator.main.0.weight": torch.ones(3),
+}
+
+
 @pytest.mark.parametrize("name", NARROW)
 @pytest.mark.parametrize("way", ["zip", "legacy", "bundle", "safetensors"])
 def test_networks_equal_tamings_own_through_the_whole_path(name: str, way: str, tmp_path: Path) -> None:
@@ -95,7 +104,8 @@ def test_networks_equal_tamings_own_through_the_whole_path(name: str, way: str, 
     if way == "safetensors":
         safetensors.torch.save_file({n: v.contiguous() for n, v in network.state_dict().items()}, source)
     else:
-        lightning(source, network, "first_stage_model." if way == "bundle" else "", way == "legacy")
+        bundle = {**_BESIDE, "cond_stage_model.decoder.conv_in.weight": torch.zeros(3, 3)} if way == "bundle" else {}
+        lightning(source, network, "first_stage_model." if way == "bundle" else "", way == "legacy", **bundle)
     found = convert_vqgan(source, tmp_path / "a.safetensors", expected={"n_embed": 40, "ch_mult": list(a.ch_mult)})
     assert found == a
     vqgan, _ = load.load_vqgan(str(tmp_path / "a.safetensors"))
@@ -217,8 +227,9 @@ _MERGES = "\n".join(["x0: &x0 {a: 1}", *(f"x{i}: &x{i} {{<<: [{many}]}}" for i, 
 def test_a_yaml_that_is_none_or_explodes_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     source = lightning(tmp_path / "a.ckpt", theirs("f16"))
     (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(WeightsError, match=reason):
+    with pytest.raises(WeightsError, match=reason) as told:
         read_vqgan(source, tmp_path / "a.yaml")
+    assert "\n" not in str(told.value) and told.value.exit_code == 3
 
 
 class Evil:
@@ -246,6 +257,7 @@ def test_a_pickle_that_runs_code_runs_none(name: str, legacy: bool, tmp_path: Pa
     [
         (lambda held: held.pop("post_quant_conv.weight"), "post_quant_conv.weight is missing"),
         (lambda held: held.pop("decoder.norm_out.weight"), "1 tensors missing"),
+        (lambda held: held.pop("encoder.conv_in.weight"), "encoder.conv_in.weight is missing"),
         (lambda held: held.pop("quantize.embedding.weight"), "quantize.embedding.weight is missing"),
         (lambda held: held["decoder.conv_in.bias"].fill_(float("nan")), "not finite"),
         (lambda held: [held.pop(name) for name in list(held) if name.startswith("decoder.")], "holds no VQGAN"),
@@ -312,7 +324,13 @@ def test_a_known_name_is_got_once_and_drawn_with(
     capsys.readouterr()
     assert run(["models", "list"]) == 0
     listed = capsys.readouterr().out
-    assert any(line.split()[:2] == ["vqgan", "mine"] and "here" in line for line in listed.splitlines())
+    lines = {tuple(line.split()[:2]): line for line in listed.splitlines()}
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    assert all(told in lines["vqgan", "mine"] for told in (" here ", "none", "draws noise", size))
+    assert all(
+        told in lines["clip", "ViT-B-32/openai"] for told in ("605.1 MB", " to get ", "MIT", "draws any picture")
+    )
+    assert all(told in lines["vqgan", "tiny"] for told in (" bundled ", "186 subjects"))
     assert run(["models", "where", "mine"]) == 0 and capsys.readouterr().out.strip() == str(path)
     assert run(["models", "rm", "mine"]) == 0 and not path.exists()
     assert run(["models", "rm", "mine"]) == 2
@@ -321,7 +339,7 @@ def test_a_known_name_is_got_once_and_drawn_with(
 def test_an_unknown_hash_is_recorded_and_checked_ever_after(served: Server, home: Path) -> None:
     get.get("vqgan", "mine")
     digest = hashlib.sha256(served.body).hexdigest()
-    assert cache.known_digest(served.url()) == digest
+    assert cache.known_digest("vqgan mine") == digest
     cache.weights_file("vqgan", "mine").unlink()
     served.body = served.body + b"x"
     with pytest.raises(WeightsError, match="another file"):
@@ -348,7 +366,7 @@ def test_after_a_damaged_file_the_whole_one_is_taken(served: Server, home: Path)
     served.body = whole[: len(whole) // 2]
     with pytest.raises(WeightsError, match="no pickled checkpoint that can be read safely"):
         get.get("vqgan", "mine")
-    assert not list((home / "downloads").glob("*.ckpt")) and cache.known_digest(served.url()) is None
+    assert not list((home / "downloads").glob("*.ckpt")) and cache.known_digest("vqgan mine") is None
     served.body = whole
     assert get.get("vqgan", "mine").exists()
 
@@ -443,9 +461,22 @@ def test_every_public_vqgan_has_sources_and_an_architecture_that_builds() -> Non
 # CLIPs of open_clip's
 
 
-def test_tags_that_were_trained_with_quickgelu_get_it_and_others_do_not() -> None:
-    assert clips.pretrained("ViT-B-32", "openai").architecture.model["quick_gelu"] is True
-    assert clips.pretrained("ViT-B-32", "laion2b_s34b_b79k").architecture.model["quick_gelu"] is False
+@pytest.mark.parametrize(
+    ("quick", "names"),
+    [
+        (True, "RN50/openai RN101/openai ViT-B-32/openai ViT-B-16/openai ViT-L-14/openai RN50/yfcc15m RN50/cc12m "
+               "RN101/yfcc15m ViT-B-32/laion400m_e31 ViT-B-32/laion400m_e32 ViT-B-16/metaclip_400m "
+               "ViT-L-14/metaclip_fullcc ViT-B-16/dfn2b ViT-L-14/dfn2b ViT-H-14/dfn5b"),
+        (False, "ViT-B-32/laion2b_s34b_b79k ViT-B-16/laion400m_e31 ViT-L-14/laion400m_e31 ViT-L-14/dfn2b_s39b "
+                "ViT-B-32/datacomp_xl_s13b_b90k ViT-B-16/laion2b_s34b_b88k"),
+    ],
+)  # fmt: skip
+def test_tags_that_were_trained_with_quickgelu_get_it_and_others_do_not(quick: bool, names: str) -> None:
+    for name in names.split():
+        assert clips.pretrained(*name.split("/")).architecture.model["quick_gelu"] is quick, name
+
+
+def test_what_open_clip_offers_and_can_be_built_is_listed() -> None:
     found = clips.pretrained("ViT-B-32", "openai")
     assert found.hub.count("/") == 1 and found.architecture.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
     names = clips.pretrained_names()

@@ -131,7 +131,7 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
         refuse_interpolation(values)
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(values))
-        except (OmegaConfBaseException, ValueError) as error:
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
             key = getattr(error, "full_key", None)
             reason = one_line(error).split(" full_key")[0]
             raise UsageError(f"config: {key or 'value'} does not fit: {reason}") from None

@@ -76,6 +76,10 @@ class Saver:
         self.point, self.written = found, found is not None
         self._when = -_SECONDS
         self._lock = lock(folder)
+        # what a process that was killed while it wrote left behind
+        for stale in folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                stale.unlink()
         for other in others:
             atomic.write_text(other / _LEAD, folder.name)
 

@@ -69,9 +69,10 @@ def _encoder() -> Iterator[tuple[str, str]]:
 def _weights() -> Iterator[tuple[str, str]]:
     yield "bundled", str(resources.path("checkpoints"))
     folder = cache.home() / "weights"
-    fetched = sorted(folder.glob("*.safetensors"))
-    size = sum(path.stat().st_size for path in fetched) / 1e6
-    yield "fetched", f"{len(fetched)} files, {size:.0f} MB, in {folder}"
+    fetched = sorted(p for p in folder.glob("[!.]*") if p.suffix == ".safetensors" or p.is_dir())
+    files = [file for path in fetched for file in (path.iterdir() if path.is_dir() else [path])]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    yield "fetched", f"{len(fetched)} models, {size:.0f} MB, in {folder}"
     for path in fetched:
         yield "", path.stem
     room = _existing(folder)

@@ -36,9 +36,12 @@ def list_models(every: bool) -> None:
         clips = pretrained_names()
     for name in clips:
         path = cache.weights_file("clip", name)
-        size = f"{path.stat().st_size / 1e6:.1f}" if path.exists() else "?"
-        state = "here" if path.exists() else "to get"
-        click.echo(_line("clip", name, size, state, "its publisher's", "guides; all of open_clip's with --all"))
+        known, draws = catalog.RECOMMENDED_CLIPS.get(name, (None, "what its pictures showed"))
+        size = path.stat().st_size if path.exists() else known
+        state, licence = "here" if path.exists() else "to get", "MIT" if known else "its publisher's"
+        click.echo(_line("clip", name, f"{size / 1e6:.1f}" if size else "?", state, licence, draws))
+    if not every:
+        click.echo("and all of open_clip's other CLIPs: --all", err=True)
 
 
 @models.command("get")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -49,9 +50,12 @@ def resolve(
     # deterministic pictures are drawn as if alone, also in chunks as large
     kept = config.init.keep if resolved.init.kind == "prior" else 1
     batch = 1 if config.run.deterministic else max(min(config.batch_size, config.count), kept)
+    need = _Need(resolved, architecture, clips, weights, batch)
     if resolved.views.chunk == 0:
         resolved.views.chunk = min(memory.view_chunk(config.views.count, batch, clip, total) for clip in clips)
-    _check_memory(resolved, architecture, clips, weights, batch)
+        while resolved.views.chunk > 1 and need.bytes() > total:
+            resolved.views.chunk = (resolved.views.chunk + 1) // 2
+    need.check(total)
     return resolved
 
 
@@ -99,15 +103,37 @@ def _cpu_flags() -> str:
         return ""
 
 
-def _check_memory(
-    config: Config, architecture: VQGANArchitecture, clips: Sequence[CLIPArchitecture], weights: int, batch: int
-) -> None:
-    total = total_memory(config.run.device)
-    width, height = (math.ceil(side / architecture.factor) * architecture.factor for side in config.size)
-    about = (architecture, (width, height))
-    needed = memory.run_bytes(*about, batch, config.views.chunk, clips, weights, config.run.precision)
-    if needed > total:
+@dataclass(frozen=True)
+class _Need:
+    """What a run will need of memory, by its resolved config."""
+
+    config: Config
+    architecture: VQGANArchitecture
+    clips: Sequence[CLIPArchitecture]
+    weights: int
+    batch: int
+
+    def size(self) -> tuple[int, int]:
+        """Return width and height of the picture that is decoded, in pixels."""
+        factor = self.architecture.factor
+        width, height = (math.ceil(side / factor) * factor for side in self.config.size)
+        return width, height
+
+    def bytes(self) -> int:
+        """Return the estimate."""
+        chunk, precision = min(self.config.views.chunk, self.config.views.count), self.config.run.precision
+        return memory.run_bytes(self.architecture, self.size(), self.batch, chunk, self.clips, self.weights, precision)
+
+    def check(self, total: int) -> None:
+        """Raise MemoryBudgetError, with flags that would fit, if the estimate exceeds the memory there is."""
+        if self.bytes() <= total:
+            return
+        precision, (width, height) = self.config.run.precision, self.size()
+        flags = memory.advice(
+            self.architecture, (width, height), self.batch, self.clips, self.weights, total, precision
+        )
+        many = f"{self.batch} pictures of " if self.batch > 1 else ""
         raise MemoryBudgetError(
-            f"{width}x{height} pixels need about {needed / 2**30:.1f} GB and {config.run.device} has "
-            f"{total / 2**30:.1f} GB: {memory.advice(*about, clips, weights, total, config.run.precision)}"
+            f"{many}{width}x{height} pixels need about {self.bytes() / 2**30:.1f} GB and {self.config.run.device} has "
+            f"{total / 2**30:.1f} GB: {flags}"
         )

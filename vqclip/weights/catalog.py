@@ -21,8 +21,13 @@ OWN = "catalog.yaml"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge")
-# public CLIPs that guide well, named where all of open_clip's would be too many
-RECOMMENDED_CLIPS = ("ViT-B-32/laion2b_s34b_b79k", "ViT-B-32/openai", "ViT-B-16/openai", "RN50/openai")
+# public CLIPs that guide well, named where all of open_clip's would be too many: bytes that are kept, and what for
+RECOMMENDED_CLIPS = {
+    "ViT-B-32/laion2b_s34b_b79k": (605_109_252, "any picture that the web captions; the usual choice"),
+    "ViT-B-32/openai": (605_109_252, "any picture that the web captions"),
+    "ViT-B-16/openai": (598_482_948, "the same in finer detail: four times the patches"),
+    "RN50/openai": (408_241_760, "the same by convolutions; goes well with another one"),
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def place(record: Weights) -> Path:
 def pair(name: str) -> tuple[str, str]:
     """Return the names of a VQGAN and of the CLIP that goes with it: `tiny` goes with `tiny`, others with ViT-B-32."""
     vqgan = find("vqgan", name)
-    return vqgan.name, vqgan.name if vqgan.file else RECOMMENDED_CLIPS[0]
+    return vqgan.name, vqgan.name if vqgan.file else next(iter(RECOMMENDED_CLIPS))
 
 
 def public_clip(name: str) -> str:

@@ -43,7 +43,8 @@ def convert_vqgan(
     if decoder_only and architecture.encoder:
         architecture = VQGANArchitecture(**(vars(architecture) | {"encoder": False}))
         tensors = {name: value for name, value in tensors.items() if not name.startswith(("encoder.", "quant_conv."))}
-    files.save(target, "vqgan", architecture.to_json(), tensors, _told(source, info), _DTYPES[dtype])
+    told = _told(source, info) | {"dtype": dtype}
+    files.save(target, "vqgan", architecture.to_json(), tensors, told, _DTYPES[dtype])
     return architecture
 
 

@@ -67,7 +67,7 @@ def infer(tensors: Mapping[str, Tensor]) -> VQGANArchitecture:
     codes, dimensions = tensors[_CODEBOOKS[quantizer]].shape
     levels = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("decoder.up."))
     widths = [len(tensors[f"decoder.up.{i}.block.0.conv1.weight"]) for i in range(levels)]
-    encoder = "encoder.conv_in.weight" in tensors
+    encoder = any(name.startswith("encoder.") for name in tensors)
     # a decoder tells the products of ch and ch_mult alone
     ch = len(tensors["encoder.conv_in.weight"]) if encoder else widths[0]
     if any(width % ch for width in widths):

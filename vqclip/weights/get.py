@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +32,10 @@ class How:
 
 @dataclass(frozen=True)
 class _Original:
-    """A file as its publisher made it; `source` says what gave it, `ours` whether it was fetched to be thrown away."""
+    """A file as its publisher made it; `ours` says whether it was fetched to be thrown away."""
 
     path: Path
     sha256: str
-    source: str
     ours: bool = False
 
 
@@ -57,9 +55,10 @@ def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress |
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
-            if not target.exists() and record.parts:
-                _make_folder(record.parts, target)
-            elif not target.exists():
+            if record.parts:
+                if not target.exists():
+                    _make_folder(record.parts, target, progress)
+            elif not target.exists() or (kind == "vqgan" and not _reshaped(target, how)):
                 _make(record, architecture, target, how, progress)
     except OutputError as error:
         raise WeightsError(f"{name} cannot be kept: {error}") from None
@@ -107,35 +106,78 @@ def _make(
             options = {"decoder_only": how.decoder_only, "dtype": how.dtype, "expected": record.architecture}
             convert.convert_vqgan(original.path, unchecked, **options, info=info | {"source_sha256": original.sha256})
             load.load_vqgan(str(unchecked))
-    except VqclipError:
+    except VqclipError as error:
         unchecked.unlink(missing_ok=True)
-        if original.ours:  # nobody vouched for it
+        # a file that nobody vouched for is the likeliest reason, unless the disk was full
+        if original.ours and not isinstance(error, OutputError) and not _known_digest(record):
             original.path.unlink(missing_ok=True)
         raise
-    if not record.sha256:
-        cache.remember_digest(original.source, original.sha256)
-    cache.remember_digest(target.name, fetch.digest_of(unchecked))
-    os.replace(unchecked, target)
+    cache.remember_digest(_key(record), original.sha256)
+    _take(unchecked, target)
     if original.ours and not how.keep_original:
         original.path.unlink(missing_ok=True)
         Path(f"{original.path}.lock").unlink(missing_ok=True)
 
 
-def _make_folder(parts: Mapping[str, Source], target: Path) -> None:
-    """Put all parts into a folder, which gets its name when the last one is there."""
+def _reshaped(target: Path, how: How) -> bool:
+    """Bring a VQGAN that is here into the form that is asked for; False if it lacks something, and must be fetched."""
+    from vqclip.types import VQGANArchitecture
+    from vqclip.weights import convert, files
+
+    try:
+        kept = files.read(target, "vqgan")
+        encoder = VQGANArchitecture.from_json(kept.architecture).encoder
+    except WeightsError:
+        return False
+    dtype = kept.info.get("dtype", "fp32")
+    if (encoder, dtype) == (not how.decoder_only, how.dtype):
+        return True
+    if (not encoder and not how.decoder_only) or (dtype != "fp32" and how.dtype == "fp32"):
+        return False
+    unchecked = target.with_suffix(".unchecked")
+    convert.convert_vqgan(target, unchecked, decoder_only=how.decoder_only, dtype=how.dtype, info=kept.info)
+    _take(unchecked, target)
+    return True
+
+
+def _take(unchecked: Path, target: Path) -> None:
+    """Give a converted file its name, and record what it is."""
+    cache.remember_digest(target.name, fetch.digest_of(unchecked))
+    os.replace(unchecked, target)
+
+
+def _key(record: Weights) -> str:
+    """Return under what the sha256 of the original of a record is remembered, whichever source gave it."""
+    return f"{record.kind} {record.name}"
+
+
+def _known_digest(record: Weights) -> str | None:
+    return record.sha256 or cache.known_digest(_key(record))
+
+
+def _make_folder(parts: Mapping[str, Source], target: Path, progress: fetch.Progress | None) -> None:
+    """Put all parts into a folder, which gets its name when the last one is there; what arrived is gone on with."""
     _check_online(target.name)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as unfinished:
-        folder = Path(unfinished) / "parts"
-        folder.mkdir()
-        for name, source in parts.items():
+    folder = target.with_name(f".{target.name}.unfinished")
+    folder.mkdir(exist_ok=True)
+    for name, source in parts.items():
+        record = Weights("prior", f"{target.name}/{name}", "", "", sources=(source,))
+        if not (folder / name).exists():
             try:
-                found = _from(source, folder / name, None)
+                found = _from(source, folder / f"{name}.fetched", record, progress)
             except WeightsError as error:
-                raise WeightsError(f"cannot fetch {source} ({_reason(error)}): put all parts into {target}") from None
-            if found.path != folder / name:
-                shutil.copyfile(found.path, folder / name)
-            Path(f"{folder / name}.lock").unlink(missing_ok=True)
-        folder.rename(target)
+                reason, url = _reason(error), source.address
+                raise WeightsError(f"cannot fetch {url} ({reason}): get it, and put all parts into {target}") from None
+            cache.remember_digest(_key(record), found.sha256)
+            if found.ours:
+                os.replace(found.path, folder / name)
+            else:
+                shutil.copyfile(found.path, folder / f"{name}.copied")
+                os.replace(folder / f"{name}.copied", folder / name)
+    for extra in folder.iterdir():
+        if extra.name not in parts:
+            extra.unlink()
+    folder.rename(target)
 
 
 def _original(record: Weights, progress: fetch.Progress | None) -> _Original:
@@ -143,36 +185,50 @@ def _original(record: Weights, progress: fetch.Progress | None) -> _Original:
     place = cache.home() / "downloads" / f"{record.kind}-{record.name.replace('/', '--')}{_suffix(record)}"
     if place.exists():
         found = fetch.digest_of(place)
-        _check_digest(record.sha256, found, str(place))
-        return _Original(place, found, str(place))
+        _check_digest(_known_digest(record), found, str(place))
+        return _Original(place, found)
     _check_online(record.name)
     reasons = []
     for source in record.sources:
         try:
-            return _from(source, place, record, progress)
+            return _from(source, place.with_suffix(f".fetched{place.suffix}"), record, progress)
         except WeightsError as error:
             reasons.append(f"{source}: {_reason(error)}")
     by_hand = next((source.address for source in record.sources), "its file")
     raise WeightsError(f"cannot fetch {record.name} ({'; '.join(reasons)}): get {by_hand} and put it at {place}")
 
 
-def _from(source: Source, place: Path, record: Weights | None, progress: fetch.Progress | None = None) -> _Original:
+def _from(source: Source, place: Path, record: Weights, progress: fetch.Progress | None = None) -> _Original:
     """Fetch from one source, to `place` if it is a URL; WeightsError if it gives nothing, or not the known file."""
-    digest = (record.sha256 if record else None) or cache.known_digest(str(source))
-    size = record.size if record else None
+    known = _known_digest(record)
     if source.url:
-        return _Original(
-            place, fetch.fetch(fetch.Wanted([source.url], size, digest), place, progress), str(source), True
-        )
+        found = fetch.fetch(fetch.Wanted([source.url], record.size, known), place, progress)
+        _check_digest(known, found, str(place))  # one that was there already was not looked at
+        return _Original(place, found, True)
     import huggingface_hub
 
+    _check_room(record.size)
     try:
         path = Path(huggingface_hub.hf_hub_download(source.hub, source.file, revision=source.revision or None))
     except Exception as error:  # noqa: BLE001 - its own, its transport's, the disk's
         raise WeightsError(one_line(error)[:100]) from None
+    size = path.stat().st_size
+    if record.size and size != record.size:
+        raise WeightsError(f"a file of {size} bytes, not {record.size}")
     found = fetch.digest_of(path)
-    _check_digest(digest, found, str(source))
-    return _Original(path, found, str(source))
+    _check_digest(known, found, str(source))
+    return _Original(path, found)
+
+
+def _check_room(size: int | None) -> None:
+    """Raise WeightsError if the Hub's cache has no room for a file."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    there = next((place for place in (folder, *folder.parents) if cache.exists(place)), Path())
+    free = shutil.disk_usage(there).free
+    if size and free < size:
+        raise WeightsError(f"it needs {size / 1e9:.2f} GB in {folder}, {free / 1e9:.2f} GB are free (HF_HOME moves it)")
 
 
 def _check_digest(known: str | None, found: str, where: str) -> None:

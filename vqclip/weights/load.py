@@ -87,14 +87,14 @@ def load_judge(name: str) -> tuple[Judge, str]:
 def load_prior(name: str) -> tuple[Prior, str]:
     """Return the prior of a catalog name or a path, and the sha256 of its weights.
 
-    A `.ckpt` or `.pt` is a bundle of taming's (Net2NetTransformer), a folder a DALL-E mini in its public files.
+    A pickled file is a bundle of taming's (Net2NetTransformer), a folder a DALL-E mini in its public files.
     """
     from vqclip.models import prior as priors
 
     path = locate("prior", name)
     if path.is_dir():
         return _load_dalle(path)
-    if path.suffix in (".ckpt", ".pt", ".pth"):
+    if files.is_pickle(path):
         return _load_gpt(path)
     file = files.read(path, "prior")
     prior = _build(priors.build, priors.PriorArchitecture.from_json(file.architecture), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -79,29 +80,56 @@ def view_chunk(count: int, batch: int, clip: CLIPArchitecture, total: int) -> in
 def advice(
     architecture: VQGANArchitecture,
     size: tuple[int, int],
+    batch: int,
     clips: Sequence[CLIPArchitecture],
     weights: int,
     total: int,
     precision: str = "fp32",
 ) -> str:
-    """Return the flags that would fit a run of one picture into a memory; what to get rid of if none do."""
+    """Return the flags that would fit a run into a memory, those that change least first; what to do if none do."""
+
+    def fits(size: tuple[int, int], batch: int) -> bool:
+        return run_bytes(architecture, size, batch, 1, clips, weights, precision) <= total
+
+    if fits(size, batch):
+        return "--set views.chunk=1 would fit"
+    alone = "--batch-size 1 " if batch > 1 else ""
     width, height = size
+    if alone and fits(size, 1):
+        return f"{alone}--set views.chunk=1 would fit"
     while max(width, height) >= 2 * architecture.factor:
         width, height = (max(side * 3 // 4 // architecture.factor, 1) * architecture.factor for side in (width, height))
-        if run_bytes(architecture, (width, height), 1, 1, clips, weights, precision) <= total:
-            return f"--size {width}x{height} would fit"
+        if fits((width, height), 1):
+            return f"{alone}--set views.chunk=1 --size {width}x{height} would fit"
     return "smaller models are needed: --preset tiny"
 
 
-def machine_bytes() -> int:
-    """Return the memory this process may use: the machine's, or less where a control group limits it."""
-    limits = [_physical_bytes()]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(name).read_text()))
-        except (OSError, ValueError):
-            continue
-    return min(limits)
+def machine_bytes(root: Path = Path("/")) -> int:
+    """Return the memory this process may use: the machine's, or less where a control group around it has a limit."""
+    return min([_physical_bytes(), *_group_limits(root)])
+
+
+def _group_limits(root: Path) -> list[int]:
+    """Return the limits of all control groups that hold this process, of both versions of the kernel's interface."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    groups = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+    own = {kinds: path.strip("/") for _, kinds, path in groups}
+    places = [
+        (root / "sys/fs/cgroup", own.get("", ""), "memory.max"),
+        (root / "sys/fs/cgroup/memory", own.get("memory", ""), "memory.limit_in_bytes"),
+    ]
+    found = []
+    for top, path, name in places:
+        # a group counts with those around it; inside a container its own path may not be visible
+        for folder in (top / path, *(top / path).parents):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(int((folder / name).read_text()))
+            if folder == top:
+                break
+    return found
 
 
 def _physical_bytes() -> int:
