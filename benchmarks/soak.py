@@ -132,12 +132,8 @@ def main() -> int:
             if not tally.memory and elapsed > args.minutes * 6:
                 tally.memory = resident()
     growth = (resident() - tally.memory) / 2**20
-    print(
-        f"{tally.runs} runs in {args.minutes:g} minutes, {tally.stops} stopped and resumed, {tally.mismatches} mismatches"
-    )
-    print(
-        f"memory {resident() / 2**20:.0f} MiB, {growth:+.1f} MiB since a tenth of the time; {tally.left} files left over"
-    )
+    print(f"{tally.runs} runs in {args.minutes:g} minutes, {tally.stops} resumed, {tally.mismatches} mismatches")
+    print(f"memory {resident() / 2**20:.0f} MiB, {growth:+.1f} since a tenth of the time; {tally.left} files left over")
     return int(bool(tally.mismatches or tally.left))
 
 

@@ -13,11 +13,13 @@ from vqclip import world
 from vqclip.cli.main import run
 from vqclip.cli.train import SHARES
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
+from vqclip.training import runner
 from vqclip.training.batches import Captioner, foil, grouped_batch
 from vqclip.training.clip import CLIPTask, _l2_step
 from vqclip.training.degradations import degrade
 from vqclip.training.embedding import EmbeddingTask
 from vqclip.training.judge import JudgeTask
+from vqclip.training.negatives import Chains
 from vqclip.training.prior import FlowTask, PriorTask, TwinTask
 from vqclip.training.reconstruction import Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, feed, train
@@ -56,7 +58,11 @@ def few_drawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("train")
+    with pytest.MonkeyPatch.context() as patched:
+        # pictures that a prior and an upsampler draw to be judged
+        patched.setattr("vqclip.training.prior._DRAWN", 6)
+        patched.setattr("vqclip.training.upsampler._DRAWN", 6)
+        yield tmp_path_factory.mktemp("train")
 
 
 def options(folder, batch, **changes):
@@ -71,10 +77,11 @@ def trained(kind, folder, output, **changes):
     return info, files.read(output, KINDS.get(kind, kind)).tensors
 
 
-@pytest.mark.parametrize(("kind", "steps"), [(kind, 12 if kind == "clip" else 3) for kind in TASKS])
+@pytest.mark.parametrize(("kind", "steps"), [(kind, 4 if kind == "clip" else 3) for kind in TASKS])
 def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_path, monkeypatch):
     # the pictures that a CLIP optimizes are part of its state: let it begin with them, and meet each again
     monkeypatch.setattr(CLIPTask, "chained", 0.0)
+    monkeypatch.setattr("vqclip.training.clip.Chains", lambda count, taken, side: Chains(count=4, taken=2, side=side))
     info, straight = trained(kind, folder, tmp_path / "a.safetensors", steps=steps)
     task, batch = TASKS[kind]
     settings = options(folder, batch, steps=steps)
@@ -310,7 +317,9 @@ def test_a_robust_start_meets_the_adversary_at_once(folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["judge", "clip"])
-def test_minutes_are_a_number_of_steps(kind, folder, tmp_path):
+def test_minutes_are_a_number_of_steps(kind, folder, tmp_path, monkeypatch):
+    for name, value in {"_PARTS": 2, "_PROBES": 2, "_IGNORED": 1}.items():
+        monkeypatch.setattr(runner, name, value)
     info, by_time = trained(kind, folder, tmp_path / "a.safetensors", steps=None, minutes=0.001)
     assert info["steps"] >= 1
     again, by_steps = trained(kind, folder, tmp_path / "b.safetensors", steps=info["steps"])

@@ -136,7 +136,8 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         "upsampler": base_name(config.models.upsampler) if prepared.scaler.upsampler else "",
         "embedding": base_name(config.models.embedding) if prepared.guidance.own else "",
     }
-    return {
+    forced = {"forced": prepared.forced} if prepared.forced else {}
+    return forced | {
         "schema": metadata.SCHEMA,
         "vqclip": __version__,
         "seed": seeds[index],

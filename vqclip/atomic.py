@@ -29,8 +29,6 @@ def write(path: Path, writer: Callable[[BinaryIO], object]) -> Path:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             writer(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
         replace(temporary, path)
     except OSError as error:
         raise output_error(path, error) from error
@@ -46,7 +44,9 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Rename a finished temporary file over `path` with the permissions a new file would have."""
+    """Flush a finished temporary file to the disk and rename it over `path`, with a new file's permissions."""
+    with open(temporary, "r+b") as stream:
+        os.fsync(stream.fileno())
     os.chmod(temporary, 0o666 & ~_umask())
     os.replace(temporary, path)
     sync_folder(path.parent)

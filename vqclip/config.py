@@ -42,6 +42,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "init.weight": (0, 1e6),
     "init.candidates": (1, 1024),
     "init.keep": (1, 256),
+    "init.rivals": (0, 1e6),
     "prior.steps": (1, 1000),
     "prior.guidance": (0, 100),
     "prior.temperature": (0, 10),

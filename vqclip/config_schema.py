@@ -43,7 +43,8 @@ class InitConfig:
     """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes.
 
     Only where the `mask` is not black may the image change; a prior, if there is one, draws that part anew. Of a
-    prior's `candidates` the `keep` that fit the prompts best each begin a picture.
+    prior's `candidates` the `keep` that fit the prompts best each begin a picture; `rivals` is what it weighs that they
+    could be taken for something else, of prompts from the picture world.
     """
 
     kind: str = "auto"
@@ -53,6 +54,7 @@ class InitConfig:
     weight: float = 0.0
     candidates: int = 1
     keep: int = 1
+    rivals: float = 1.0
 
 
 @dataclass

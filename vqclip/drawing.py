@@ -7,7 +7,6 @@ While it runs, `<picture without ending>.run/` stands beside each picture; it go
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import shutil
@@ -20,17 +19,19 @@ import numpy as np
 from vqclip import images, savepoint
 from vqclip.api import Picture, of_snapshot, versions
 from vqclip.config import Config
-from vqclip.errors import OutputError, ResumeError, VqclipError
+from vqclip.errors import NumericError, OutputError, ResumeError, VqclipError
 from vqclip.generation.loop import batches, stream
 from vqclip.generation.prepare import Prepared
 from vqclip.savepoint import Savepoint, Saver
-from vqclip.types import Notice, Snapshot
+from vqclip.types import Notice, PackedState, Snapshot
 from vqclip.writers import metadata, names
 from vqclip.writers.image import FORMATS, save_image
 from vqclip.writers.video import FramePlan, VideoWriter, check_encoder, plan
 
 # frames after which a segment of a video may end: few, since those of an unfinished one are drawn again
 _SEGMENT = 25
+# steps after which one ends however few its frames
+_FAR = 100
 # pixels of a candidate on its sheet
 _THUMBNAIL = 128
 
@@ -87,30 +88,39 @@ def draw(
     folder, from which it can be gone on with; the error follows. `begin` is such a folder with its savepoint.
     """
     listener = listener or Listener()
-    drawn, own = Drawn(), _OwnNames(replace)
+    own = names.OwnNames(replace, begin[1].used if begin else ())
+    drawn, every = Drawn(), list(enumerate(batches(prepared.config)))
     first = begin[1].batch if begin else 0
-    if not 0 <= first < len(batches(prepared.config)):
+    if not 0 <= first < len(every):
         raise ResumeError(f"{begin[0]} holds the state of pictures that its config does not name: draw them anew")
+    # a run that ended and is drawn on is one of these alone
+    last = first + 1 if begin and begin[1].ended else len(every)
     snapshots = stream(prepared, (first, begin[1].packed) if begin else None)
     with contextlib.closing(snapshots):
-        for number, seeds in list(enumerate(batches(prepared.config)))[first:]:
+        for number, seeds in every[first:last]:
             batch = _Batch(prepared, number, seeds, listener, own, begin)
             begin = None
             try:
                 drawn.stopped = batch.consume(snapshots)
+                batch.keep(drawn)
             except BaseException as error:
                 # whatever ended the run, the picture is worth more than the reason, which is raised after it
                 with contextlib.suppress(VqclipError):
-                    batch.keep(drawn, videos=not isinstance(error, KeyboardInterrupt))
-                for path in drawn.pictures:
-                    listener.on_notice(Notice(f"the run failed; kept so far: {path}"))
-                if drawn.folder is not None and drawn.pictures:
-                    listener.on_notice(Notice(f"it can go on from there: vqclip resume {drawn.folder}"))
+                    batch.keep(drawn, failed=error)
+                _tell_of_end(drawn, listener, error)
                 raise
-            batch.keep(drawn)
             if drawn.stopped:
                 break
     return drawn
+
+
+def _tell_of_end(drawn: Drawn, listener: Listener, error: BaseException) -> None:
+    """Say what a run that failed has kept, and how it can go on."""
+    for path in drawn.pictures:
+        listener.on_notice(Notice(f"the run ended early; kept so far: {path}"))
+    if drawn.folder is not None:
+        change = " --set optimizer.lr=SMALLER --force" if isinstance(error, NumericError) else ""
+        listener.on_notice(Notice(f"it can go on from there: vqclip resume {drawn.folder}{change}"))
 
 
 class _Batch:
@@ -122,77 +132,102 @@ class _Batch:
         number: int,
         seeds: tuple[int, ...],
         listener: Listener,
-        own: _OwnNames,
+        own: names.OwnNames,
         begin: tuple[Path, Savepoint] | None = None,
     ) -> None:
         self.prepared, self.config, self.listener = prepared, prepared.config, listener
         self.number, self.own = number, own
         self.wanted = [k for k in range(len(seeds)) if self.config.only in (None, k)]
-        self.paths: dict[int, Path] = {}
-        self.folders: dict[int, Path] = {}
-        # sha256 of what this run wrote before its end, and whether other files may stand in the way
-        self.kept: dict[str, str] = {} if begin is None else dict(begin[1].kept)
-        self.wary = begin is not None and not own.replace
-        told = savepoint.absolute(self.config)
-        for place, k in enumerate(self.wanted):
-            # the run's folder reserves the name, so that the next picture gets another one
-            self.paths[k] = self._picture_path(seeds[k], place, begin)
-            self.folders[k] = names.check_writable(names.run_folder(self.paths[k]))
-            own.folders.add(self.folders[k])
-            savepoint.write_config(self.folders[k], told)
-        lead, *others = self.folders.values()
-        self.saver = Saver(lead, others, None if begin is None else begin[1])
-        self.versions = versions()
+        found = None if begin is None else begin[1]
+        if found is not None and len(found.pictures) != len(self.wanted):
+            raise ResumeError(f"{begin[0]} holds the state of {len(found.pictures)} pictures, not {len(self.wanted)}")
+        self.paths = {k: self._picture_path(seeds[k], place, begin) for place, k in enumerate(self.wanted)}
+        # the run's folder reserves the name, so that the next picture gets another one
+        self.folders = {k: names.check_writable(names.run_folder(path)) for k, path in self.paths.items()}
+        own.folders |= set(self.folders.values())
+        self.saver = Saver(list(self.folders.values()), found)
+        for folder in self.folders.values():
+            savepoint.write_config(folder, savepoint.absolute(self.config))
+        self.versions, self.untold = versions(), set[str]()
+        # sha256 of what this run wrote before its end
+        self.kept: dict[str, str] = dict(found.kept) if found else {}
         self.frames = _frame_plan(self.config) if self.config.output.video else None
-        # the last step that has a frame, and frames since the last segment
-        self.framed, self.since_cut = 0 if begin is None else begin[1].packed.step, 0
-        self.videos = {k: self._video(k, place, begin) for place, k in enumerate(self.wanted)} if self.frames else {}
+        # the last step that has a frame, frames since the last segment, and where that ended
+        self.framed = self.cut_at = found.step if found else 0
+        self.since_cut = 0
+        self.videos = {k: self._video(k, place, found) for place, k in enumerate(self.wanted)} if self.frames else {}
         self.last: Snapshot | None = None
-        self.unsaved = False
+        self.closed = False
+        self._try("state", lambda: self._offer(found and found.packed))
 
     def consume(self, snapshots: Iterator[Snapshot]) -> bool:
         """Take the snapshots of this batch; return True if the user stopped it."""
         for snapshot in snapshots:
             self.last = snapshot
             self._tell(snapshot)
-            self._save_candidates(snapshot)
+            self._try("sheet of candidates", lambda: self._save_candidates(snapshot))  # noqa: B023 - called at once
             self._write_frames(snapshot)
-            self._preview(snapshot)
+            self._try("preview", lambda: self._preview(snapshot))  # noqa: B023
             self._offer_state(snapshot)
             if snapshot.last:
                 return False
             if self.listener.save():
-                self._save_now()
+                self._try("picture", self._save_now)
             if self.listener.stop():
                 return True
         return False
 
-    def keep(self, drawn: Drawn, *, videos: bool = True) -> None:
+    def keep(self, drawn: Drawn, failed: BaseException | None = None) -> None:
         """Write the pictures of the last snapshot and, unless the user is in a hurry, the videos; clean up."""
-        if self.last is None:
-            self._close(remove=self.saver.point is None)
+        if self.closed:
             return
         whole = False
         try:
-            drawn.pictures += self._save_pictures()
-            if videos and (self.last.step or not self.config.total_steps):
-                drawn.videos += [self._note(video.finish()) for video in self.videos.values()]
-            whole = self.last.last
+            if self.last is not None:
+                drawn.pictures += self._save_pictures()
+                self._try("state", self.saver.flush)
+                if not isinstance(failed, KeyboardInterrupt):
+                    drawn.videos += self._finish_videos()
+                whole = self.last.last and failed is None
         finally:
-            if not whole or self.config.output.keep_run:
-                drawn.folder = self._keep_state(whole)
-            self._close(remove=drawn.folder is None)
+            if whole and self.config.output.keep_run:
+                self._try("state", lambda: self._offer(self.last.packed, ended=True))
+            self._try("state", self.saver.flush)
+            self._close(remove=whole and not self.config.output.keep_run)
+            drawn.folder = self.saver.folder if savepoint.is_saved(self.saver.folder) else None
 
     def _save_pictures(self) -> list[Path]:
-        """Write the best pictures so far; what a resumed run finds in their place stays, unless it wrote it itself."""
+        """Write the best pictures so far."""
+        pictures = of_snapshot(self.prepared, self.last)
+        return [
+            self._note(self._save(picture, self._in_place(self.paths[k])))
+            for k, picture in zip(self.wanted, pictures, strict=True)
+        ]
+
+    def _finish_videos(self) -> list[Path]:
+        """Write the videos that have a frame."""
         written = []
-        for k, picture in zip(self.wanted, of_snapshot(self.prepared, self.last), strict=True):
-            written.append(self._note(self._save(picture, self._in_place(self.paths[k]))))
+        for video in self.videos.values():
+            video.cut()
+            if video.frames:
+                video.path = self._in_place(video.path)
+                written.append(self._note(video.finish()))
         return written
 
     def _in_place(self, path: Path) -> Path:
-        strange = self.wary and path.exists() and self.kept.get(os.path.abspath(path)) != savepoint.sha256(path)
-        return names.free_path(path) if strange else path
+        """Return where to write what is to stand at a path: elsewhere, if another file than this run's stands there.
+
+        A picture that is not finished never takes the place of one that the run begins with.
+        """
+        inputs = {os.path.abspath(name) for name in (self.config.init.image, self.config.init.mask) if name}
+        unfinished = self.last is not None and not self.last.last
+
+        def may_go(free: Path) -> bool:
+            known = os.path.abspath(free)
+            own = self.own.replace or not free.exists() or self.kept.get(known) == savepoint.sha256(free)
+            return own and not (unfinished and known in inputs)
+
+        return next(free for free in names.numbered(path) if may_go(free))
 
     def _note(self, path: Path) -> Path:
         """Remember a file that was written before the run's end, so that it may be replaced; return its path."""
@@ -201,8 +236,12 @@ class _Batch:
 
     def _save_now(self) -> None:
         """Write pictures, videos as far as they are encoded, and the state, and go on."""
-        kept = [*self._save_pictures(), *(self._note(v.join()) for v in self.videos.values() if v.frames)]
-        self._keep_state()
+        kept = self._save_pictures()
+        for video in self.videos.values():
+            if video.frames:
+                video.path = self._in_place(video.path)
+                kept.append(self._note(video.join()))
+        self.saver.flush()
         self.listener.on_notice(Notice(f"saved at step {self.last.step}: {', '.join(str(path) for path in kept)}"))
 
     def _offer_state(self, snapshot: Snapshot) -> None:
@@ -214,42 +253,44 @@ class _Batch:
         if packed is None or packed.step != snapshot.step or snapshot.resumed:
             return
         if self.videos:
-            if snapshot.step and not snapshot.last and self.since_cut < _SEGMENT:
+            # after trouble a step may come again whose frame is in a segment with later ones
+            due = self.since_cut >= _SEGMENT or snapshot.step - self.cut_at >= _FAR
+            if snapshot.step < self.framed or (snapshot.step and not snapshot.last and not due):
                 return
             for video in self.videos.values():
                 video.cut()
-            self.since_cut = 0
-        point = Savepoint(
+            self.since_cut, self.cut_at = 0, snapshot.step
+        self._try("state", lambda: self._offer(packed))
+
+    def _offer(self, packed: PackedState | None, ended: bool = False) -> None:
+        segments = max((video.segment for video in self.videos.values()), default=0)
+        self.saver.offer(lambda: self._point(packed, segments, ended))
+
+    def _point(self, packed: PackedState | None, segments: int = 0, ended: bool = False) -> Savepoint:
+        return Savepoint(
             packed,
             self.number,
             tuple(path.name for path in self.paths.values()),
             config=savepoint.absolute(self.config).to_dict(),
             videos=tuple(os.path.abspath(video.path) for video in self.videos.values()),
-            segments=max((video.segment for video in self.videos.values()), default=0),
+            segments=segments,
+            used=tuple(sorted(self.own.used)),
             weights=self.prepared.models.recorded_hashes(),
             outside=self.prepared.outside,
             versions=self.versions,
             kept=dict(self.kept),
-            replace=self.own.replace,
+            forced=tuple(self.prepared.forced),
+            ended=ended,
         )
-        self._try_to_save(lambda: self.saver.offer(point))
 
-    def _keep_state(self, ended: bool = False) -> Path | None:
-        """Write the latest savepoint, with what was kept; return the folder if it holds one."""
-        if self.saver.point is None:
-            return None
-        self.saver.point = dataclasses.replace(self.saver.point, kept=dict(self.kept), ended=ended)
-        self.saver.written = False
-        self._try_to_save(self.saver.flush)
-        return self.saver.folder if self.saver.written else None
-
-    def _try_to_save(self, save: Callable[[], None]) -> None:
+    def _try(self, what: str, work: Callable[[], None]) -> None:
+        """Do what a run can do without; say once that it failed."""
         try:
-            save()
+            work()
         except OutputError as error:
-            if not self.unsaved:
-                self.listener.on_notice(Notice(f"the run goes on, but its state is not saved: {error}"))
-            self.unsaved = True
+            if what not in self.untold:
+                self.listener.on_notice(Notice(f"the {what} is not saved: {error}"))
+            self.untold.add(what)
 
     def _save(self, picture: Picture, path: Path) -> Path:
         record = picture.record
@@ -309,26 +350,21 @@ class _Batch:
         output = self.config.output
         if begin is not None:
             path = begin[0].parent / begin[1].pictures[place]
-            self.own.used.add(path)
+            self.own.take(path)
             return path
         if output.file is None:
             first = (*self.config.prompts, *self.config.image_prompts)[0]
             return names.next_path(output.folder, seed, first)
         return self.own.next(output.file)
 
-    def _video(self, k: int, place: int, begin: tuple[Path, Savepoint] | None) -> VideoWriter:
-        known = begin is not None and place < len(begin[1].videos)
-        path = self._in_place(Path(begin[1].videos[place])) if known else self.own.next(self.config.output.video)
-        self.own.used.add(path)
+    def _video(self, k: int, place: int, found: Savepoint | None) -> VideoWriter:
+        known = found is not None and place < len(found.videos)
+        path = Path(found.videos[place]) if known else self.own.next(self.config.output.video)
+        self.own.take(path)
         comment = " | ".join(self.config.prompts) if self.config.output.metadata else None
-        return VideoWriter(
-            path,
-            self.folders[k],
-            tuple(self.config.size),
-            self.frames.fps,
-            comment=comment,
-            start_segment=begin[1].segments if known else 0,
-        )
+        segments = found.segments if known else 0
+        size, fps = tuple(self.config.size), self.frames.fps
+        return VideoWriter(path, self.folders[k], size, fps, comment=comment, start_segment=segments)
 
     def _close(self, remove: bool) -> None:
         """End the encoders and let go of the run's folders; remove them, or leave them for the run to go on."""
@@ -336,31 +372,10 @@ class _Batch:
             with contextlib.suppress(OutputError):
                 video.close()
         self.saver.close()
-        if remove and not self.config.output.keep_run:
+        self.closed = True
+        if remove:
             for folder in self.folders.values():
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-class _OwnNames:
-    """Names that the user gave, numbered where one is used already, in this run or (unless replacing) on the disk."""
-
-    def __init__(self, replace: bool) -> None:
-        self.replace = replace
-        self.used: set[Path] = set()
-        self.folders: set[Path] = set()
-
-    def next(self, name: str) -> Path:
-        """Return the next name to write to."""
-        free = next(path for path in names.numbered(name) if path not in self.used and self._may_write(path))
-        self.used.add(free)
-        return free
-
-    def _may_write(self, path: Path) -> bool:
-        if self.replace:
-            return True
-        # a run folder that is not of this run tells of another one that draws the picture
-        folder = names.run_folder(path)
-        return not (os.path.lexists(path) or (folder not in self.folders and os.path.lexists(folder)))
 
 
 def _thumbnail(size: tuple[int, int]) -> tuple[int, int]:

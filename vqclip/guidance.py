@@ -18,6 +18,8 @@ from vqclip.prompts import Prompt, split_long
 from vqclip.types import Notice, Perceptor
 
 _HELD_OUT = ("noise", "erase", "grayscale")
+# by which cosines are multiplied where candidates are compared: far below a CLIP's own, or near rivals alone decide
+_CONFUSION = 10.0
 
 
 def encode_prompts(
@@ -144,7 +146,25 @@ class Guidance:
         for place, (perceptor, _) in enumerate(self.pairs):
             targets = self._targets(place, seeds)
             drawn = [cutouts.draw(plan, seed, -1, aspect_of(image), perceptor.image_size) for seed in seeds]
-            total += self._view_losses(perceptor, targets, image, drawn).mean(1) / len(self.pairs)
+            chunk = self.config.chunk or views
+            for start in range(0, views, chunk):
+                part = [v.part(start, start + chunk) for v in drawn]
+                total += self._view_losses(perceptor, targets, image, part).sum(1) / (views * len(self.pairs))
+        return total
+
+    @torch.no_grad()
+    def confusion(self, image: Tensor) -> Tensor:
+        """Return how easily (B,) whole pictures are taken for what the prompts do not say; 0 where that is unknown.
+
+        It tells candidates apart that fit the prompts alike: one that looks as much like a rival is worth less.
+        """
+        total = image.new_zeros(len(image))
+        for perceptor, targets in self.pairs:
+            if targets.rivals:
+                views = cutouts.render(image, [cutouts.whole()] * len(image), perceptor.image_size)
+                with autocast(image.device.type, self.precision):
+                    embeddings = perceptor.encode_image(views)
+                total += contrast_loss(embeddings.float(), targets.rivals, _CONFUSION) / len(self.pairs)
         return total
 
     def _targets(self, place: int, seeds: Sequence[int]) -> list[Targets]:

@@ -48,6 +48,8 @@ def config_of(
 ) -> Config:
     """Return the config of a record with what the user changes; files from outside must be given again."""
     recorded = {key: value for key, value in record["config"].items() if key != "output"}
+    if "steps" in asked:
+        recorded["extra_steps"] = 0
     changes = configs.layers_of(files, sets, asked)
     config = configs.from_dict(recorded, *changes)
     for key, option in _OUTSIDE.items():
@@ -80,12 +82,20 @@ def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
         if _is_file("", name):
             raise WeightsError(f"{name} is not the weight file the picture was drawn with (another sha256)")
         notices.append(Notice(f"the weights of {name} have changed since: the picture will differ"))
-    from vqclip.api import versions
-
-    changed = [name for name, v in versions().items() if _mapping(record.get("versions")).get(name) != v]
+    changed = changed_versions(_mapping(record.get("versions")))
     if changed:
         notices.append(Notice(f"drawn with other {', '.join(changed)}: the picture may differ in detail"))
+    for forced in record.get("forced") or ():
+        what = ", ".join(str(name) for name in _mapping(forced).get("changed") or ())
+        notices.append(Notice(f"the run was changed on the way ({what[:200]}): the picture will differ"))
     return notices
+
+
+def changed_versions(recorded: Mapping[str, Any]) -> list[str]:
+    """Return the names of the libraries, and of what else bits depend on, that are others than were recorded."""
+    from vqclip.api import versions
+
+    return [name for name, version in versions().items() if recorded.get(name) != version]
 
 
 def _value(tree: Mapping[str, Any], key: str) -> Any:

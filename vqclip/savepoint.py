@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,44 +22,55 @@ import safetensors
 import safetensors.torch
 from filelock import FileLock, Timeout
 
-from vqclip import atomic
+from vqclip import atomic, prompts
 from vqclip.config import Config, to_yaml
 from vqclip.errors import ResumeError, UsageError, one_line
-from vqclip.generation.prepare import parse_image_prompt
 from vqclip.types import PackedState
 from vqclip.weights import files
 from vqclip.writers import names
+from vqclip.writers.names import CONFIG
 
 FORMAT = "vqclip-state-1"
-CONFIG = "config.yaml"
 _STATE, _BEFORE, _LEAD, _LOCK = "state.safetensors", "state-before.safetensors", "lead.txt", "lock"
 # between two savepoints
 _SECONDS = 30.0
 _LARGEST = 4 << 30
+# what reading a state that is damaged, or made by a stranger, may raise
+_DAMAGED = (
+    OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError, UsageError,
+    safetensors.SafetensorError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Savepoint:
     """The state of pictures that are drawn together, the `batch`-th of a run, and what it belongs to.
 
-    `pictures` are names of files beside the run's folder, `videos` paths, of each of which `segments` are encoded.
-    `config` is the resolved config as plain data, with absolute paths; `weights` and `outside` are sha256 sums, of
-    networks and of files that came from outside. `kept` are the sha256 of files, by their paths, that the run wrote
-    before its end and may replace. `ended` says that nothing is left to do but extra steps.
+    Without `packed` they have not been begun. `pictures` are names of files beside the run's folder, `videos` paths, of
+    each of which `segments` are encoded; `used` are paths that earlier pictures of the run have. `config` is the
+    resolved config as plain data, with absolute paths; `weights` and `outside` are sha256 sums, of networks and of
+    files that came from outside. `kept` are the sha256 of files, by their paths, that the run wrote before its end and
+    may replace; `forced` what it was forced to change. `ended` says that nothing is left to do but extra steps.
     """
 
-    packed: PackedState
+    packed: PackedState | None
     batch: int
     pictures: tuple[str, ...]
     config: Mapping[str, Any]
     videos: tuple[str, ...] = ()
     segments: int = 0
+    used: tuple[str, ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     outside: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
-    replace: bool = False
+    forced: tuple[Mapping[str, Any], ...] = ()
     ended: bool = False
+
+    @property
+    def step(self) -> int:
+        """The step that is done."""
+        return 0 if self.packed is None else self.packed.step
 
 
 _TOLD = [f.name for f in dataclasses.fields(Savepoint) if f.name != "packed"]
@@ -68,34 +79,37 @@ _TOLD = [f.name for f in dataclasses.fields(Savepoint) if f.name != "packed"]
 class Saver:
     """Writes the savepoints of a batch: the first at once, then one about every half minute, and when asked.
 
-    It holds the lock of the run's folder until `close`. `found` is the savepoint that stands there already.
+    It holds the lock of the run's folder until `close`. `found` is the savepoint that stands there already; what an
+    earlier run left there goes.
     """
 
-    def __init__(self, folder: Path, others: Sequence[Path], found: Savepoint | None = None) -> None:
-        self.folder = folder
-        self.point, self.written = found, found is not None
+    def __init__(self, folders: Sequence[Path], found: Savepoint | None = None) -> None:
+        self.folder, *others = folders
+        self._lock = lock(self.folder)
+        self._latest: Callable[[], Savepoint] | None = None
         self._when = -_SECONDS
-        self._lock = lock(folder)
+        if found is None:
+            for name in (_STATE, _BEFORE, _LEAD):
+                (self.folder / name).unlink(missing_ok=True)
         # what a process that was killed while it wrote left behind
-        for stale in folder.glob(".*.tmp"):
+        for stale in self.folder.glob(".*.tmp"):
             with contextlib.suppress(OSError):
                 stale.unlink()
         for other in others:
-            atomic.write_text(other / _LEAD, folder.name)
+            atomic.write_text(other / _LEAD, self.folder.name)
 
-    def offer(self, point: Savepoint) -> None:
-        """Take a savepoint as the latest; write it if that is due. Raises OutputError."""
-        self.point, self.written = point, False
+    def offer(self, make: Callable[[], Savepoint]) -> None:
+        """Take what makes the latest savepoint; write it if that is due. Raises OutputError."""
+        self._latest = make
         if time.monotonic() - self._when >= _SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write the latest savepoint if it is not yet on the disk. Raises OutputError."""
+        """Write the latest savepoint, if there is one. Raises OutputError."""
         # a disk that is full is not asked again at every step
         self._when = time.monotonic()
-        if self.point is not None and not self.written:
-            write(self.folder, self.point)
-            self.written = True
+        if self._latest is not None:
+            write(self.folder, self._latest())
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -117,38 +131,56 @@ def lock(folder: Path) -> FileLock:
 def write(folder: Path, point: Savepoint) -> None:
     """Write a savepoint into a run's folder, atomically; the one before it stays. Raises OutputError."""
     told = {name: getattr(point, name) for name in _TOLD}
-    numbers = dict(point.packed.numbers) | {"step": point.packed.step}
-    told |= {"numbers": numbers}
-    tensors = {name: value.cpu().contiguous() for name, value in point.packed.tensors.items()}
+    packed = point.packed or PackedState(0, {}, {})
+    told |= {"begun": point.packed is not None, "numbers": dict(packed.numbers) | {"step": packed.step}}
+    tensors = {name: value.cpu().contiguous() for name, value in packed.tensors.items()}
     payload = safetensors.torch.save(tensors, {"format": FORMAT, "run": json.dumps(told)})
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.replace(folder / _STATE, folder / _BEFORE)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise atomic.output_error(folder, error) from error
     atomic.write(folder / _STATE, lambda stream: stream.write(payload))
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder holds a state."""
+    return any((folder / name).is_file() for name in (_STATE, _BEFORE))
 
 
 def find(path: Path) -> Path:
     """Return the folder that holds the state of a run, from that of any of its pictures or a picture's name.
 
-    Raises UsageError if there is none.
+    Raises UsageError if there is none, and ResumeError for one that is a link, or holds one.
     """
+    path = path if path.name and path.name != ".." else Path(os.path.abspath(path))
     folder = path if path.is_dir() else names.run_folder(path)
     if folder.is_dir() and (folder / _LEAD).is_file():
         name = (folder / _LEAD).read_text("utf-8", "replace")[:300].strip()
         folder = folder.parent / Path(name).name
-    if not any((folder / name).is_file() for name in (_STATE, _BEFORE)):
-        raise UsageError(f"{path}: there is no run to go on with; give a run's folder, NAME.run, or its picture's name")
+    if not is_saved(folder):
+        told = "its run was stopped before any state was saved" if (folder / CONFIG).is_file() else "there is no run"
+        raise UsageError(f"{path}: {told}; give a run's folder, NAME.run, or the name of its picture")
+    if folder.is_symlink() or any(entry.is_symlink() for entry in folder.iterdir()):
+        raise ResumeError(f"{folder} is or holds a link, as no run's folder does: draw the picture anew")
     return folder
 
 
 def read(folder: Path) -> Savepoint:
-    """Return the latest savepoint that is whole; ResumeError if none is."""
+    """Return the latest savepoint that is whole; ResumeError if none is, or if it belongs to another folder."""
     reasons = []
     for name in (_STATE, _BEFORE):
         if (folder / name).is_file():
             try:
-                return _read(folder / name)
-            except (OSError, ValueError, TypeError, KeyError, RecursionError, safetensors.SafetensorError) as error:
+                point = _read(folder / name)
+            except _DAMAGED as error:
                 reasons.append(one_line(error)[:120])
+                continue
+            if names.run_folder(folder.parent / point.pictures[0]) != folder:
+                was = names.run_folder(point.pictures[0])
+                raise ResumeError(f"{folder} holds the state of {point.pictures[0]}: name it {was} again")
+            return point
     raise ResumeError(f"{folder} holds no state that can be read ({'; '.join(reasons)}): draw the picture anew")
 
 
@@ -162,22 +194,25 @@ def _read(path: Path) -> Savepoint:
         raise ValueError(f"{path.name} is no state of this version of vqclip")
     told = json.loads(metadata["run"])
     numbers = {str(name): float(value) for name, value in told["numbers"].items()}
-    packed = PackedState(int(numbers["step"]), tensors, numbers)
+    packed = PackedState(int(numbers["step"]), tensors, numbers) if told["begun"] is True else None
     pictures = tuple(told["pictures"])
     for name in pictures:
-        # a state from a stranger writes beside its folder, and nowhere else
-        if not isinstance(name, str) or Path(name).name != name:
+        # a state from a stranger writes beside its folder
+        if not isinstance(name, str) or Path(name).name != name or "\0" in name:
             raise ValueError(f"{name!r} is no name of a file")
         names.check_suffix(name, "image")
-    videos = tuple(str(name) for name in told["videos"])
+    if not pictures:
+        raise ValueError("it names no picture")
+    videos, used = (tuple(str(name) for name in told[key]) for key in ("videos", "used"))
     mappings = {n: dict(told[n]) for n in ("config", "weights", "outside", "versions", "kept")}
     return Savepoint(
         packed,
         int(told["batch"]),
         pictures,
         videos=videos,
+        used=used,
         segments=int(told["segments"]),
-        replace=told["replace"] is True,
+        forced=tuple(dict(each) for each in told["forced"]),
         ended=told["ended"] is True,
         **mappings,
     )
@@ -187,8 +222,7 @@ def absolute(config: Config) -> Config:
     """Return a config whose files are found from any folder."""
     found = copy.deepcopy(config)
     found.init.image, found.init.mask = (_absolute(name) for name in (config.init.image, config.init.mask))
-    prompts = [parse_image_prompt(text) for text in config.image_prompts]
-    found.image_prompts = tuple(str(dataclasses.replace(p, text=os.path.abspath(p.text))) for p in prompts)
+    found.image_prompts = tuple(_absolute_prompt(text) for text in config.image_prompts)
     found.output.folder = os.path.abspath(config.output.folder)
     found.output.file, found.output.video = (_absolute(name) for name in (config.output.file, config.output.video))
     for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding"):
@@ -200,6 +234,12 @@ def absolute(config: Config) -> Config:
 def write_config(folder: Path, config: Config) -> None:
     """Write the config that a resumed run reads into its folder. Raises OutputError."""
     atomic.write_text(folder / CONFIG, to_yaml(config))
+
+
+def _absolute_prompt(text: str) -> str:
+    """Return an image prompt, FILE[:weight[:stop]], with its numbers as they were written."""
+    numbers = "" if os.path.exists(text) else prompts.numbers_of(text).text
+    return os.path.abspath(text[: len(text) - len(numbers)]) + numbers
 
 
 def _absolute(name: str | None) -> str | None:

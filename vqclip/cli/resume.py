@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,10 @@ from vqclip.config_text import nest, parse_set, read_file
 from vqclip.errors import ResumeError, UsageError
 from vqclip.types import Notice
 
-# what trouble with memory changes in a run that is underway
-_FREE = {"views.chunk"}
+if TYPE_CHECKING:
+    from vqclip.savepoint import Savepoint
+
+# what a run that is drawn on changes by itself
 _EXTENDED = {"extra_steps", "output.keep_run"}
 
 
@@ -44,13 +46,15 @@ def resume(run: Path, **options: Any) -> int:
     folder = savepoint.find(run)
     savepoint.lock(folder).release()  # a run that is being drawn is told of before seconds of loading
     point = savepoint.read(folder)
-    config = _config_of(folder, point.config, options)
-    if point.ended and config.total_steps <= point.packed.step:
-        raise UsageError(f"{folder} has done all its {point.packed.step} steps: give --steps above that to draw on")
-    return _draw(folder, point, config, options)
+    config, changed = _config_of(folder, point, options)
+    if point.ended and config.total_steps <= point.step:
+        raise UsageError(f"{folder} has done all its {point.step} steps: give --steps above that to draw on")
+    _check_places(folder, point, config, options["force"])
+    return _draw(folder, point, config, changed, options)
 
 
-def _draw(folder: Path, point: Any, config: Config, options: Mapping[str, Any]) -> int:
+def _draw(folder: Path, point: Savepoint, config: Config, changed: list[str], options: Mapping[str, Any]) -> int:
+    from vqclip import replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare
 
@@ -58,35 +62,57 @@ def _draw(folder: Path, point: Any, config: Config, options: Mapping[str, Any]) 
     with running.Stopper() as stopper:
         models = Models.load(config)
         prepared = prepare(models.resolve(config), models)
-        changed = [f"weights of {name}" for name in _differing(point.weights, models.recorded_hashes())]
+        # what was loaded and not used is not loaded again
+        weights = {name: digest for name, digest in models.recorded_hashes().items() if name in point.weights}
+        other = [f"weights of {n}" for n in weights if weights[n] != point.weights[n]]
         was, now = ({key: _sum(seen) for key, seen in seens.items()} for seens in (point.outside, prepared.outside))
-        changed += [f"the file of {name}" for name in _differing(was, now)]
-        _refuse(folder, changed, options["force"])
-        prepared.notices += _of_versions(point.versions)
-        step = f"step {point.packed.step} of {config.total_steps}"
+        other += [f"the file of {name}" for name in _differing(was, now)]
+        _refuse(folder, other, options["force"])
+        forced = [{"from_step": point.step, "changed": changed + other}] if changed + other else []
+        prepared.forced = [dict(each) for each in point.forced] + forced
+        versions = replay.changed_versions(point.versions)
+        if versions:
+            text = f"the run began with other {', '.join(versions)}: its picture may differ in detail"
+            prepared.notices.append(Notice(text))
+        step = f"step {point.step} of {config.total_steps}"
         progress.notice(Notice(f"going on with {point.pictures[0]} from {step}"))
-        return running.draw(prepared, progress, stopper, options["yes"] or point.replace, (folder, point))
+        return running.draw(prepared, progress, stopper, options["yes"], (folder, point))
 
 
-def _config_of(folder: Path, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
-    """Return the config to go on with; ResumeError if it is not the one that the run had."""
+def _check_places(folder: Path, point: Savepoint, config: Config, force: bool) -> None:
+    """Raise ResumeError if files are to be written neither beside the run nor in the present folder.
+
+    The state may be a stranger's.
+    """
+    later = [] if len(point.pictures) >= config.count else [config.output.file or config.output.folder]
+    allowed = [folder.resolve().parent, Path().resolve()]
+    for name in [*point.videos, *later, *([config.output.video] if config.output.video else [])]:
+        place = Path(name).resolve()
+        if not force and not any(place.is_relative_to(each) for each in allowed):
+            raise ResumeError(f"{folder} is to write {place}: go on from the folder it began in, or give --force")
+
+
+def _config_of(folder: Path, point: Savepoint, options: Mapping[str, Any]) -> tuple[Config, list[str]]:
+    """Return the config to go on with, and what was changed in it; ResumeError for changes without --force."""
     from vqclip import savepoint
 
-    was = configs.from_dict(recorded)
+    was = configs.from_dict(point.config)
     given = nest(parse_set(text, Config) for text in options["sets"])
     file = folder / savepoint.CONFIG
-    config = configs.from_dict(read_file(file), given) if file.is_file() else configs.from_dict(recorded, given)
+    config = configs.from_dict(read_file(file), given) if file.is_file() else configs.from_dict(point.config, given)
     if options["steps"] is not None:
         if options["steps"] < was.steps:
             raise UsageError(f"--steps {options['steps']}: the run was planned for {was.steps}, give no fewer")
         config.extra_steps = options["steps"] - config.steps
     config.output.keep_run = config.output.keep_run or options["keep_run"]
+    if "chunk" not in given.get("views", {}):
+        config.views.chunk = was.views.chunk
     keys = _differing(*(dict(_leaves(each.to_dict())) for each in (was, config)))
-    _refuse(folder, [key for key in keys if key not in _FREE | _EXTENDED], options["force"])
+    changed = [key for key in keys if key not in _EXTENDED]
+    _refuse(folder, changed, options["force"])
     if config.extra_steps < was.extra_steps and not options["force"]:
         raise UsageError(f"the run was told to go to step {was.total_steps}: give no fewer --steps")
-    config.views.chunk = was.views.chunk
-    return config
+    return config, changed
 
 
 def _refuse(folder: Path, changed: Sequence[str], force: bool) -> None:
@@ -109,12 +135,3 @@ def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield from _leaves(value, f"{above}{name}.")
         else:
             yield above + name, value
-
-
-def _of_versions(recorded: Mapping[str, str]) -> list[Notice]:
-    from vqclip.api import versions
-
-    changed = _differing(recorded, versions())
-    if not changed:
-        return []
-    return [Notice(f"the run began with other {', '.join(changed)}: its picture may differ in detail")]

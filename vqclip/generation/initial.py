@@ -45,8 +45,8 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Tensor, dict
 def candidates(prepared: Prepared, seed: int) -> Candidates:
     """Return what the prior proposes for a picture, the candidate that fits the prompts best first.
 
-    Candidates are of the size that the prior was trained on; views held out of guidance judge them. Each is drawn from
-    seed and number alone.
+    Candidates are of the size that the prior was trained on; views held out of guidance judge them, and what else they
+    could be taken for. Each is drawn from seed and number alone.
     """
     init, shown = prepared.config.init, prepared.config.output.save_candidates
     every, scores, pictures = [], [], []
@@ -55,7 +55,8 @@ def candidates(prepared: Prepared, seed: int) -> Candidates:
         every.append(_draw(prepared, seed, range(start, min(start + together, init.candidates))))
         if init.candidates > 1 or shown:
             image = _picture(prepared, every[-1])
-            scores.append(prepared.guidance.score(image, [seed] * len(image), prepared.config.best.views))
+            fit = prepared.guidance.score(image, [seed] * len(image), prepared.config.best.views)
+            scores.append(fit + init.rivals * prepared.guidance.confusion(image))
             if shown:
                 pictures.append(image)
     codes = torch.cat(every)

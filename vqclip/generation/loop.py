@@ -25,11 +25,11 @@ def generate_stream(config: Config, models: Models | None = None) -> Iterator[Sn
     yield from stream(prepare(models.resolve(config), models))
 
 
-def stream(prepared: Prepared, begin: tuple[int, PackedState] | None = None) -> Iterator[Snapshot]:
+def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = None) -> Iterator[Snapshot]:
     """Yield the snapshots of all batches of a prepared run.
 
     `begin`, the number of a batch and a packed state of it, goes on from there: the snapshot of that state comes first,
-    marked as `resumed`.
+    marked as `resumed`. Without a state that batch is drawn from its first grid.
     """
     notices = list(prepared.notices)
     first, packed = begin or (0, None)
@@ -55,7 +55,7 @@ def batches(config: Config) -> list[tuple[int, ...]]:
 
 
 def _snapshot(run: Run, image: Tensor, resumed: bool = False) -> Snapshot:
-    best, config = run.state.best, run.config
+    best, config = run.state.shown or run.state.best, run.config
     notices, run.notices = tuple(run.notices), []
     candidates, run.candidates = run.candidates, {}
     return Snapshot(

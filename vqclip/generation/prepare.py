@@ -37,7 +37,8 @@ class Prepared:
 
     `scaler` moves its pictures to finer grids.
 
-    `outside` tells of each file that came from outside its name and sha256.
+    `outside` tells of each file that came from outside its name and sha256, `forced` of changes that a resumed run was
+    forced to take: from which step, and what.
     """
 
     config: Config
@@ -49,6 +50,7 @@ class Prepared:
     scaler: Scaler
     notices: list[Notice]
     outside: dict[str, dict[str, Any]] = field(default_factory=dict)
+    forced: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""
@@ -81,6 +83,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
+    compared = config.init.kind == "prior" and config.init.candidates > 1 and config.init.rivals
     targets, notices = [], [Notice(text) for text in models.declined]
     unreached = models.out_of_reach(config) if config.models.prior and config.init.kind != "image" else ""
     if unreached and config.init.kind == "prior":
@@ -94,7 +97,7 @@ def prepare(config: Config, models: Models) -> Prepared:
         for index, picture in enumerate(pictures):
             image = images.to_tensor(read_outside(picture.text, f"image_prompts.{index}", outside))
             embeddings.append(guides.encode_picture(clip, image.to(clip.mean.device)))
-        rivals = _rivals(clip, texts, embeddings) if config.contrast.weight else []
+        rivals = _rivals(clip, texts, embeddings) if config.contrast.weight or compared else []
         details = []
         if template:
             details, told_of_details = guides.encode_prompts(clip, texts, template)

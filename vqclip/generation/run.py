@@ -79,7 +79,7 @@ class Run:
         self._check_finite([state.z.detach()])
         self._settle()
         state.step += 1
-        self._score()
+        recover.in_memory(self, self._score)
         return image
 
     def decode(self, z: Tensor) -> Tensor:
@@ -156,17 +156,23 @@ class Run:
 
     @torch.no_grad()
     def _score(self) -> None:
-        """Let the held-out views judge every so many steps, and at the end of a stage."""
+        """Let the held-out views judge every so many steps, at the end of a stage, and at the end of all.
+
+        The end of extra steps moves when there are more of them: its score is shown, and forgotten if the run goes on.
+        """
         state, every = self.state, self.config.best.every
-        if state.step % every and state.step != self.stages[state.stage].stop:
+        planned = state.step % every == 0 or state.step == min(self.stages[state.stage].stop, self.config.steps)
+        state.shown = None
+        if not planned and state.step != self.config.total_steps:
             return
         image = self.decode(state.output)
         parts = [self.guidance.score(image[p], self.seeds[p], self.config.best.views) for p in self.parts()]
-        score = torch.cat(parts)
-        if state.best is None:
-            state.best = Best(score, state.output.clone(), image, state.step)
+        now = Best(torch.cat(parts), state.output.clone(), image, state.step)
+        best = now if state.best is None else state.best.better(now)
+        if planned:
+            state.best = best
         else:
-            state.best.update(score, state.output, image, state.step)
+            state.shown = best
 
 
 def clip_norm(grad: Tensor, largest: float) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vqclip import latents, optim
 from vqclip.config import Config
+from vqclip.registries import OPTIMIZERS
 from vqclip.types import PackedState
 
 # names of the first moment in torch's optimizers
@@ -26,15 +27,18 @@ class Best:
     image: Tensor
     step: int
 
-    def update(self, score: Tensor, z: Tensor, image: Tensor, step: int) -> None:
-        """Keep, picture by picture, what scores lower."""
-        better = score < self.score
-        if bool(better.any()):
-            chosen = better.view(-1, 1, 1, 1)
-            self.score = torch.where(better, score, self.score)
-            self.z = torch.where(chosen, z, self.z)
-            self.image = torch.where(chosen, image, self.image)
-            self.step = step
+    def better(self, other: Best) -> Best:
+        """Return, picture by picture, the one that scores lower; this one where both are equal."""
+        better = other.score < self.score
+        if not bool(better.any()):
+            return self
+        chosen = better.view(-1, 1, 1, 1)
+        return Best(
+            torch.where(better, other.score, self.score),
+            torch.where(chosen, other.z, self.z),
+            torch.where(chosen, other.image, self.image),
+            other.step,
+        )
 
 
 @dataclass
@@ -52,6 +56,10 @@ class State:
     best: Best | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     slowed: float = 1.0
+    # which of the known optimizers it is
+    kind: int = 0
+    # the best with the score of an end that is no step of the schedule: shown, but not what later steps depend on
+    shown: Best | None = None
 
     @classmethod
     def start(cls, z: Tensor, config: Config) -> State:
@@ -59,12 +67,13 @@ class State:
         # sums over a grid that was loaded again round as before: its memory is laid out the same
         z = z.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
         average = latents.Average(config.latent.ema, z) if config.latent.ema else None
-        return cls(z, optim.build(config.optimizer, z), average)
+        return cls(z, optim.build(config.optimizer, z), average, kind=_kind(config))
 
     def restart(self, z: Tensor, config: Config) -> None:
         """Go on from other latents, of another grid perhaps: moments, average and best iterate begin anew."""
         fresh = State.start(z, config)
-        self.z, self.optimizer, self.average, self.best = fresh.z, fresh.optimizer, fresh.average, None
+        self.z, self.optimizer, self.average = fresh.z, fresh.optimizer, fresh.average
+        self.best = self.shown = None
 
     def put(self, part: slice, where: Tensor, values: Tensor) -> None:
         """Replace the latents of some pictures where a mask (b, 1, h, w) says so.
@@ -84,7 +93,7 @@ class State:
     def pack(self) -> PackedState:
         """Return copies of everything that later steps depend on."""
         tensors = {"z": self.z}
-        numbers = {"step": self.step, "stage": self.stage, "slowed": self.slowed}
+        numbers = {"step": self.step, "stage": self.stage, "slowed": self.slowed, "kind": self.kind}
         for name, value in self.optimizer.state.get(self.z, {}).items():
             (tensors if isinstance(value, Tensor) else numbers)[f"optimizer.{name}"] = value
         if self.average is not None:
@@ -105,14 +114,31 @@ class State:
         state.step, state.stage, state.slowed = packed.step, int(numbers["stage"]), float(numbers["slowed"])
         every = {**tensors, **numbers}
         moments = {n.removeprefix(_OPTIMIZER): value for n, value in every.items() if n.startswith(_OPTIMIZER)}
-        if moments:
+        # another optimizer, which a resumed run may be forced to take, begins its own
+        if moments and numbers.get("kind", _kind(config)) == _kind(config):
             state.optimizer.state[state.z] = moments
-        if state.average is not None:
+        if state.average is not None and "average" in tensors:
             state.average.total.copy_(tensors["average"])
             state.average.weight = float(numbers["average"])
         if "best" in numbers:
             state.best = Best(*(tensors[f"best.{name}"] for name in _OF_BEST), int(numbers["best"]))
+        if not state.is_whole():
+            raise ValueError("tensors of other shapes than the latents'")
         return state
+
+    def is_whole(self) -> bool:
+        """Whether all parts have the shapes that go with the latents."""
+        shape, count = self.z.shape, len(self.z)
+        moments = [value for value in self.optimizer.state.get(self.z, {}).values() if isinstance(value, Tensor)]
+        fits = len(shape) == 4 and self.stage >= 0
+        fits = fits and all(value.dim() == 0 or value.shape == shape for value in moments)
+        if self.average is not None:
+            fits = fits and self.average.total.shape == shape
+        if self.best is not None:
+            image = self.best.image.shape
+            fits = fits and self.best.z.shape == shape and self.best.score.shape == (count,)
+            fits = fits and len(image) == 4 and image[:2] == (count, 3)
+        return fits
 
     @property
     def output(self) -> Tensor:
@@ -120,3 +146,7 @@ class State:
         if self.average is None or not self.average.weight:
             return self.z.detach()
         return self.average.value
+
+
+def _kind(config: Config) -> int:
+    return list(OPTIMIZERS).index(config.optimizer.name)

@@ -115,7 +115,7 @@ def _settings(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     model, size = _at(config, "models", "vqgan"), _at(config, "size")
     digest = _at(record, "weights", f"vqgan:{model}")
     return [
-        ("Steps", _at(config, "steps")),
+        ("Steps", _steps(record)),
         ("Sampler", _at(config, "optimizer", "name")),
         ("Seed", record.get("seed", _at(config, "seed"))),
         ("Size", f"{size[0]}x{size[1]}" if isinstance(size, (list, tuple)) and len(size) == 2 else None),
@@ -123,6 +123,13 @@ def _settings(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("Model", model),
         ("Version", f"vqclip {record['vqclip']}" if "vqclip" in record else None),
     ]
+
+
+def _steps(record: Mapping[str, Any]) -> Any:
+    """Return how many steps were done: fewer than planned if the run was stopped, more if it was drawn on."""
+    planned, extra = (_at(record, "config", name) for name in ("steps", "extra_steps"))
+    total = planned + extra if isinstance(planned, int) and isinstance(extra, int) else planned
+    return record.get("stopped_at_step", total)
 
 
 def _at(tree: Any, *keys: Any) -> Any:

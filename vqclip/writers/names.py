@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vqclip import atomic
@@ -18,6 +18,8 @@ from vqclip.errors import UsageError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SLUG_BYTES = 60
+# in every run's folder
+CONFIG = "config.yaml"
 RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
 
 
@@ -69,6 +71,40 @@ def numbered(path: str | Path) -> Iterator[Path]:
 def free_path(path: str | Path) -> Path:
     """Return the first of the numbered names that neither a file has nor a run that draws it."""
     return next(p for p in numbered(path) if not (os.path.lexists(p) or os.path.lexists(run_folder(p))))
+
+
+class OwnNames:
+    """Names that the user gave, numbered where one is used already, in this run or (unless replacing) on the disk."""
+
+    def __init__(self, replace: bool, used: Iterable[str] = ()) -> None:
+        self.replace = replace
+        self.used = set(used)
+        self.folders: set[Path] = set()
+
+    def next(self, name: str) -> Path:
+        """Return the next name to write to."""
+        free = next(path for path in numbered(name) if self._may_write(path))
+        self.take(free)
+        return free
+
+    def take(self, path: Path) -> None:
+        """Use a name."""
+        self.used.add(os.path.abspath(path))
+
+    def _may_write(self, path: Path) -> bool:
+        if os.path.abspath(path) in self.used:
+            return False
+        folder = run_folder(path)
+        if self.replace:
+            # a folder of that name which no run made is the user's
+            return not os.path.lexists(folder) or is_run(folder)
+        # a run folder that is not of this run tells of another one that draws the picture
+        return not (os.path.lexists(path) or (folder not in self.folders and os.path.lexists(folder)))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is one that a run made."""
+    return not folder.is_symlink() and folder.is_dir() and ((folder / CONFIG).is_file() or not any(folder.iterdir()))
 
 
 def check_writable(folder: str | Path) -> Path:
