@@ -93,7 +93,7 @@ def test_the_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
     raised = {kind.exit_code for _, kind in inspect.getmembers(errors, inspect.isclass) if hasattr(kind, "exit_code")}
     assert told == {0} | raised | SIGNALS
-    assert set(importlib.import_module("vqclip.cli.generate")._EXIT.values()) == SIGNALS
+    assert set(importlib.import_module("vqclip.cli.running")._EXIT.values()) == SIGNALS
 
 
 @pytest.mark.parametrize("kind", ["vqgan", "clip", "judge", "prior"])
