@@ -117,3 +117,17 @@ def test_the_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: p
     with threads(1):
         exec(compile(short, "README.md", "exec"), {})
     assert list(tmp_path.glob("*.png"))
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    named = set()
+    for document in DOCUMENTS:
+        file = ""
+        for found in re.finditer(r"`(tests/\w+\.py)?(?:::(test_\w+))?`", document.read_text("utf-8")):
+            file = found[1] or file
+            if found[1] or found[2]:
+                named.add((file, found[2]))
+    assert len(named) > 20
+    for file, test in named:
+        text = (ROOT / file).read_text("utf-8")
+        assert test is None or f"def {test}(" in text, f"{file} has no {test}"

@@ -135,6 +135,13 @@ def test_a_run_that_was_killed_in_its_first_grid_begins_again(
     assert sha("cat.png") == sha("straight.png") and sha("cat-1.png") == sha("straight-1.png")
 
 
+def test_settings_that_do_not_fit_leave_the_run_as_it_was(cli: CommandLine) -> None:
+    draw(wanted("straight.png"))
+    draw(wanted(), 11)
+    assert cli("resume", "cat.run", "--set", "size=[96,96]", "--force").code == 5
+    assert cli("resume", "cat.run").code == 0 and sha("cat.png") == sha("straight.png")
+
+
 # --- what a state may name -------------------------------------------------------------------------------------------
 
 

@@ -146,8 +146,6 @@ class _Batch:
         self.folders = {k: names.check_writable(names.run_folder(path)) for k, path in self.paths.items()}
         own.folders |= set(self.folders.values())
         self.saver = Saver(list(self.folders.values()), found)
-        for folder in self.folders.values():
-            savepoint.write_config(folder, savepoint.absolute(self.config))
         self.versions, self.untold = versions(), set[str]()
         # sha256 of what this run wrote before its end
         self.kept: dict[str, str] = dict(found.kept) if found else {}
@@ -158,11 +156,20 @@ class _Batch:
         self.videos = {k: self._video(k, place, found) for place, k in enumerate(self.wanted)} if self.frames else {}
         self.last: Snapshot | None = None
         self.closed = False
-        self._try("state", lambda: self._offer(found and found.packed))
+        if found is None:
+            self._note_begin(None)
+
+    def _note_begin(self, packed: PackedState | None) -> None:
+        """Write what a run that is killed from here on can be gone on with."""
+        for folder in self.folders.values():
+            savepoint.write_config(folder, savepoint.absolute(self.config))
+        self._try("state", lambda: self._offer(packed))
 
     def consume(self, snapshots: Iterator[Snapshot]) -> bool:
         """Take the snapshots of this batch; return True if the user stopped it."""
         for snapshot in snapshots:
+            if snapshot.resumed:  # the state fits, also the settings that it was forced to take
+                self._note_begin(snapshot.packed)
             self.last = snapshot
             self._tell(snapshot)
             self._try("sheet of candidates", lambda: self._save_candidates(snapshot))  # noqa: B023 - called at once

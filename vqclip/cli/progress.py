@@ -67,7 +67,7 @@ class Progress:
 
     def _line(self, snapshot: Snapshot) -> None:
         every = max(math.ceil(snapshot.steps / _LINES), 1)
-        if snapshot.step and (snapshot.step % every == 0 or snapshot.last):
+        if snapshot.step > self._from[0] and (snapshot.step % every == 0 or snapshot.last):
             rate, left = self._rate(snapshot)
             step = f"step {snapshot.step}/{snapshot.steps}"
             click.echo(f"{step}  loss {snapshot.loss:.4f}  {rate:.2f} steps/s  {left or 0:.0f} s left", err=True)
