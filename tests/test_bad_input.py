@@ -327,7 +327,7 @@ def test_a_file_beyond_the_limit_leaves_no_half_picture(cli: CommandLine) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (ran.code, ran.out, len(ran.complaints)) == (1, "", 2)
-    assert "its state is not saved" in ran.complaints[0] and "the disk is full" in ran.complaints[1]
+    assert "the state is not saved" in ran.complaints[0] and "the disk is full" in ran.complaints[1]
     assert not [*Path().rglob("*.png"), *Path().rglob("*.tmp")]
 
 

@@ -156,7 +156,8 @@ class _Batch:
         self.videos = {k: self._video(k, place, found) for place, k in enumerate(self.wanted)} if self.frames else {}
         self.last: Snapshot | None = None
         self.closed = False
-        if found is None:
+        self.resumed = found is not None
+        if not self.resumed:
             self._note_begin(None)
 
     def _note_begin(self, packed: PackedState | None) -> None:
@@ -199,8 +200,10 @@ class _Batch:
         finally:
             if whole and self.config.output.keep_run:
                 self._try("state", lambda: self._offer(self.last.packed, ended=True))
+            # what is wrong before the first picture is a mistake in what was asked for: there is nothing to go on with
+            mistaken = self.last is None and not self.resumed and isinstance(failed, VqclipError)
             self._try("state", self.saver.flush)
-            self._close(remove=whole and not self.config.output.keep_run)
+            self._close(remove=mistaken or (whole and not self.config.output.keep_run))
             drawn.folder = self.saver.folder if savepoint.is_saved(self.saver.folder) else None
 
     def _save_pictures(self) -> list[Path]:
