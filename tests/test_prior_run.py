@@ -62,7 +62,13 @@ def test_the_candidate_that_fits_best_is_taken(weights: Path) -> None:
     ready = prepare(models.resolve(config), models)
     empty = torch.full((8, 8), MASKED)
     every = torch.cat([ready.proposer.fill(empty, [seeding.derive(7, "candidate", number)]) for number in range(20)])
-    scores = ready.guidance.score(models.vqgan.decode(models.vqgan.codes(every)), [7] * 20, 2)
+    pictures = models.vqgan.decode(models.vqgan.codes(every))
+    confusion = ready.guidance.confusion(pictures)
+    assert (
+        confusion.std() > 0
+        and not prepare(models.resolve(config_of(weights)), models).guidance.confusion(pictures).any()
+    )
+    scores = ready.guidance.score(pictures, [7] * 20, 2) + config.init.rivals * confusion
     found = initial.candidates(ready, 7)
     assert torch.allclose(found.scores, scores.sort().values, atol=1e-5)
     assert torch.equal(found.codes[0], every[int(scores.argmin())])
