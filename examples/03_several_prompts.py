@@ -22,7 +22,9 @@ def main() -> None:
     models, pictures, captions = None, [], []
     for name, prompts in MIXES.items():
         for seed in SEEDS:
-            config = vqclip.make_config(*prompts, negative=["a red circle"], steps=STEPS, seed=seed, size=128)
+            # nine pictures: fewer candidates for each than usual
+            fewer = {"init": {"candidates": 2}}
+            config = vqclip.make_config(*prompts, negative=["a red circle"], steps=STEPS, seed=seed, size=128, **fewer)
             models = models or vqclip.Models.load(config)
             pictures.append(vqclip.generate(config, models).image)
             captions.append(f"{name}, {seed}")

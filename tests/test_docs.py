@@ -119,6 +119,11 @@ def test_the_python_of_the_readme_runs(code: str, tmp_path: Path, monkeypatch: p
     assert list(tmp_path.glob("*.png"))
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_no_figure_is_left_to_be_filled_in(document: Path) -> None:
+    assert not re.search(r"@@|TODO|TBD", document.read_text("utf-8"))
+
+
 def test_every_test_that_a_document_names_exists() -> None:
     named = set()
     for document in DOCUMENTS:
