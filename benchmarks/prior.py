@@ -4,7 +4,7 @@ python benchmarks/prior.py GROUP [--list FILE] [--subset 40] [--seeds 0] [--size
                            [--set KEY=VALUE]... [--judge FILE] [--sheets FOLDER] [--plot FILE]
 
 Groups: modes (random grid, prior alone, prior refined), curve (these three at several costs; `--plot` draws subject and
-style against seconds), sampling, candidates, refinement, upsampling, remask, target. Prints a Markdown row an arm:
+style against seconds), sampling, candidates, refinement, steps (many of them, at several rates), upsampling, remask, target. Prints a Markdown row an arm:
 subject top 1 and top 5 with 95 % intervals, style, setting, background, the distance between pictures of one prompt by
 different seeds (with two seeds or more), seconds a picture. The row "renders" is the picture world's own painting of
 what the prompts name: what could be reached, and how varied it is. `--set` applies to all arms.
@@ -80,6 +80,10 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "120 steps, soft": (*_SOFT, "steps=120"),
         "120 steps, soft, fine grid": (*_SOFT, "steps=120", "stages=[128:0.4,full:0.6]"),
         "240 steps": (*_HARD, "steps=240"),
+    },
+    "steps": {
+        f"{n} steps, learning rate {lr}": ("init.kind=prior", f"steps={n}", f"optimizer.lr={lr}")
+        for n, lr in ((30, 0.05), (150, 0.05), (150, 0.025), (150, 0.01), (500, 0.05), (500, 0.012), (500, 0.003))
     },
     "remask": {
         "off": ("prior.remask_every=0",),

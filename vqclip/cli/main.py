@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from vqclip.cli.allocator import keep_freed_memory
 from vqclip.errors import MemoryBudgetError, VqclipError, one_line
 from vqclip.version import __version__
 
@@ -55,6 +56,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code of what came of it: README.md lists them."""
+    keep_freed_memory()
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 

@@ -15,10 +15,12 @@ import torch
 from open_clip import CLIP as OpenCLIP
 from open_clip import CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
+from open_clip.transformer import QuickGELU
 from timm.models import build_model_with_cfg, register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
+from vqclip.models.attention import attend
 from vqclip.types import CLIPArchitecture
 
 
@@ -52,6 +54,9 @@ class CLIP(nn.Module):
         model = dict(architecture.model)
         self.network = (CustomTextCLIP if model.pop("custom_text", False) else OpenCLIP)(**model)
         side = architecture.model["vision_cfg"].get("image_size", 224)
+        for module in self.network.modules():
+            if type(module) in _FASTER:
+                module.__class__ = _FASTER[type(module)]
         self.image_size: int = side if isinstance(side, int) else side[0]
         self.context_length: int = self.network.context_length
         self.words = frozenset(architecture.words)
@@ -94,6 +99,37 @@ class CLIP(nn.Module):
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of a text, start and end marks included."""
         return len(self.tokenizer.encode(text)) + 2
+
+
+class _Attention(nn.MultiheadAttention):
+    """torch's self-attention, its parameters and result, by products of plain matrices.
+
+    torch's own turns the batch to the second place, and what is not contiguous there goes through batched products of
+    the expanded weights, forward and back: with ViT-B/32 half of a step's time.
+    """
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **ignored: Any
+    ) -> tuple[Tensor, None]:
+        """Attend within rows (N, L, E), each to those that `attn_mask` (L, L) lets it see; no weights are returned."""
+        if key is not query or value is not query or not self.batch_first or self.in_proj_weight is None:
+            return super().forward(query, key, value, attn_mask=attn_mask, **ignored)
+        count, length, width = query.shape
+        rows = nn.functional.linear(query.reshape(-1, width), self.in_proj_weight, self.in_proj_bias)
+        q, k, v = rows.view(count, length, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        seen = attend(q, k, v, None if attn_mask is None else attn_mask.to(q.dtype))
+        return self.out_proj(seen.transpose(1, 2).reshape(-1, width)).view(count, length, width), None
+
+
+class _QuickGELU(QuickGELU):
+    """OpenAI's x * sigmoid(1.702 x) by torch's own silu, which keeps one tensor for the way back, not two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activation of x."""
+        return nn.functional.silu(1.702 * x) / 1.702
+
+
+_FASTER: dict[type, type] = {nn.MultiheadAttention: _Attention, QuickGELU: _QuickGELU}
 
 
 def build_tokenizer(merges: int | None, context_length: int) -> SimpleTokenizer:

@@ -12,11 +12,13 @@ import io
 from typing import Any
 
 import torch
-from taming.modules.diffusionmodules.model import Decoder, Encoder, ResnetBlock
+from taming.modules.diffusionmodules.model import AttnBlock, Decoder, Encoder, ResnetBlock
 from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
 from torch import Tensor, nn
 
 from vqclip.errors import WeightsError
+from vqclip.models.attention import attend
+from vqclip.models.normalization import GroupNorm, norm_silu
 from vqclip.types import VQGANArchitecture
 
 _LIVE_NORM = 1e-2
@@ -44,9 +46,9 @@ class TamingNetwork(nn.Module):
         with contextlib.redirect_stdout(io.StringIO()):  # the Decoder prints its latent shape
             self.encoder = Encoder(**ddconfig)
             self.decoder = Decoder(**ddconfig)
-        for module in self.modules():
-            if type(module) is ResnetBlock:
-                module.__class__ = _ResnetBlock
+        for module in [*self.encoder.modules(), *self.decoder.modules()]:
+            if type(module) in _FASTER:
+                module.__class__ = _FASTER[type(module)]
             if isinstance(module, nn.GroupNorm):
                 if module.num_channels % a.norm_groups:
                     raise ValueError(f"{module.num_channels} channels do not fall into {a.norm_groups} groups")
@@ -62,18 +64,50 @@ class TamingNetwork(nn.Module):
 
 
 class _ResnetBlock(ResnetBlock):
-    """taming's block, its parameters and result, with the activation as one operation instead of two.
+    """taming's block, its parameters and result; norm and activation are one operation (`normalization`).
 
-    The product x * sigmoid(x) reads and writes every activation twice, forward and back: a third of a decoder's time.
+    taming's product x * sigmoid(x) reads and writes every activation twice, forward and back: a third of a decoder's
+    time.
     """
 
     def forward(self, x: Tensor, temb: None = None) -> Tensor:
         """Return x (B, C, h, w) plus its two activated convolutions; the VQGAN has no time embedding."""
-        h = self.conv1(nn.functional.silu(self.norm1(x)))
-        h = self.conv2(self.dropout(nn.functional.silu(self.norm2(h))))
+        h = self.conv1(norm_silu(self.norm1, x))
+        h = self.conv2(self.dropout(norm_silu(self.norm2, h)))
         if self.in_channels != self.out_channels:
             x = self.conv_shortcut(x) if self.use_conv_shortcut else self.nin_shortcut(x)
         return x + h
+
+
+class _AttnBlock(AttnBlock):
+    """taming's attention over all places, its parameters and result, by the fastest products of the device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (B, C, h, w) plus what each place finds in all others."""
+        h = self.norm(x)
+        q, k, v = (part(h).flatten(2).transpose(1, 2) for part in (self.q, self.k, self.v))
+        return x + self.proj_out(attend(q, k, v).transpose(1, 2).reshape(x.shape))
+
+
+class _Decoder(Decoder):
+    """taming's decoder, its parameters and result, but for the last norm and activation, which are one operation."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the picture (B, 3, f h, f w) of latents (B, C, h, w)."""
+        h = self.mid.block_2(self.mid.attn_1(self.mid.block_1(self.conv_in(z))))
+        for number, level in reversed(list(enumerate(self.up))):
+            for place, block in enumerate(level.block):
+                h = block(h)
+                if len(level.attn):
+                    h = level.attn[place](h)
+            if number:
+                h = level.upsample(h)
+        return self.conv_out(norm_silu(self.norm_out, h))
+
+
+_FASTER: dict[type, type] = {
+    ResnetBlock: _ResnetBlock, AttnBlock: _AttnBlock, Decoder: _Decoder, nn.GroupNorm: GroupNorm
+}  # fmt: skip
 
 
 class VQGAN(nn.Module):

@@ -1,0 +1,151 @@
+"""Faster spellings of the networks' operations give what torch's and taming's own give, forward and back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vqclip.cli import allocator
+from vqclip.models import attention, clip, normalization, vqgan
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+def frozen_norm(channels: int, groups: int) -> nn.GroupNorm:
+    norm = nn.GroupNorm(groups, channels, eps=1e-6)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm.requires_grad_(False)
+
+
+def there_and_back(function, x: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    y = function(leaf, *others)
+    weights = torch.linspace(-1, 1, y.numel()).view(y.shape)
+    (y.float() * weights).sum().backward()
+    return y.detach().float(), leaf.grad.float()
+
+
+def near(a: Tensor, b: Tensor, relative: float) -> bool:
+    return float((a - b).norm() / b.norm()) < relative
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("shape", "groups"), [((1, 32, 16, 16), 8), ((2, 12, 5, 7), 4), ((3, 6, 2, 1), 6)])
+@pytest.mark.parametrize("silu", [True, False])
+def test_group_norm_equals_torchs(shape: tuple[int, ...], groups: int, layout: str, silu: bool) -> None:
+    torch.manual_seed(0)
+    norm, x = frozen_norm(shape[1], groups), torch.randn(shape) * 3 + 5
+    x = x.to(memory_format=LAYOUTS[layout])
+    own = vqgan._FASTER[nn.GroupNorm](groups, shape[1], eps=1e-6).requires_grad_(False)
+    own.load_state_dict(norm.state_dict())
+
+    ours = there_and_back(lambda t: normalization.norm_silu(own, t) if silu else own(t), x)
+    theirs = there_and_back(lambda t: nn.functional.silu(norm(t)) if silu else norm(t), x)
+
+    assert torch.allclose(ours[0], theirs[0], atol=1e-5)
+    assert torch.allclose(ours[1], theirs[1], atol=1e-5 * float(theirs[1].abs().max()) + 1e-6)
+
+
+def test_group_norm_in_bf16_is_as_near_as_bf16_is() -> None:
+    torch.manual_seed(0)
+    norm, x = frozen_norm(32, 8), (torch.randn(2, 32, 24, 24) + 1).to(torch.bfloat16)
+
+    ours = there_and_back(lambda t: normalization.norm_silu(norm, t), x)
+    exact = there_and_back(lambda t: nn.functional.silu(norm(t)), x.float())
+
+    assert near(ours[0], exact[0], 0.01)
+    assert near(ours[1], exact[1], 0.01)
+
+
+def test_a_norm_that_learns_is_torchs_own() -> None:
+    """Training needs the gradient of scale and shift, which the lean way back leaves out."""
+    norm = normalization.GroupNorm(4, 8)
+    x = torch.randn(1, 8, 4, 4, requires_grad=True)
+
+    normalization.norm_silu(norm, x).square().sum().backward()
+
+    assert norm.weight.grad is not None and norm.bias.grad is not None
+    assert not normalization.leaner(norm, x)
+    assert normalization.leaner(norm.requires_grad_(False), x)
+
+
+@pytest.mark.parametrize("most", [attention._WRITTEN_OUT, 10])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_equals_torchs(dtype: torch.dtype, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_WRITTEN_OUT", most)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, length, 16) for length in (7, 9, 9))
+    mask = torch.randn(7, 9)
+
+    def ours(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return attention.attend(q.to(dtype), k.to(dtype), v.to(dtype), mask.to(dtype))
+
+    def theirs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(q, k, v, mask)
+
+    found, wanted = there_and_back(ours, q, k, v), there_and_back(theirs, q, k, v)
+
+    for a, b in zip(found, wanted, strict=True):
+        assert near(a, b, 1e-5 if dtype == torch.float32 else 0.02)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_multi_head_attention_equals_torchs(masked: bool) -> None:
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(24, 3, batch_first=True).requires_grad_(False)
+    nn.init.normal_(theirs.in_proj_bias)
+    ours = nn.MultiheadAttention(24, 3, batch_first=True).requires_grad_(False)
+    ours.load_state_dict(theirs.state_dict())
+    ours.__class__ = clip._FASTER[nn.MultiheadAttention]
+    mask = torch.full((6, 6), -torch.inf).triu(1) if masked else None
+
+    found, wanted = (
+        there_and_back(lambda x, net=net: net(x, x, x, need_weights=False, attn_mask=mask)[0], torch.randn(2, 6, 24))
+        for net in (ours, theirs)
+        if torch.manual_seed(1)
+    )
+
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_attention_to_something_else_is_torchs_own() -> None:
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    query, other = torch.randn(1, 3, 8), torch.randn(1, 5, 8)
+    wanted = theirs(query, other, other)[0]
+
+    theirs.__class__ = clip._FASTER[nn.MultiheadAttention]
+
+    assert torch.equal(theirs(query, other, other)[0], wanted)
+
+
+def test_quick_gelu_equals_open_clips() -> None:
+    theirs, ours = next((a(), b()) for a, b in clip._FASTER.items() if a.__name__ == "QuickGELU")
+    x = torch.linspace(-8, 8, 101)
+
+    for a, b in zip(there_and_back(ours, x), there_and_back(theirs, x), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_the_program_keeps_what_it_freed() -> None:
+    """In a process of its own, since it holds for all of it."""
+    code = "from vqclip.cli import allocator; print(allocator.keep_freed_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    glibc = sys.platform.startswith("linux") and "CS_GNU_LIBC_VERSION" in os.confstr_names
+    assert done.stdout.strip() == str(glibc)
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator.sys, "platform", "darwin")
+    assert not allocator.keep_freed_memory()
+    monkeypatch.setattr(allocator.sys, "platform", "linux")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
+    assert not allocator.keep_freed_memory()
