@@ -4,10 +4,11 @@ python benchmarks/prior.py GROUP [--list FILE] [--subset 40] [--seeds 0] [--size
                            [--set KEY=VALUE]... [--judge FILE] [--sheets FOLDER] [--plot FILE]
 
 Groups: modes (random grid, prior alone, prior refined), curve (these three at several costs; `--plot` draws subject and
-style against seconds), sampling, candidates, refinement, steps (many of them, at several rates), upsampling, remask, target. Prints a Markdown row an arm:
-subject top 1 and top 5 with 95 % intervals, style, setting, background, the distance between pictures of one prompt by
-different seeds (with two seeds or more), seconds a picture. The row "renders" is the picture world's own painting of
-what the prompts name: what could be reached, and how varied it is. `--set` applies to all arms.
+style against seconds), sampling, candidates, refinement, steps (many of them, at several rates), upsampling, remask,
+target. Prints a Markdown row an arm: subject top 1 and top 5 with 95 % intervals, style, setting, background, the
+distance between pictures of one prompt by different seeds (with two seeds or more), seconds a picture. The row
+"renders" is the picture world's own painting of what the prompts name: what could be reached, and how varied it is.
+`--set` applies to all arms.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from helpers import (
 from vqclip import cutouts, drawing, images, latents
 from vqclip.config import Config
 from vqclip.errors import NumericError, UsageError, WeightsError
+from vqclip.generation import determinism
 from vqclip.generation.initial import first_grid
 from vqclip.generation.models import Models
 from vqclip.guidance import Guidance
@@ -369,3 +370,33 @@ def test_the_picture_before_the_broken_step_is_kept(tmp_path: Path, monkeypatch:
         drawing.draw(prepared(config))
     assert sha(tmp_path / "kept.png") == sha(images.to_pil(slow[2].best))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kept.png", "kept.run"]
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "ordered"), [("cuda:0", True, True), ("cuda", False, False), ("cpu", True, False)]
+)
+def test_operations_are_deterministic_for_as_long_as_a_step_takes(device: str, wanted: bool, ordered: bool) -> None:
+    config = small(run={"deterministic": wanted})
+    config.run.device = device
+    torch.use_deterministic_algorithms(False)
+
+    with pytest.raises(RuntimeError, match="in the midst of it"), determinism.exact(config):
+        assert torch.are_deterministic_algorithms_enabled() is ordered
+        assert torch.backends.cudnn.deterministic is ordered
+        raise RuntimeError("in the midst of it")
+
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.deterministic
+
+
+def test_torch_is_as_it_was_between_the_steps_of_a_deterministic_run() -> None:
+    for _ in snapshots(small(steps=2, run={"deterministic": True})):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.gpu
+def test_a_deterministic_run_is_bit_equal_on_a_gpu() -> None:
+    config = small(steps=3, run={"device": "cuda", "deterministic": True})
+    first, second = (snapshots(config)[-1].image for _ in range(2))
+
+    assert torch.equal(first, second)

@@ -36,7 +36,7 @@ def near(a: Tensor, b: Tensor, relative: float) -> bool:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("shape", "groups"), [((1, 32, 16, 16), 8), ((2, 12, 5, 7), 4), ((3, 6, 2, 1), 6)])
+@pytest.mark.parametrize(("shape", "groups"), [((1, 32, 16, 16), 8), ((2, 12, 5, 7), 4), ((3, 6, 4, 3), 6)])
 @pytest.mark.parametrize("silu", [True, False])
 def test_group_norm_equals_torchs(shape: tuple[int, ...], groups: int, layout: str, silu: bool) -> None:
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "vqclip"
 
 GROUND = ["errors", "types", "registry", "resources", "images", "seeding", "atomic", "version", "registries"]
 DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text"]
-PARTS = ["latents", "cutouts", "augmentations", "losses", "optim", "priors", "embeddings"]
+PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim", "priors", "embeddings"]
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
 BELOW_GUIDANCE = {*BELOW_PARTS, *PARTS}
@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(GROUND),
     "weights": {*GROUND, "models"},
     **dict.fromkeys(PARTS, BELOW_PARTS),
-    "cutouts": {*BELOW_PARTS, "augmentations"},
+    "cutouts": {*BELOW_PARTS, "augmentations", "resampling"},
     "guidance": BELOW_GUIDANCE,
     "generation": BELOW_GENERATION,
     "writers": BELOW_PARTS,

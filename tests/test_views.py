@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
+from vqclip import resampling
 from vqclip.augmentations import Augmentation
 from vqclip.cutouts import ViewPlan, Views, draw, render, render_each, whole
 from vqclip.errors import UsageError
@@ -321,3 +322,20 @@ def test_noise_is_at_most_as_strong_as_its_strength() -> None:
     u = torch.linspace(0, 1, 50)[:, None]
     added = AUGMENTATIONS.load("noise").build(torch.zeros_like(noise), u, 0.3, noise)
     assert torch.allclose(added.flatten(1).std(1), 0.3 * u[:, 0], atol=0.03)
+
+
+@pytest.mark.parametrize("size", [(5, 9), (1, 4), (8, 8)])
+def test_ordered_sums_read_what_grid_sample_reads(size: tuple[int, int]) -> None:
+    """Places far beyond the edges too: they are mirrored again and again."""
+    torch.manual_seed(0)
+    image, grid = torch.randn(2, 3, *size), torch.rand(2, 7, 6, 2) * 8 - 4
+    weights = torch.randn(2, 3, 7, 6)
+    found = []
+    for read in (resampling.ordered, resampling.sample):
+        leaf = image.clone().requires_grad_()
+        values = read(leaf, grid)
+        (values * weights).sum().backward()
+        found.append((values.detach(), leaf.grad))
+
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-5)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from vqclip import seeding
+from vqclip import resampling, seeding
 from vqclip.augmentations import Augmentation
 from vqclip.registries import AUGMENTATIONS
 
@@ -143,7 +143,7 @@ def render_each(images: Tensor, views: Views, view_side: int) -> Tensor:
         chosen = (levels == level).nonzero().flatten()
         where = _onto_level(grid[chosen], images, pooled, level).to(images)
         chosen = chosen.to(images.device)
-        cuts[chosen] = nn.functional.grid_sample(pooled[chosen], where, "bilinear", "reflection", False)
+        cuts[chosen] = resampling.sample(pooled[chosen], where)
     return _finish(cuts, views)
 
 
@@ -167,7 +167,7 @@ def _render_one(pyramid: list[Tensor], views: Views, view_side: int) -> Tensor:
         order += chosen.tolist()
         rows = _onto_level(grid[chosen], image, pyramid[level], level)
         rows = rows.reshape(1, -1, view_side, 2).to(image.device)
-        cut = nn.functional.grid_sample(pyramid[level], rows.to(image.dtype), "bilinear", "reflection", False)
+        cut = resampling.sample(pyramid[level], rows.to(image.dtype))
         out.append(cut.view(3, len(chosen), view_side, view_side).transpose(0, 1))
     cuts = torch.cat(out)
     if order != sorted(order):

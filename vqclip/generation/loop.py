@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vqclip.config import Config
 from vqclip.generation import recover
+from vqclip.generation.determinism import exact
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
@@ -34,12 +35,15 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
     notices = list(prepared.notices)
     first, packed = begin or (0, None)
     for seeds in batches(prepared.config)[first:]:
-        run = prepared.run(seeds) if packed is None else prepared.resumed(seeds, packed)
+        with exact(prepared.config):
+            run = prepared.run(seeds) if packed is None else prepared.resumed(seeds, packed)
+            image = run.decode(run.state.output)
         run.notices[:0] = notices
-        yield _snapshot(run, run.decode(run.state.output), resumed=packed is not None)
+        yield _snapshot(run, image, resumed=packed is not None)
         notices, packed = [], None
         while run.state.step < run.config.total_steps:
-            image = recover.step(run)
+            with exact(prepared.config):
+                image = recover.step(run)
             yield _snapshot(run, image)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vqclip.config import Config
 from vqclip.errors import WeightsError
-from vqclip.generation import resolve
+from vqclip.generation import determinism, resolve
 from vqclip.generation.scaler import lacks_much
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
@@ -45,6 +45,8 @@ class Models:
     def load(cls, config: Config) -> Models:
         """Load the networks that a config names; raises UsageError and WeightsError."""
         device = torch.device(resolve.device(config.run.device))
+        if config.run.deterministic and device.type == "cuda":
+            determinism.order_sums()
         vqgan, digest = load_vqgan(config.models.vqgan, config.models.vqgan_config)
         hashes = {("vqgan", config.models.vqgan): digest}
         clips = []
