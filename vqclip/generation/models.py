@@ -56,6 +56,7 @@ class Models:
             clips.append(clip.to(device))
         vqgan.network.to(device, memory_format=torch.channels_last)
         if config.run.compile == "on":
+            resolve.check_compiler()
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
         found = cls(vqgan.to(device), clips, hashes, [hashes["clip", name] for name in config.models.clip])

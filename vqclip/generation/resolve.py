@@ -11,7 +11,7 @@ import torch
 
 from vqclip import seeding
 from vqclip.config import Config
-from vqclip.errors import MemoryBudgetError, UsageError
+from vqclip.errors import MemoryBudgetError, UsageError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
 
@@ -93,6 +93,16 @@ def precision(asked: str, device_name: str) -> str:
         # without the instructions bf16 is emulated, and slower than fp32
         return "bf16" if "avx512_bf16" in _cpu_flags() else "fp32"
     return "fp32"
+
+
+def check_compiler() -> None:
+    """Raise UsageError if torch.compile does not work on this machine; on a CPU it needs a C++ compiler."""
+    try:
+        torch.compile(lambda x: (x * 2).relu().sum())(torch.ones(8))
+    except Exception as error:  # whatever the compiler stack raises, it means that steps cannot be compiled
+        raise UsageError(
+            f"--compile on: torch.compile does not work here ({one_line(error)[:120]}): leave it out"
+        ) from error
 
 
 def _cpu_flags() -> str:

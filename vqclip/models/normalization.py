@@ -30,8 +30,13 @@ class GroupNorm(nn.GroupNorm):
 
 
 def leaner(norm: nn.GroupNorm, x: Tensor) -> bool:
-    """Whether the way back here is the better one: on a CPU, with frozen weights, with something to learn before."""
-    return x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled() and not norm.weight.requires_grad
+    """Whether the way back here is the better one: on a CPU, with frozen weights, with something to learn before.
+
+    torch's compiler puts both together by itself.
+    """
+    if torch.compiler.is_compiling() or x.device.type != "cpu":
+        return False
+    return x.requires_grad and torch.is_grad_enabled() and not norm.weight.requires_grad
 
 
 class _NormSilu(torch.autograd.Function):

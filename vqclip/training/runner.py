@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from vqclip import atomic
 from vqclip.errors import UsageError, VqclipError, one_line
+from vqclip.generation.resolve import check_compiler
 from vqclip.training.muon import MuonAdamW
 from vqclip.weights import files
 from vqclip.weights.load import fill, locate
@@ -300,9 +301,8 @@ def maybe_compile(function: Any, wanted: bool) -> Any:
     if not wanted:
         return function
     try:
-        probe = torch.compile(lambda x: (x * 2).relu().sum())
-        probe(torch.ones(8))
-    except Exception as error:  # noqa: BLE001 - whatever the compiler stack raises, training goes on without it
+        check_compiler()
+    except UsageError as error:
         say(f"training without torch.compile ({one_line(error)[:80]})")
         return function
     return torch.compile(function)
