@@ -400,3 +400,13 @@ def test_a_deterministic_run_is_bit_equal_on_a_gpu() -> None:
     first, second = (snapshots(config)[-1].image for _ in range(2))
 
     assert torch.equal(first, second)
+
+
+def test_a_compiler_that_does_not_work_is_told_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: Any) -> Any:
+        raise RuntimeError("no C++ compiler\nwas found")
+
+    monkeypatch.setattr(torch, "compile", broken)
+
+    with pytest.raises(UsageError, match=r"--compile on: .*\(no C\+\+ compiler was found\): leave it out"):
+        Models.load(small(run={"compile": "on"}))

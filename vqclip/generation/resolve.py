@@ -100,9 +100,8 @@ def check_compiler() -> None:
     try:
         torch.compile(lambda x: (x * 2).relu().sum())(torch.ones(8))
     except Exception as error:  # whatever the compiler stack raises, it means that steps cannot be compiled
-        raise UsageError(
-            f"--compile on: torch.compile does not work here ({one_line(error)[:120]}): leave it out"
-        ) from error
+        reason = one_line(error)[:120]
+        raise UsageError(f"--compile on: torch.compile does not work here ({reason}): leave it out") from error
 
 
 def _cpu_flags() -> str:
