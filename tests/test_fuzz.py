@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fuzz.parsers import PARSERS
+from fuzz.samples import samples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,24 @@ def test_any_bytes_are_read_or_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: bytes
 ) -> None:
     PARSERS[name](data, Path(tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
+    return {name: samples(name, tmp_path_factory.mktemp(name)) for name in PARSERS}
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_files_with_some_bytes_changed_are_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, good: dict[str, list[bytes]], name: str, data: st.DataObject
+) -> None:
+    changed = bytearray(data.draw(st.sampled_from(good[name])))
+    for _ in range(data.draw(st.integers(0, 4))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    end = data.draw(st.integers(0, len(changed)) | st.just(len(changed)))
+    PARSERS[name](bytes(changed[:end]), Path(tmp_path_factory.getbasetemp()))
 
 
 @settings(max_examples=200, deadline=None)
