@@ -363,7 +363,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_latents_of_before(monkey
 
 def test_the_picture_before_the_broken_step_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is that of the last of the tries, each at half the learning rate of the one before."""
-    slow = snapshots(small(steps=5, best={"every": 1}, optimizer={"lr": small().optimizer.lr / 8}))
+    slow = snapshots(small(steps=5, best={"every": 1}, optimizer={"lr": 0.1 / 8}))
     break_at(2, monkeypatch)
     config = small(steps=5, best={"every": 1}, output={"file": str(tmp_path / "kept.png")})
     with pytest.raises(NumericError):

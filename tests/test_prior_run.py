@@ -99,6 +99,20 @@ def test_more_than_there_is_cannot_be_kept(values: dict) -> None:
         small("a cat", **values)
 
 
+def test_more_steps_from_what_a_prior_proposed_are_smaller_ones(weights: Path) -> None:
+    """Else 500 steps take apart what 30 at the same rate make clearer (docs/quality.md)."""
+    models = Models.load(config_of(weights))
+
+    def rate(steps: int, **values: object) -> float:
+        config = config_of(weights, steps=steps, optimizer={"lr": None}, **values)
+        return models.resolve(config).optimizer.lr
+
+    assert rate(1) == rate(30) == 0.05
+    assert rate(60) == pytest.approx(0.025) and rate(300) == pytest.approx(0.005)
+    assert rate(300, init={"kind": "random"}) == 0.1
+    assert models.resolve(config_of(weights, steps=300, optimizer={"lr": 0.2})).optimizer.lr == 0.2
+
+
 def test_another_size_is_drawn_at_the_priors_own_and_scaled(weights: Path) -> None:
     config = config_of(weights, size="128x64")
     models = Models.load(config)

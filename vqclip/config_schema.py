@@ -123,10 +123,14 @@ class ViewsConfig:
 
 @dataclass
 class OptimizerConfig:
-    """Optimizer and learning rate; `betas` where it has them, `clip_norm` bounds the gradient's norm (0: off)."""
+    """Optimizer and learning rate; `betas` where it has them, `clip_norm` bounds the gradient's norm (0: off).
+
+    Without a value the rate is 0.1, and where a prior proposed the first grid 0.05 for 30 steps: less for more of them,
+    so that the grid goes as far and no further.
+    """
 
     name: str = "adam"
-    lr: float = 0.1
+    lr: float | None = None
     schedule: str = "constant"
     warmup: int = 0
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])

@@ -16,6 +16,7 @@ from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
 
 _NOISE = 0.5
+_LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.05, 30
 
 
 def resolve(
@@ -25,7 +26,7 @@ def resolve(
     usual: Mapping[str, float] | None = None,
     weights: int = 0,
 ) -> Config:
-    """Return the config with seed, device, precision, compile, init, the prior's sampling and view chunk settled.
+    """Return the config with seed, device, precision, compile, init, rate, the prior's sampling and view chunk settled.
 
     `usual` is how the prior is usually drawn from, None if there is none; `weights` what the networks weigh in bytes.
 
@@ -43,6 +44,8 @@ def resolve(
     if config.latent.noise is None:
         # noise keeps cells of a random grid from settling early; it would wipe out a picture
         resolved.latent.noise = _NOISE if resolved.init.kind == "random" else 0.0
+    if config.optimizer.lr is None:
+        resolved.optimizer.lr = _rate(resolved.init.kind, config.steps)
     for name, value in (usual or {}).items():
         if getattr(resolved.prior, name) is None:
             setattr(resolved.prior, name, value)
@@ -57,6 +60,15 @@ def resolve(
             resolved.views.chunk = (resolved.views.chunk + 1) // 2
     need.check(total)
     return resolved
+
+
+def _rate(kind: str, steps: int) -> float:
+    """Return the learning rate of a run of `steps` from a first grid of some kind.
+
+    A grid that a prior proposed shows the prompt already. Adam moves a cell by up to the rate at every step, whether or
+    not that still serves: 500 steps at the rate of 30 would take the picture apart.
+    """
+    return _LR if kind != "prior" else _LR_PROPOSED * min(1.0, _STEPS_PROPOSED / max(steps, 1))
 
 
 def device(name: str) -> str:
