@@ -284,7 +284,7 @@ def test_optimizers_get_their_settings() -> None:
     config = OptimizerConfig(name="adamw", lr=0.3, betas=[0.5, 0.6], weight_decay=0.7)
     group = optim.build(config, torch.zeros(1, requires_grad=True)).param_groups[0]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.3, (0.5, 0.6), 0.7)
-    sgd = optim.build(OptimizerConfig(name="sgd"), torch.zeros(1, requires_grad=True))
+    sgd = optim.build(OptimizerConfig(name="sgd", lr=0.1), torch.zeros(1, requires_grad=True))
     assert sgd.param_groups[0]["momentum"] == 0.9
 
 
