@@ -43,7 +43,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--device",), "run.device", {"help": "auto, cpu, cuda, cuda:N or mps."}),
     (("--precision",), "run.precision", {"help": "auto, fp32, bf16 or fp16."}),
     (("--compile",), "run.compile", {"help": "torch.compile: auto, on or off."}),
-    (("--deterministic",), "run.deterministic", {"is_flag": True, "help": "Batches as if drawn alone."}),
+    (("--deterministic",), "run.deterministic", {"is_flag": True, "help": "As if drawn alone; on CUDA equal bits."}),
     (("--video",), "output.video", {"help": "Progress video: .mp4, .gif or .webp."}),
     (("--fps",), "output.fps", {"type": float, "help": "Frames a second of the video."}),
     (("--length",), "output.length", {"type": float, "help": "Seconds of the video."}),

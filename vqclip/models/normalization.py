@@ -18,7 +18,7 @@ def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     """Return silu(norm(x)) of x (B, C, H, W)."""
     if not leaner(norm, x):
         return nn.functional.silu(norm(x))
-    return _NormSilu.apply(x, norm, True)
+    return _LeanNorm.apply(x, norm, True)
 
 
 class GroupNorm(nn.GroupNorm):
@@ -26,11 +26,13 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (B, C, H, W) with mean 0 and variance 1 in each group of channels, scaled and shifted."""
-        return _NormSilu.apply(x, self, False) if leaner(self, x) else super().forward(x)
+        return _LeanNorm.apply(x, self, False) if leaner(self, x) else super().forward(x)
 
 
 def leaner(norm: nn.GroupNorm, x: Tensor) -> bool:
-    """Whether the way back here is the better one: on a CPU, with frozen weights, with something to learn before.
+    """Whether the way back here is taken: on a CPU, with frozen weights, with something to learn before.
+
+    In bf16 it is faster and keeps less; in fp32 it keeps less and is a little slower (docs/performance.md).
 
     torch's compiler puts both together by itself.
     """
@@ -39,7 +41,7 @@ def leaner(norm: nn.GroupNorm, x: Tensor) -> bool:
     return x.requires_grad and torch.is_grad_enabled() and not norm.weight.requires_grad
 
 
-class _NormSilu(torch.autograd.Function):
+class _LeanNorm(torch.autograd.Function):
     """Group norm, then maybe silu; only x and the groups' means and deviations are kept."""
 
     @staticmethod
