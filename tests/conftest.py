@@ -1,7 +1,8 @@
-"""What holds for every test: no network, two threads, torch's global settings as they were, no GPU without CUDA."""
+"""What holds for every test: no network, few threads, torch's global settings as they were, no GPU without CUDA."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import torch
 from helpers import CommandLine, threads
 from serving import server  # noqa: F401 - a fixture of several files
+
+from vqclip.cli.allocator import keep_freed_memory
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "", None)
 _REAL = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
@@ -39,7 +42,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
-    torch.set_num_threads(2)
+    """Compute with two threads, or with one where several workers share the cores; keep memory as `vqclip` does."""
+    keep_freed_memory()
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell what tests have recorded to be told, such as how closely the golden pictures were compared."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if report.when == "call" and name == "told":
+                terminalreporter.write_line(value)
 
 
 @pytest.fixture(autouse=True)

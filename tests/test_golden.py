@@ -7,6 +7,7 @@ which of the two it checked. Nothing here regenerates them: that is `python -m t
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from golden import cases
@@ -35,15 +36,14 @@ def test_every_case_has_its_picture_and_no_picture_is_left_over(recorded: dict[s
 
 @pytest.mark.parametrize("name", list(cases.CASES))
 def test_a_golden_picture_is_drawn_again(
-    name: str, recorded: dict[str, dict[str, str]], capsys: pytest.CaptureFixture[str]
+    name: str, recorded: dict[str, dict[str, str]], record_property: Callable[[str, object], None]
 ) -> None:
     stack = cases.fingerprint()
     other = [key for key, value in stack.items() if recorded["fingerprint"].get(key) != value]
     golden, found = cases.load(name), cases.draw(name)
     wrong = cases.close(found, golden) if other else cases.exact(found, golden)
     branch = f"within tolerance (another {', '.join(other)})" if other else "to the last bit (same stack)"
-    with capsys.disabled():
-        print(f"\ngolden {name}: compared {branch}")
+    record_property("told", f"golden {name}: compared {branch}")
     assert not wrong, f"{name} is drawn otherwise: {wrong}; {cases.distances(found, golden)}; meant? {cases.REGENERATE}"
 
 

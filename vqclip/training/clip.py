@@ -20,6 +20,7 @@ from vqclip.errors import UsageError
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import Captioner, grouped_batch
 from vqclip.training.negatives import Chains
+from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.types import CLIPArchitecture
@@ -285,7 +286,7 @@ class CLIPTask:
         return (by_image + nn.functional.cross_entropy(logits.t(), target)) / 2
 
     def _embed_eager(self, x: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             return self.clip.encode_image(x)
 
     def _embed_alone(self, x: Tensor) -> Tensor:
@@ -303,7 +304,7 @@ class CLIPTask:
             visual.train()
 
     def _embed_text(self, texts: list[str]) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             return self.clip.encode_text(texts)
 
 

@@ -16,6 +16,7 @@ from vqclip.embeddings import sample_embeddings
 from vqclip.models.embedding import EmbeddingArchitecture, EmbeddingPrior
 from vqclip.training.averaging import averaged
 from vqclip.training.encodings import SIDE, Encodings, seen_by
+from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, start_from
 from vqclip.weights import files
 from vqclip.world import captions, load_world
@@ -58,7 +59,7 @@ class EmbeddingTask:
         chosen = rng.integers(self.data.scenes.count, size=self.batch)
         pictures = torch.from_numpy(self.data.seen[chosen].astype(np.float32))
         texts, _ = self.data.captioner.captions(chosen, rng)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast("cpu"):
             said = self.data.clip.encode_text(texts).float()
         times = torch.from_numpy(rng.random(self.batch, dtype=np.float32))
         noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))

@@ -14,6 +14,7 @@ from vqclip import atomic
 from vqclip.models.clip import CLIP
 from vqclip.models.vqgan import VQGAN
 from vqclip.training.batches import Captioner
+from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions
 from vqclip.training.scenes import SceneSet
 from vqclip.weights.load import load_clip, load_vqgan
@@ -63,7 +64,7 @@ class Encodings:
         conditions = torch.from_numpy(self.seen[chosen].astype(np.float32))
         texts, _ = self.captioner.captions(chosen, rng)
         by_text = rng.random(len(chosen)) < (_BY_TEXT_FRAMED if self.scenes.framed else _BY_TEXT)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast("cpu"):
             said = self.clip.encode_text([text for text, chosen in zip(texts, by_text, strict=True) if chosen] or [""])
         conditions[torch.from_numpy(by_text)] = said.float()[: by_text.sum()]
         return conditions, torch.from_numpy(rng.random(len(chosen)) < _UNTOLD)
@@ -98,7 +99,7 @@ def _encoded(scenes: SceneSet, vqgan: VQGAN, clip: CLIP, digest: str, side: int)
         for start in tqdm(range(0, scenes.count, 64), desc=f"codes {side} px", unit="batch"):
             x = torch.from_numpy(scenes.images[start : start + 64]).permute(0, 3, 1, 2).float() / 255
             x = nn.functional.interpolate(x, (side, side), mode="area")
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast("cpu"):
                 codes[start : start + 64] = vqgan.quantize(vqgan.encode(x))[1].numpy()
                 embeddings[start : start + 64] = seen_by(clip, x).numpy()
         for path, values in zip(paths, (codes, embeddings), strict=True):

@@ -26,6 +26,7 @@ from vqclip.training.averaging import averaged
 from vqclip.training.encodings import SIDE, Encodings
 from vqclip.training.judge import accuracies
 from vqclip.training.muon import MuonAdamW
+from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, start_from
 from vqclip.types import MASKED
 from vqclip.weights import files
@@ -88,7 +89,7 @@ class PriorTask:
         del index, progress
         codes, chance, condition, withheld = (part.to(self.device) for part in batch)
         condition = torch.where(withheld[:, None], self.prior.unconditional, condition)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             loss = self.loss(codes, chance, condition)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d, interpolate, l1_loss, leaky_relu, no
 
 from vqclip.errors import UsageError
 from vqclip.models.clip import CLIP
+from vqclip.training.precision import autocast
 
 
 class Perceptual:
@@ -38,7 +39,7 @@ class Perceptual:
         return loss
 
     def _features(self, views: Tensor) -> tuple[list[Tensor], Tensor]:
-        with torch.autocast(views.device.type, torch.bfloat16):
+        with autocast(views.device):
             last, stages = self.trunk.forward_intermediates((views - self.clip.mean) / self.clip.std, norm=False)
             embedding = self.project(self.trunk.forward_head(last))
         return [stage.float() for stage in stages[1:]], normalize(embedding.float(), dim=1)

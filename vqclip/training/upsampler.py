@@ -20,6 +20,7 @@ from vqclip.priors import Sampling, upsample
 from vqclip.training.averaging import averaged
 from vqclip.training.encodings import SIDE, Encodings
 from vqclip.training.muon import MuonAdamW
+from vqclip.training.precision import autocast
 from vqclip.training.prior import cross_entropy, judged, masked
 from vqclip.training.runner import TrainOptions, start_from
 from vqclip.weights import files
@@ -82,7 +83,7 @@ class UpsamplerTask:
         del index, progress
         codes, hidden, above, condition, withheld = (part.to(self.device) for part in batch)
         condition = torch.where(withheld[:, None], self.network.unconditional, condition)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             features = self.network.features(torch.where(hidden, -1, codes), above, condition)
             loss = cross_entropy(self.network.head(features[hidden]), codes[hidden])
         self.optimizer.zero_grad(set_to_none=True)

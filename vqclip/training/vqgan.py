@@ -20,6 +20,7 @@ from torch.nn.functional import embedding, normalize, relu
 from vqclip import images
 from vqclip.errors import UsageError
 from vqclip.models.vqgan import TamingNetwork
+from vqclip.training.precision import autocast
 from vqclip.training.reconstruction import PatchDiscriminator, Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
@@ -209,11 +210,11 @@ class VQGANTask:
             total = total + _PERCEPTUAL * shown["clip"]
         (gradient,) = torch.autograd.grad(total, seen)
         if style is not None:
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with autocast(self.device):
                 logits = self.discriminator(seen, style)
             (adversarial,) = torch.autograd.grad(-logits.mean(), seen)
             gradient = gradient + _ADVERSARIAL * gradient.norm() / adversarial.norm().clamp(min=1e-12) * adversarial
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with autocast(self.device):
                 real, fake = self.discriminator(x, style), self.discriminator(seen.detach(), style)
             shown["gan"] = (relu(1 - real) + relu(1 + fake)).mean()
             shown["gan"].backward()
@@ -244,9 +245,9 @@ class VQGANTask:
         files.save(path, "vqgan", ARCHITECTURE.to_json(), tensors, info)
 
     def _encode_eager(self, x: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             return self.network.quant_conv(self.network.encoder(x))
 
     def _decode_eager(self, z_q: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             return self.network.decoder(self.network.post_quant_conv(z_q))
