@@ -1,6 +1,7 @@
 """Draws the prompts and seeds of a list with the shipped defaults and puts them on one sheet.
 
-python benchmarks/contact_sheet.py --folder .train/sheet --sheet docs/images/sheet.jpg
+python benchmarks/contact_sheet.py --folder .train/sheet --sheet docs/images/sheet.jpg [--preset NAME]
+                                  [--set KEY=VALUE]...
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import vqclip
 from vqclip import images, resources
+from vqclip.cli.allocator import keep_freed_memory
+from vqclip.config import build
 from vqclip.errors import UsageError
 from vqclip.writers.image import save_image
 
@@ -30,10 +33,13 @@ def read_list(file: Path) -> list[tuple[int, str]]:
 
 def main() -> None:
     """Draw what is not in the folder yet, then the sheet."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", type=Path, default=resources.path("configs/evaluate/sheet.txt"))
     parser.add_argument("--folder", type=Path, default=Path(".train/sheet"))
     parser.add_argument("--sheet", type=Path, default=Path("docs/images/sheet.jpg"))
+    parser.add_argument("--preset")
+    parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--columns", type=int, default=6)
     arguments = parser.parse_args()
     rows, models, seconds = read_list(arguments.list), None, []
@@ -41,7 +47,7 @@ def main() -> None:
         file = arguments.folder / f"{seed:03d}.png"
         if file.exists():
             continue
-        config = vqclip.make_config(prompt, seed=seed)
+        config = build(arguments.preset, (), arguments.sets, {"seed": seed, "prompts": (prompt,)})
         models = models or vqclip.Models.load(config)
         began = time.perf_counter()
         result = vqclip.generate(config, models)

@@ -24,6 +24,7 @@ from tuning import share_cells
 
 from vqclip import images
 from vqclip.api import generate
+from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import Config, build
 from vqclip.evaluation import judging, listing
 from vqclip.evaluation.pictures import Picture
@@ -157,6 +158,7 @@ def plot(points: dict[str, tuple[float, dict[str, judging.Share]]], file: Path) 
 
 def main() -> None:
     """Draw and judge the arms of a group, one after the other."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", choices=GROUPS)
     parser.add_argument("--list", type=Path, help="prompts, one a line; the 200 of the evaluation without it")

@@ -24,6 +24,7 @@ from PIL import Image
 from reference import Reference
 
 from vqclip import generate_stream, images, make_config
+from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import build
 from vqclip.evaluation import judging, listing
 from vqclip.generation.models import Models
@@ -71,6 +72,7 @@ def preset_config(preset: str, args: argparse.Namespace):
 
 def main() -> None:
     """Draw and judge line after line."""
+    keep_freed_memory()
     args = parse()
     found = listing.read_list(None)
     prompts = [found[i] for i in listing.subset(found, args.subset)]

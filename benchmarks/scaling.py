@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from step import device_name, synchronize
 
+from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import Config, build
 from vqclip.generation.loop import stream
 from vqclip.generation.models import Models
@@ -40,6 +41,7 @@ Rows = list[tuple[int, float]]
 
 def main() -> None:
     """Measure the groups that were asked for, print tables, and plot what grows."""
+    keep_freed_memory()
     args = parse()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from vqclip import images
 from vqclip.api import generate
+from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import Config, build
 from vqclip.evaluation import judging, listing
 from vqclip.generation.models import Models
@@ -80,6 +81,7 @@ def share_cells(found: dict[str, judging.Share]) -> list[str]:
 
 def main() -> None:
     """Draw and judge the arms, one after the other."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("subset", 16), ("steps", 120), ("size", 128), ("seed", 7)):
         parser.add_argument(f"--{name}", type=int, default=default)

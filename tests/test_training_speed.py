@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vqclip.training import precision
+from vqclip.training import precision, runner
 from vqclip.training.muon import Muon, orthogonal
 
 
@@ -48,3 +48,31 @@ def test_an_orthogonal_matrix_has_singular_values_near_one(flags: str) -> None:
     found = orthogonal(torch.randn(32, 80, generator=torch.Generator().manual_seed(1)))
     values = torch.linalg.svdvals(found)
     assert found.shape == (32, 80) and float(values.min()) > 0.5 and float(values.max()) < 1.4
+
+
+class SlowTask:
+    """A task whose steps take long by a clock that it moves itself."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.modules = nn.ModuleDict({"weight": nn.Linear(1, 1)})
+        self.optimizer = torch.optim.SGD(self.modules.parameters(), lr=0.1)
+        self.lr, self.clock, self.done = 0.1, clock, 0
+
+    def batch_of(self, index: int) -> None:
+        """No batch."""
+
+    def step(self, index: int, progress: float, batch: None) -> None:
+        """Take 4 seconds."""
+        self.clock[0] += 4.0
+        self.done += 1
+
+
+@pytest.mark.parametrize(("budget", "probed", "steps"), [(600.0, 10, 140), (60_000.0, 60, 14_940)])
+def test_slow_steps_are_timed_less_often(
+    budget: float, probed: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(runner.time, "monotonic", lambda: clock[0])
+    task = SlowTask(clock)
+    assert runner._steps_in(task, budget) == steps
+    assert task.done == probed

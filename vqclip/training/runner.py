@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import math
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -26,8 +27,9 @@ from vqclip.weights import files
 from vqclip.weights.load import fill, locate
 
 _WARM_UP = 100
-# parts of the way at which steps are timed, steps timed in each, and the first of them that do not count
-_PARTS, _PROBES, _IGNORED = 5, 12, 4
+# parts of the way at which steps are timed, steps timed in each, the first of them that do not count, and the share of the
+# budget after which a part has been timed long enough
+_PARTS, _PROBES, _IGNORED, _PROBED = 5, 12, 4, 0.01
 
 
 @dataclass(frozen=True)
@@ -229,18 +231,21 @@ def _check_finite(losses: dict[str, float], index: int) -> None:
 def _steps_in(task: Task, budget: float) -> int:
     """Return how many steps a budget of seconds holds; the task is afterwards as it was.
 
-    Steps are not alike: some are timed at each fifth of the way.
+    Steps are not alike: some are timed at each fifth of the way, fewer where they take long.
     """
     before = copy.deepcopy((task.modules.state_dict(), task.optimizer.state_dict()))
     began, mean = time.monotonic(), 0.0
     for part in range(_PARTS):
+        since, seconds = time.monotonic(), []
         for repeat in range(_PROBES):
-            if repeat == _IGNORED:
-                since = time.monotonic()
             _set_lr(task, 0, 1)
             index = part * _PROBES + repeat
+            ready = time.monotonic()
             task.step(index, (part + 0.5) / _PARTS, task.batch_of(index))
-        mean += (time.monotonic() - since) / (_PROBES - _IGNORED) / _PARTS
+            seconds.append(time.monotonic() - ready)
+            if repeat and time.monotonic() - since > _PROBED * budget:
+                break
+        mean += statistics.fmean(seconds[min(_IGNORED, len(seconds) // 2) :]) / _PARTS
     task.modules.load_state_dict(before[0])
     task.optimizer.load_state_dict(before[1])
     left = budget - (time.monotonic() - began)
