@@ -27,8 +27,8 @@ from vqclip.weights import files
 from vqclip.weights.load import fill, locate
 
 _WARM_UP = 100
-# parts of the way at which steps are timed, steps timed in each, the first of them that do not count, and the share of the
-# budget after which a part has been timed long enough
+# parts of the way at which steps are timed, steps timed in each, the first of them that do not count, and the share of
+# the budget after which a part has been timed long enough
 _PARTS, _PROBES, _IGNORED, _PROBED = 5, 12, 4, 0.01
 
 
