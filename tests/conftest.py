@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -45,6 +48,15 @@ def _threads() -> None:
     """Compute with two threads, or with one where several workers share the cores; keep memory as `vqclip` does."""
     keep_freed_memory()
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_given_back() -> Iterator[None]:
+    """Give the memory that a file's tests have freed back to the system, as several workers share it."""
+    yield
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
