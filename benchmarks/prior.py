@@ -34,6 +34,8 @@ from vqclip.weights.load import load_judge
 from vqclip.world import Renderer, World, load_world, mentioned, replace, sample_scene
 from vqclip.writers.image import save_image
 
+# ticks of plots
+_SECONDS = (0.3, 1, 3, 10, 30, 100, 300)
 _ALONE = ("init.kind=prior", "steps=0")
 _SOFT = ("init.kind=prior", "latent.noise=0", "optimizer.lr=0.05")
 # as drawings were tuned before there was a prior
@@ -151,8 +153,12 @@ def plot(points: dict[str, tuple[float, dict[str, judging.Share]]], file: Path) 
             high = [share.interval[1] - share.value for share in shares]
             axes.errorbar(seconds, values, [low, high], marker="o", capsize=2, label=line)
         axes.set(xscale="log", xlabel="seconds a picture", title=key, ylim=(0, 1))
+        limits = axes.get_xlim()
+        axes.set_xticks(_SECONDS, [f"{value:g}" for value in _SECONDS])
+        axes.minorticks_off()
+        axes.set_xlim(limits)
     figure.axes[0].set_ylabel("share judged right, with 95 % interval")
-    figure.axes[0].legend()
+    figure.axes[0].legend(loc="lower left")
     figure.savefig(file, dpi=110)
 
 

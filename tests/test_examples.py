@@ -27,6 +27,7 @@ def test_there_are_at_least_five_short_examples_that_say_what_they_show() -> Non
 def test_an_example_runs(file: Path, tmp_path: Path) -> None:
     before = sorted(file.parent.iterdir())
     variables = {"VQCLIP_EXAMPLE_STEPS": "3", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
+                 # as `vqclip.cli.allocator` sets it, and as it tells programs of one's own to
                  "MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # fmt: skip
     done = subprocess.run([sys.executable, "-B", str(file)], cwd=tmp_path, env=os.environ | variables,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240)  # fmt: skip

@@ -23,7 +23,7 @@ _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 class Muon(torch.optim.Optimizer):
     """Muon for matrices, as `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, but in a precision that is fast.
 
-    torch's computes in bf16 wherever it runs, which takes a hundred times as long on a CPU that has no bf16.
+    torch's computes in bf16 wherever it runs, which a CPU without the instructions must emulate (docs/performance.md).
     """
 
     def __init__(self, params: list[dict[str, Any]], lr: float, weight_decay: float) -> None:

@@ -12,7 +12,7 @@ from vqclip.generation.resolve import precision
 
 
 def autocast(device: torch.device | str) -> contextlib.AbstractContextManager:
-    """Return the context of a training's passes; where bf16 would be emulated, at a hundredth of the speed, none."""
+    """Return the context of a training's passes; where bf16 would be emulated, which is far slower, none."""
     kind = torch.device(device).type
     return guidance.autocast(kind, _fast(kind))
 
