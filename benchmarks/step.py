@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqclip import cutouts, make_config
+from vqclip.cli.allocator import keep_freed_memory
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.generation.run import Run
@@ -41,6 +43,7 @@ _REFERENCE = "reference"
 
 def main() -> None:
     """Time, compare, measure, print."""
+    keep_freed_memory()
     options = parse()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -52,11 +55,11 @@ def main() -> None:
     peaks = {} if options.no_memory else {name: child_peak(name) for name in sides}
     print(f"{options.vqgan}, {options.clip}, {options.size}x{options.size} pixels, {options.views} views; "
           f"torch {torch.__version__}, {torch.get_num_threads()} threads, {device_name(options.device)}")  # fmt: skip
-    matmul, conv = ceilings(options.device)
-    for kind, found in (("matmul", matmul), ("convolution", conv)):
-        print(f"ceiling, {kind}: " + ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in found.items()))
     models, reference = networks(options)
     runs = {name: run_of(models, options, name) for name in options.precisions}
+    matmul, conv = ceilings(options.device, {"fp32", *(run.config.run.precision for run in runs.values())})
+    for kind, found in (("matmul", matmul), ("convolution", conv)):
+        print(f"ceiling, {kind}: " + ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in found.items()))
     steps = {_REFERENCE: reference.step} | {name: run.step for name, run in runs.items()}
     work = {name: flops(step) for name, step in steps.items()}  # also warms up
     seconds = timed(steps, options.rounds, options.device)
@@ -150,16 +153,26 @@ def gradient_cosine(run: Run, reference: Reference) -> float:
 
 
 def flops(step: Callable[[], Any]) -> float:
-    """Return the GFLOP of matrix products and convolutions of one step."""
-    with FlopCounterMode(display=False) as counter:
+    """Return the GFLOP of matrix products and convolutions of one step, the latter as by their definition."""
+    minimal = {torch.ops.aten._nnpack_spatial_convolution: minimal_flops}
+    with FlopCounterMode(display=False, custom_mapping=minimal) as counter:
         step()
     return counter.get_total_flops() / 1e9
 
 
-def ceilings(device: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the GFLOP/s that one large matrix product and one large convolution reach, by precision."""
+def minimal_flops(x: list[int], weight: list[int], *_: Any, out_shape: list[int], **__: Any) -> int:
+    """Return the FLOP that a convolution by minimal filtering stands for: of x (B, C, H, W) by weight (C', C, 3, 3)."""
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
+def ceilings(device: str, precisions: set[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the GFLOP/s that one large matrix product and one large direct convolution reach, by precision.
+
+    Only of the precisions that are run: where bf16 is emulated, one product takes half a minute.
+    """
     matmul, conv = {}, {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for name in sorted(precisions):
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
         a, b = (torch.randn(2048, 2048, device=device, dtype=dtype) for _ in range(2))
         matmul[name] = 2 * 2048**3 / best_seconds(lambda a=a, b=b: a @ b, device) / 1e9
         x = torch.randn(1, 256, 128, 128, device=device, dtype=dtype).to(memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vqclip.cli import allocator
-from vqclip.models import attention, clip, normalization, vqgan
+from vqclip.models import attention, clip, convolution, normalization, vqgan
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
@@ -73,6 +73,61 @@ def test_a_norm_that_learns_is_torchs_own() -> None:
     assert norm.weight.grad is not None and norm.bias.grad is not None
     assert not normalization.leaner(norm, x)
     assert normalization.leaner(norm.requires_grad_(False), x)
+
+
+def wide_convolution(inside: int = 128, outside: int = 160, bias: bool = True, **others: int) -> nn.Conv2d:
+    options = {"kernel_size": 3, "padding": 1} | others
+    torch.manual_seed(0)
+    return convolution.Conv2d(inside, outside, bias=bias, **options).requires_grad_(False)
+
+
+needs_nnpack = pytest.mark.skipif(
+    not convolution.filterable(wide_convolution(), torch.zeros(1, 128, 64, 64)), reason="no minimal filtering here"
+)
+
+
+@needs_nnpack
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("count", [1, 2])
+def test_minimal_filtering_equals_the_convolution(count: int, bias: bool, layout: str) -> None:
+    """Of pictures whose sides no tile divides."""
+    conv = wide_convolution(bias=bias)
+    x = torch.randn(count, 128, 65, 71).to(memory_format=LAYOUTS[layout])
+    assert convolution.filterable(conv, x)
+
+    ours = there_and_back(conv, x)
+    exact = there_and_back(conv.double(), x.double())
+
+    for a, b in zip(ours, exact, strict=True):
+        assert near(a, b, 1e-5)
+
+
+@needs_nnpack
+def test_minimal_filtering_gives_the_same_bits_again_and_alone() -> None:
+    conv, x = wide_convolution(), torch.randn(3, 128, 64, 64)
+
+    together = conv(x)
+
+    assert torch.equal(together, conv(x))
+    assert torch.equal(together[1:2], conv(x[1:2]))
+
+
+@needs_nnpack
+@pytest.mark.parametrize("changed", ["few channels", "few pixels", "stride", "kernel", "learns", "bf16", "autocast"])
+def test_other_convolutions_are_torchs_own(changed: str) -> None:
+    """Where it is slower, unknown to it, or in need of more gradients."""
+    options = {"few channels": {"inside": 64}, "stride": {"stride": 2}, "kernel": {"kernel_size": 1, "padding": 0}}
+    conv = wide_convolution(**options.get(changed, {}))
+    x = torch.randn(1, conv.in_channels, 64, 63 if changed == "few pixels" else 64)
+    if changed == "learns":
+        conv.requires_grad_(True)
+    if changed == "bf16":
+        conv, x = conv.to(torch.bfloat16), x.to(torch.bfloat16)
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=changed == "autocast"):
+        assert not convolution.filterable(conv, x)
+        assert torch.equal(conv(x), nn.functional.conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding))
 
 
 @pytest.mark.parametrize("most", [attention._WRITTEN_OUT, 10])

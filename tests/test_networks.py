@@ -112,6 +112,22 @@ def test_decode_equals_taming(pair: tuple[VQGAN, Reference]) -> None:
     assert expected.shape == (2, 3, 24, 40)
 
 
+def test_a_wide_decoder_equals_taming_forward_and_back() -> None:
+    """Of the width of the public ones, on a picture that minimal filtering is for (`models.convolution`)."""
+    torch.manual_seed(1)
+    wide = replace(VQ, ch=128, ch_mult=(1, 1), num_res_blocks=1, attn_levels=(), norm_groups=32)
+    ours, theirs = VQGAN(wide).eval().requires_grad_(False), Reference(wide).eval().requires_grad_(False)
+    theirs.load_state_dict(ours.network.state_dict(), strict=True)
+    found = []
+    for network in (ours.network, theirs):
+        z = torch.randn(1, ours.codebook.shape[1], 36, 40, generator=torch.Generator().manual_seed(3)).requires_grad_()
+        image = network.decoder(network.post_quant_conv(z))
+        (image * torch.linspace(-1, 1, image.numel()).view_as(image)).sum().backward()
+        found.append((image.detach(), z.grad))
+    assert_equal(found[0][0], found[1][0])
+    assert float((found[0][1] - found[1][1]).norm()) <= 1e-4 * float(found[1][1].norm())
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
 def test_quantize_equals_taming_wherever_the_nearest_code_is_clear(pair: tuple[VQGAN, Reference], scale: float) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vqclip.errors import WeightsError
 from vqclip.models.attention import attend
+from vqclip.models.convolution import Conv2d
 from vqclip.models.normalization import GroupNorm, norm_silu
 from vqclip.types import VQGANArchitecture
 
@@ -106,7 +107,7 @@ class _Decoder(Decoder):
 
 
 _FASTER: dict[type, type] = {
-    ResnetBlock: _ResnetBlock, AttnBlock: _AttnBlock, Decoder: _Decoder, nn.GroupNorm: GroupNorm
+    ResnetBlock: _ResnetBlock, AttnBlock: _AttnBlock, Decoder: _Decoder, nn.GroupNorm: GroupNorm, nn.Conv2d: Conv2d
 }  # fmt: skip
 
 
