@@ -321,6 +321,14 @@ def test_what_needs_no_network_loads_no_torch_and_makes_no_file(tmp_path: Path, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", ["--help", "generate --help", "info --help"])
+def test_help_waits_for_nothing_that_it_does_not_need(command: str) -> None:
+    code = f"import sys; from vqclip.cli.main import run; assert run({command.split()!r}) == 0; "
+    check = "assert not {'numpy', 'PIL', 'tqdm', 'omegaconf'} & set(sys.modules), sorted(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code + check], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-300:]
+
+
 def test_a_broken_pipe_is_no_traceback(tmp_path: Path) -> None:
     process = start_cli("cat", "--print-config", cwd=tmp_path)
     process.stdout.close()

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from vqclip import config as configs
-from vqclip import images, replay
 from vqclip.cli import running
 from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
@@ -41,6 +40,8 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
 
     Words are joined to one prompt; '@FILE' reads prompts from a file, one a line, and '-' from stdin.
     """
+    from vqclip import replay  # numpy and PIL, which --help need not wait for
+
     if options["offline"]:
         os.environ["HF_HUB_OFFLINE"] = "1"
     record = replay.read(options["source"]) if options["source"] else None
@@ -67,7 +68,7 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
     from vqclip import prompts
 
     prompts.parse_all(config.prompts, config.negative)  # mistakes in the text come before seconds of loading
-    from vqclip import drawing
+    from vqclip import drawing, replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare
 
@@ -96,6 +97,8 @@ def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, An
     if options["size_pair"]:
         asked["size"] = list(options["size_pair"])
     if "init.mask" in asked and "init.image" in asked and not _sized(asked, options):
+        from vqclip import images
+
         # the picture that is to stay as it is keeps its size
         asked["size"] = list(images.read_image(asked["init.image"]).size)
     if options["model"]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from vqclip.errors import UsageError
-from vqclip.writers import metadata
 
 
 @click.command()
@@ -16,6 +15,8 @@ from vqclip.writers import metadata
 @click.option("--json", "as_json", is_flag=True, help="The whole record as JSON.")
 def info(file: Path, as_json: bool) -> None:
     """Show how the picture FILE was drawn: prompt, seed, settings, weights and versions."""
+    from vqclip.writers import metadata
+
     found = metadata.read(file)
     record, parameters = found["record"], found["parameters"]
     if as_json:

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from vqclip import resources
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
@@ -53,6 +52,8 @@ def list_models(every: bool) -> None:
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 def get_model(name: str, kind: str | None, decoder_only: bool, dtype: str, keep_original: bool, offline: bool) -> None:
     """Fetch the weights NAME once, verify them and keep what drawing needs of them."""
+    from tqdm import tqdm
+
     from vqclip.weights.get import How, get
 
     if offline:

@@ -6,11 +6,14 @@ import json
 import math
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
 
 from vqclip.types import Notice, Snapshot
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _LINES = 20
 
@@ -37,6 +40,8 @@ class Progress:
         if self.style == "json":
             self._json({"event": "notice", "text": notice.text})
         elif self.style != "none":
+            from tqdm import tqdm
+
             tqdm.write(f"vqclip: {notice.text}", file=sys.stderr)
 
     def snapshot(self, snapshot: Snapshot) -> None:
@@ -53,6 +58,8 @@ class Progress:
             self._bar = None
 
     def _tick(self, snapshot: Snapshot) -> None:
+        from tqdm import tqdm
+
         if self._bar is None:
             form = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
             style = {"unit": "step", "bar_format": form, "file": sys.stderr, "dynamic_ncols": True}
