@@ -1,13 +1,15 @@
 """What the judge names after how many seconds: the published loop's two schools beside vqclip, same bundled models.
 
 python benchmarks/quality_per_second.py [--subset 12] [--seed 0] [--size 256] [--steps 500] [--only LINE]...
-                                        [--set KEY=VALUE]... [--plot FILE] [--sheets FOLDER] [--json FILE]
+                                        [--set KEY=VALUE]... [--plot FILE] [--sheets FOLDER] [--json FILE]...
 
 Lines: "pooling" and "crops", the peers' defaults as `reference.py` tells them (both fp32, random codes, `--steps` of
 them), "vqclip, random codes" (the preset tiny-random) and "vqclip" (the default preset). Every picture is taken on its
 way, at the same shares of its run, with the seconds since its own begin; models are loaded before. The judge, which
 guides nobody, names subject and style. Prompts are spread evenly over the evaluation's list. Prints a Markdown row a
-point; `--json` keeps them, and a line that is in that file already is not drawn again.
+point, over the prompts that every line has drawn; `--json` keeps what each picture got after each prompt, so that a
+benchmark that is stopped goes on, and lines may be drawn by processes of their own (a file for each; give several to
+put them together).
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ _SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 
 # share of the run, seconds since its begin, picture
 Taken: TypeAlias = "tuple[float, float, Image.Image]"
+# of every line and prompt, what each picture on the way got
+Drawn: TypeAlias = "dict[str, dict[str, list[dict]]]"
 
 
 def published(models: Models, school: str, prompt: str, args: argparse.Namespace) -> Iterator[Taken]:
@@ -71,22 +75,27 @@ def preset_config(preset: str, args: argparse.Namespace):
 
 
 def main() -> None:
-    """Draw and judge line after line."""
+    """Draw and judge prompt after prompt of every line, then print what all have drawn."""
     keep_freed_memory()
     args = parse()
     found = listing.read_list(None)
     prompts = [found[i] for i in listing.subset(found, args.subset)]
-    points = json.loads(args.json.read_text("utf-8")) if args.json and args.json.exists() else {}
-    for line in (*_SCHOOLS, *_PRESETS):
-        if line in points or (args.only and line not in args.only):
-            continue
-        points[line] = measured(line, prompts, args)
-        if args.json:
-            args.json.write_text(json.dumps(points, indent=1), "utf-8")
+    drawn: Drawn = {}
+    for file in args.json:
+        drawn |= json.loads(file.read_text("utf-8")) if file.exists() else {}
+    for line in args.only or (*_SCHOOLS, *_PRESETS):
+        rows = drawn.setdefault(line, {})
+        draw = drawer(line, args) if set(prompts) - rows.keys() else None
+        for prompt in prompts:
+            if prompt not in rows:
+                rows[prompt] = judged(line, prompt, draw(prompt), args)
+                if args.json:
+                    args.json[0].write_text(json.dumps(drawn, indent=1), "utf-8")
+    points = together(drawn)
     print("| line | share of the steps | seconds | subject | top 5 | style |\n|" + " --- |" * 6)
     for line, rows in points.items():
         for row in rows:
-            cells = [cell(row[key]) for key in ("subject", "subject, top 5", "style")]
+            cells = [cell(row.get(key, [0, 0])) for key in ("subject", "subject, top 5", "style")]
             print(f"| {line} | {row['share']:.0%} | {row['seconds']:.1f} | " + " | ".join(cells) + " |")
     if args.plot:
         plot(points, args.plot)
@@ -103,35 +112,48 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--sheets", type=Path)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, action="append", default=[], help="the first is written to")
     return parser.parse_args()
 
 
-def measured(line: str, prompts: list[str], args: argparse.Namespace) -> list[dict]:
-    """Return the points of one line: share of the run, mean seconds, and what the judge names."""
+def drawer(line: str, args: argparse.Namespace) -> Callable[[str], Iterator[Taken]]:
+    """Return what draws a prompt by one line; its models are loaded here, once."""
     if line in _SCHOOLS:
-        models = Models.load(make_config(prompts[0], models={"prior": "", "upsampler": ""}))
-        draw: Callable[[str], Iterator[Taken]] = lambda prompt: published(models, line, prompt, args)  # noqa: E731
-    else:
-        models = Models.load(preset_config(_PRESETS[line], args))
-        draw = lambda prompt: ours(_PRESETS[line], models, prompt, args)  # noqa: E731
+        models = Models.load(make_config("a cat", models={"prior": "", "upsampler": ""}))
+        return lambda prompt: published(models, line, prompt, args)
+    models = Models.load(preset_config(_PRESETS[line], args))
+    return lambda prompt: ours(_PRESETS[line], models, prompt, args)
+
+
+def judged(line: str, prompt: str, taken: Iterator[Taken], args: argparse.Namespace) -> list[dict]:
+    """Return of one picture on its way: share of the run, seconds, and the place of each name its prompt holds."""
     judge, _ = load_judge("tiny")
-    labels = [mentioned(prompt, load_world()) for prompt in prompts]
-    taken: dict[float, list[tuple[float, Image.Image]]] = {}
-    for prompt in prompts:
-        for share, seconds, picture in draw(prompt):
-            taken.setdefault(share, []).append((seconds, picture))
+    label = mentioned(prompt, load_world())
     rows = []
-    for share, pairs in taken.items():
-        verdict = judging.look(judge, [picture for _, picture in pairs])
-        shares = judging.shares(judging.ranks(judge, verdict, labels), labels)
-        mean = sum(seconds for seconds, _ in pairs) / len(pairs)
-        rows.append({"share": share, "seconds": round(mean, 2)} | {k: [s.right, s.count] for k, s in shares.items()})
+    for share, seconds, picture in list(taken):  # or the judge's time would count
+        places = judging.ranks(judge, judging.look(judge, [picture]), [label])[0]
+        rows.append({"share": share, "seconds": round(seconds, 2), "places": places})
         if args.sheets:
             args.sheets.mkdir(parents=True, exist_ok=True)
-            sheet = images.contact_sheet([picture for _, picture in pairs], prompts, 6, 160)
-            save_image(sheet, args.sheets / f"{line.replace(',', '').replace(' ', '-')}-{share:.2f}.png", None)
+            name = f"{line}-{prompt}-{share:.2f}".replace(",", "").replace(" ", "-")
+            save_image(picture, args.sheets / f"{name}.png", None)
     return rows
+
+
+def together(drawn: Drawn) -> dict[str, list[dict]]:
+    """Return the points of every line, over the prompts that all lines have drawn: mean seconds, and shares."""
+    lines = {line: rows for line, rows in drawn.items() if rows}
+    prompts = [p for p in next(iter(lines.values()), {}) if all(p in rows for rows in lines.values())]
+    labels = [mentioned(prompt, load_world()) for prompt in prompts]
+    points: dict[str, list[dict]] = {line: [] for line in lines}
+    for line, rows in lines.items():
+        for place, share in enumerate(_SHARES):
+            own = [rows[prompt][place] for prompt in prompts]
+            shares = judging.shares([row["places"] for row in own], labels)
+            mean = sum(row["seconds"] for row in own) / max(len(own), 1)
+            counts = {key: [share.right, share.count] for key, share in shares.items()}
+            points[line].append({"share": share, "seconds": mean} | counts)
+    return points
 
 
 def cell(counts: list[int]) -> str:
