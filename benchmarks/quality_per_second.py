@@ -175,7 +175,7 @@ def plot(points: dict[str, list[dict]], file: Path) -> None:
             axes.errorbar(seconds, [share.value for share in pairs], [low, high], marker="o", capsize=2, label=line)
         axes.set(xscale="log", xlabel="seconds a picture", title=key, ylim=(0, 1))
     figure.axes[0].set_ylabel("share judged right, with 95 % interval")
-    figure.axes[0].legend()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(file, dpi=110)
 
 
