@@ -1,7 +1,7 @@
 """What the judge names after how many seconds: the published loop's two schools beside vqclip, same bundled models.
 
 python benchmarks/quality_per_second.py [--subset 12] [--seed 0] [--size 256] [--steps 500] [--only LINE]...
-                                        [--set KEY=VALUE]... [--plot FILE] [--sheets FOLDER] [--json FILE]...
+                                        [--set KEY=VALUE]... [--plot FILE] [--pictures FOLDER] [--json FILE]...
 
 Lines: "pooling" and "crops", the peers' defaults as `reference.py` tells them (both fp32, random codes, `--steps` of
 them), "vqclip, random codes" (the preset tiny-random) and "vqclip" (the default preset). Every picture is taken on its
@@ -111,7 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=(*_SCHOOLS, *_PRESETS))
     parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--pictures", type=Path)
     parser.add_argument("--json", type=Path, action="append", default=[], help="the first is written to")
     return parser.parse_args()
 
@@ -133,10 +133,10 @@ def judged(line: str, prompt: str, taken: Iterator[Taken], args: argparse.Namesp
     for share, seconds, picture in list(taken):  # or the judge's time would count
         places = judging.ranks(judge, judging.look(judge, [picture]), [label])[0]
         rows.append({"share": share, "seconds": round(seconds, 2), "places": places})
-        if args.sheets:
-            args.sheets.mkdir(parents=True, exist_ok=True)
+        if args.pictures:
+            args.pictures.mkdir(parents=True, exist_ok=True)
             name = f"{line}-{prompt}-{share:.2f}".replace(",", "").replace(" ", "-")
-            save_image(picture, args.sheets / f"{name}.png", None)
+            save_image(picture, args.pictures / f"{name}.png", None)
     return rows
 
 

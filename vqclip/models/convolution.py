@@ -37,7 +37,7 @@ def filterable(conv: nn.Conv2d, x: Tensor) -> bool:
     if shape != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"):
         return False
     wide = min(conv.in_channels, conv.out_channels) >= _CHANNELS and x.shape[-2] * x.shape[-1] >= _PIXELS
-    return wide and torch.backends.nnpack.is_available()  # asked first of all, it also sets NNPACK up
+    return wide and torch.backends.nnpack.is_available()  # asking also sets NNPACK up
 
 
 class _Minimal(torch.autograd.Function):
