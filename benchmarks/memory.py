@@ -78,6 +78,7 @@ def measure(model: str, size: int, views: int, steps: int, precision: str) -> di
     from vqclip import make_config
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare
+    from vqclip.models import casting
     from vqclip.weights import memory
 
     config = make_config(
@@ -92,6 +93,9 @@ def measure(model: str, size: int, views: int, steps: int, precision: str) -> di
         run={"device": "cpu", "precision": precision},
     )
     models = Models.load(config) if model == "tiny" else random_models(*model.split(","))
+    if model != "tiny":
+        models.clips[0].settle()
+        casting.hold(models.vqgan, models.clips, precision)
     run = prepare(models.resolve(config), models).run((1,))
     ready = peak_bytes()
     for _ in range(steps):

@@ -30,7 +30,7 @@ from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import build
 from vqclip.evaluation import judging, listing
 from vqclip.generation.models import Models
-from vqclip.weights.load import load_judge
+from vqclip.weights.load import load_clip, load_judge
 from vqclip.world import load_world, mentioned
 from vqclip.writers.image import save_image
 
@@ -119,7 +119,8 @@ def parse() -> argparse.Namespace:
 def drawer(line: str, args: argparse.Namespace) -> Callable[[str], Iterator[Taken]]:
     """Return what draws a prompt by one line; its models are loaded here, once."""
     if line in _SCHOOLS:
-        models = Models.load(make_config("a cat", models={"prior": "", "upsampler": ""}))
+        models = Models.load(make_config("a cat", models={"prior": "", "upsampler": ""}, run={"precision": "fp32"}))
+        models.clips = [load_clip("tiny", settled=False)[0]]
         return lambda prompt: published(models, line, prompt, args)
     models = Models.load(preset_config(_PRESETS[line], args))
     return lambda prompt: ours(_PRESETS[line], models, prompt, args)

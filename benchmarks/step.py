@@ -14,6 +14,7 @@ compared, both sides given the same views, and each side's peak memory is measur
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import statistics
@@ -36,6 +37,7 @@ from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.generation.run import Run
 from vqclip.guidance import aspect_of
+from vqclip.models import casting
 
 MIB = 2**20
 _REFERENCE = "reference"
@@ -56,7 +58,7 @@ def main() -> None:
     print(f"{options.vqgan}, {options.clip}, {options.size}x{options.size} pixels, {options.views} views; "
           f"torch {torch.__version__}, {torch.get_num_threads()} threads, {device_name(options.device)}")  # fmt: skip
     models, reference = networks(options)
-    runs = {name: run_of(models, options, name) for name in options.precisions}
+    runs = {name: run_of(copy.deepcopy(models), options, name) for name in options.precisions}
     matmul, conv = ceilings(options.device, {"fp32", *(run.config.run.precision for run in runs.values())})
     for kind, found in (("matmul", matmul), ("convolution", conv)):
         print(f"ceiling, {kind}: " + ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in found.items()))
@@ -100,6 +102,7 @@ def networks(options: argparse.Namespace) -> tuple[Models, Reference]:
     torch.manual_seed(0)
     models = random_models(options.vqgan, options.clip)
     reference = Reference(models, options.size, options.views, options.device)
+    models.clips[0].settle()
     return models, reference
 
 
@@ -116,7 +119,10 @@ def run_of(models: Models, options: argparse.Namespace, precision: str) -> Run:
         best={"every": 100_000},
         run={"device": options.device, "precision": precision, "compile": options.compile},
     )
-    return prepare(models.resolve(config), models).run((1,))
+    resolved = models.resolve(config)
+    models.held = resolved.run.precision
+    casting.hold(models.vqgan, models.clips, models.held)  # as `Models.load` does
+    return prepare(resolved, models).run((1,))
 
 
 def timed(sides: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vqclip.cli import allocator
 from vqclip.models import attention, clip, convolution, normalization, vqgan
@@ -187,6 +189,58 @@ def test_quick_gelu_equals_open_clips() -> None:
 
     for a, b in zip(there_and_back(ours, x), there_and_back(theirs, x), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(300, 24), (2, 150, 24), (3, 24)])
+def test_products_by_a_convolution_equal_torchs(shape: tuple[int, ...], bias: bool) -> None:
+    weight, shift = torch.randn(40, 24), torch.randn(40) if bias else None
+    x = torch.randn(*shape)
+    pairs = there_and_back(convolution.linear, x, weight, shift), there_and_back(nn.functional.linear, x, weight, shift)
+    for a, b in zip(*pairs, strict=True):
+        assert a.shape == b.shape and near(a, b, 1e-6)
+
+
+def test_few_rows_learned_weights_and_other_precisions_go_through_torchs_product() -> None:
+    weight = torch.randn(40, 24)
+
+    def called(function) -> bool:
+        with FlopCounterMode(display=False) as counter:
+            function()
+        return torch.ops.aten.convolution in counter.get_flop_counts()["Global"]
+
+    x = torch.randn(300, 24)
+    assert called(lambda: convolution.linear(x, weight, None)) == convolution._MEASURED
+    assert not called(lambda: convolution.linear(x[:200], weight, None))
+    assert not called(lambda: convolution.linear(x, weight.clone().requires_grad_(), None))
+    assert not called(lambda: convolution.linear(x.bfloat16(), weight.bfloat16(), None))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not called(lambda: convolution.linear(x, weight, None))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_patches_by_a_product_equal_the_convolution(dtype: torch.dtype, bias: bool) -> None:
+    theirs = torch.nn.Conv2d(3, 12, 4, 4, bias=bias).requires_grad_(False).to(dtype)
+    ours = copy.deepcopy(theirs)
+    assert convolution.patchwise(ours)
+    ours.__class__ = convolution.PatchConv2d
+    x = torch.rand(2, 3, 18, 13).to(dtype)  # what fills no patch is left out by both
+    for a, b in zip(there_and_back(ours, x), there_and_back(theirs, x), strict=True):
+        assert a.shape == b.shape and torch.allclose(
+            a.float(), b.float(), atol=1e-5 if dtype == torch.float32 else 2e-2
+        )
+
+
+def test_other_convolutions_are_no_patches() -> None:
+    for options in (
+        {"stride": 1},
+        {"stride": 2, "padding": 1},
+        {"stride": 2, "dilation": 2},
+        {"stride": 2, "groups": 2},
+    ):
+        assert not convolution.patchwise(torch.nn.Conv2d(4, 4, 2, **options))
+    assert not convolution.patchwise(torch.nn.Conv2d(4, 4, 1))
 
 
 def test_the_program_keeps_what_it_freed() -> None:

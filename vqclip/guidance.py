@@ -56,13 +56,15 @@ def encode_prompts(
     return embeddings, notices
 
 
-def encode_picture(perceptor: Perceptor, image: Tensor) -> Tensor:
+def encode_picture(perceptor: Perceptor, image: Tensor, precision: str) -> Tensor:
     """Return the embedding (D,) of an image prompt (1, 3, H, W): its whole and eight mild crops, averaged."""
     plan = ViewPlan(count=9, overview=0.34, smallest=0.7, largest=0.95, overshoot=0.0)
     aspect = aspect_of(image)
     views = [cutouts.draw(plan, 0, 0, aspect, perceptor.image_size)]
     with torch.no_grad():
-        mean = perceptor.encode_image(cutouts.render(image, views, perceptor.image_size)).mean(0)
+        cuts = cutouts.render(image, views, perceptor.image_size)
+        with autocast(image.device.type, precision):
+            mean = perceptor.encode_image(cuts).float().mean(0)
     return torch.nn.functional.normalize(mean, dim=0)
 
 

@@ -46,6 +46,8 @@ _OPTIONS = [
     click.option("--keep-codes", is_flag=True, help="With --start, of a VQGAN: train its decoder alone."),
     click.option("--framed", is_flag=True,
                  help="With --start, of a prior or upsampler: scenes whose subjects are large and in the middle."),
+    click.option("--styles", default="",
+                 help="With --framed: styles, each as often as it counts, such as 'none:6,woodcut:3,neon'."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 
@@ -83,9 +85,13 @@ def train(model: str, **options: Any) -> None:
 def _train(model: str, **options: Any) -> None:
     from vqclip.training.runner import TrainOptions
     from vqclip.training.runner import train as run
+    from vqclip.training.scenes import parse_styles
 
     if options["framed"] and model in ("judge", "clip", "vqgan"):
         raise UsageError(f"--framed is for what draws grids of codes: a {model} must know scenes of every kind")
+    if options["styles"] and not options["framed"]:
+        raise UsageError("--styles goes with --framed: first a model must know all styles alike")
+    options["styles"] = parse_styles(options["styles"]) if options["styles"] else ()
     if options["clip"] == "none":
         options["clip"] = None
     settings = TrainOptions(**options)

@@ -12,6 +12,7 @@ from vqclip.config import Config
 from vqclip.errors import WeightsError
 from vqclip.generation import determinism, resolve
 from vqclip.generation.scaler import lacks_much
+from vqclip.models import casting
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
@@ -29,7 +30,8 @@ class Models:
     """A VQGAN, the CLIPs that guide it, maybe a prior and an upsampler, on one device.
 
     `hashes` holds the sha256 of each one's weights by (kind, name), `known` those of the CLIPs in their order,
-    `declined` why prior or upsampler were left out, if they were.
+    `declined` why prior or upsampler were left out, if they were. `held` is the precision in which decoder and towers
+    keep their weights: fp32, which serves steps of any, or the only one that they serve.
     """
 
     vqgan: VQGAN
@@ -40,6 +42,7 @@ class Models:
     declined: list[str] = field(default_factory=list)
     embedding: EmbeddingPrior | None = None
     upsampler: Upsampler | None = None
+    held: str = "fp32"
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -47,19 +50,7 @@ class Models:
         device = torch.device(resolve.device(config.run.device))
         if config.run.deterministic and device.type == "cuda":
             determinism.order_sums()
-        vqgan, digest = load_vqgan(config.models.vqgan, config.models.vqgan_config)
-        hashes = {("vqgan", config.models.vqgan): digest}
-        clips = []
-        for name in config.models.clip:
-            clip, digest = load_clip(name)
-            hashes["clip", name] = digest
-            clips.append(clip.to(device))
-        vqgan.network.to(device, memory_format=torch.channels_last)
-        if config.run.compile == "on":
-            resolve.check_compiler()
-            for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
-                network.compile()
-        found = cls(vqgan.to(device), clips, hashes, [hashes["clip", name] for name in config.models.clip])
+        found = cls._stepping(config, device, resolve.precision(config.run.precision, device.type))
         repaints = config.init.image is not None and config.init.mask is None
         if config.models.prior and (config.init.kind == "prior" or (config.init.kind == "auto" and not repaints)):
             found._take_prior(config, device)
@@ -68,6 +59,25 @@ class Models:
         if config.target.kind == "prior":
             found._take_embedding(config, device)
         return found
+
+    @classmethod
+    def _stepping(cls, config: Config, device: torch.device, precision: str) -> Models:
+        """Load the networks that every step goes through, their weights for steps in some precision."""
+        vqgan, digest = load_vqgan(config.models.vqgan, config.models.vqgan_config)
+        hashes = {("vqgan", config.models.vqgan): digest}
+        clips = []
+        for name in config.models.clip:
+            clip, digest = load_clip(name)
+            hashes["clip", name] = digest
+            clips.append(clip.to(device))
+        casting.hold(vqgan, clips, precision)
+        vqgan.network.to(device, memory_format=torch.channels_last)
+        if config.run.compile == "on":
+            resolve.check_compiler()
+            for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
+                network.compile()
+        known = [hashes["clip", name] for name in config.models.clip]
+        return cls(vqgan.to(device), clips, hashes, known, held=precision)
 
     def _take_embedding(self, config: Config, device: torch.device) -> None:
         name = config.models.embedding
@@ -161,7 +171,21 @@ class Models:
         usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)
+        resolved = resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)
+        if self.held not in ("fp32", resolved.run.precision):
+            self._hold_all(resolved)
+        return resolved
+
+    def _hold_all(self, config: Config) -> None:
+        """Take decoder and towers with all of their weights, which serve any precision; WeightsError if they changed.
+
+        Runs that are under way keep those that they began with.
+        """
+        full = self._stepping(config, torch.device(config.run.device), "fp32")
+        changed = [name for place, name in full.hashes if full.hashes[place, name] != self.hashes.get((place, name))]
+        if changed:
+            raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")
+        self.vqgan, self.clips, self.held = full.vqgan, full.clips, "fp32"
 
 
 def natural_grid(prior: Prior, height: int, width: int) -> tuple[int, int]:

@@ -96,7 +96,7 @@ def prepare(config: Config, models: Models) -> Prepared:
         notices += told
         for index, picture in enumerate(pictures):
             image = images.to_tensor(read_outside(picture.text, f"image_prompts.{index}", outside))
-            embeddings.append(guides.encode_picture(clip, image.to(clip.mean.device)))
+            embeddings.append(guides.encode_picture(clip, image.to(clip.mean.device), config.run.precision))
         rivals = _rivals(clip, texts, embeddings) if config.contrast.weight or compared else []
         details = []
         if template:

@@ -20,7 +20,9 @@ from timm.models import build_model_with_cfg, register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
+from vqclip.models import folding
 from vqclip.models.attention import attend
+from vqclip.models.convolution import PatchConv2d, linear, patchwise
 from vqclip.types import CLIPArchitecture
 
 
@@ -57,12 +59,20 @@ class CLIP(nn.Module):
         for module in self.network.modules():
             if type(module) in _FASTER:
                 module.__class__ = _FASTER[type(module)]
+            elif patchwise(module):
+                module.__class__ = PatchConv2d
         self.image_size: int = side if isinstance(side, int) else side[0]
         self.context_length: int = self.network.context_length
         self.words = frozenset(architecture.words)
         self.tokenizer = build_tokenizer(architecture.merges, self.context_length)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
+
+    def settle(self) -> CLIP:
+        """Freeze the network and fold constants of its image tower into its weights; return self."""
+        self.eval().requires_grad_(False)
+        folding.fold(self.network.visual)
+        return self
 
     def encode_image(self, views: Tensor) -> Tensor:
         """Embed views (N, 3, S, S) in [0, 1] as unit vectors (N, D) in float32."""
@@ -115,10 +125,19 @@ class _Attention(nn.MultiheadAttention):
         if key is not query or value is not query or not self.batch_first or self.in_proj_weight is None:
             return super().forward(query, key, value, attn_mask=attn_mask, **ignored)
         count, length, width = query.shape
-        rows = nn.functional.linear(query.reshape(-1, width), self.in_proj_weight, self.in_proj_bias)
+        rows = linear(query.reshape(-1, width), self.in_proj_weight, self.in_proj_bias)
         q, k, v = rows.view(count, length, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         seen = attend(q, k, v, None if attn_mask is None else attn_mask.to(q.dtype))
-        return self.out_proj(seen.transpose(1, 2).reshape(-1, width)).view(count, length, width), None
+        mixed = linear(seen.transpose(1, 2).reshape(-1, width), self.out_proj.weight, self.out_proj.bias)
+        return mixed.view(count, length, width), None
+
+
+class _Linear(nn.Linear):
+    """torch's linear layer, its parameters and result, by the faster product."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (..., features) times the weights, plus the bias."""
+        return linear(x, self.weight, self.bias)
 
 
 class _QuickGELU(QuickGELU):
@@ -129,7 +148,7 @@ class _QuickGELU(QuickGELU):
         return nn.functional.silu(1.702 * x) / 1.702
 
 
-_FASTER: dict[type, type] = {nn.MultiheadAttention: _Attention, QuickGELU: _QuickGELU}
+_FASTER: dict[type, type] = {nn.MultiheadAttention: _Attention, nn.Linear: _Linear, QuickGELU: _QuickGELU}
 
 
 def build_tokenizer(merges: int | None, context_length: int) -> SimpleTokenizer:

@@ -51,8 +51,9 @@ class Encodings:
         seed, count, side = options.seed, options.scenes, SIDE
         if large:
             seed, count, side = seed + 1, max(count // 8, 1), 2 * SIDE
-        scenes = SceneSet(options.folder, seed, count, side, options.framed)
-        held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), side, options.framed)
+        kind = options.framed, options.styles
+        scenes = SceneSet(options.folder, seed, count, side, *kind)
+        held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), side, *kind)
         for each in (scenes, held_out):
             each.render(options.font, options.workers)
         codes, seen = _encoded(scenes, vqgan, clip, digest[:8], side)

@@ -41,7 +41,8 @@ class TrainOptions:
     `start` are weight files (or names) of the same architecture; training begins from their mean, not at random. With
     `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay. `framed` scenes,
     whose subjects are large and in the middle, are what a prior or upsampler is taught last, so that it shows what it
-    knows as people ask for it (quality tuning, after Dai et al. 2023, "Emu").
+    knows as people ask for it (quality tuning, after Dai et al. 2023, "Emu"); `styles` says which, as often as they are
+    named (see `scenes.SceneSet`).
     """
 
     folder: Path = Path(".train")
@@ -60,6 +61,7 @@ class TrainOptions:
     start: tuple[str, ...] = ()
     keep_codes: bool = False
     framed: bool = False
+    styles: tuple[str, ...] = ()
     restart: bool = False
 
     def __post_init__(self) -> None:
@@ -112,7 +114,7 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     on Ctrl-C, and the weight file is written at the end.
     """
     folder = options.folder / task.name
-    state = _State(folder, task, _start_hash(options, task.file_kind), options.framed)
+    state = _State(folder, task, _start_hash(options, task.file_kind), options)
     start = 0 if options.restart else state.load()
     began, saved, seconds = time.monotonic(), time.monotonic(), state.plan.get("seconds", 0.0)
     total = options.steps or state.plan.get("steps") or _steps_in(task, options.minutes * 60)
@@ -264,9 +266,10 @@ def _set_lr(task: Task, index: int, total: int) -> None:
 class _State:
     """The resumable state of a training in its folder: `state.pt` (tensors) and `plan.json`."""
 
-    def __init__(self, folder: Path, task: Task, start: str | None, framed: bool) -> None:
+    def __init__(self, folder: Path, task: Task, start: str | None, options: TrainOptions) -> None:
         self.origin = {} if start is None else {"start": start}
-        self.origin |= {"framed": True} if framed else {}
+        self.origin |= {"framed": True} if options.framed else {}
+        self.origin |= {"styles": list(options.styles)} if options.styles else {}
         self.file = folder / "state.pt"
         self.plan_file = folder / "plan.json"
         self.task = task
@@ -281,7 +284,7 @@ class _State:
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             self.task.modules.load_state_dict(saved["modules"])
             self.task.optimizer.load_state_dict(saved["optimizer"])
-            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "framed")):
+            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "framed", "styles")):
                 raise ValueError("it began from other weights or learned from other scenes")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise VqclipError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import shutil
@@ -13,17 +14,20 @@ import numpy as np
 from tqdm import tqdm
 
 from vqclip import atomic
-from vqclip.errors import OutputError
+from vqclip.errors import OutputError, UsageError
 from vqclip.world import Renderer, Scene, load_world, sample_scene
 
 _CHUNK = 64
+# what stands for scenes without a style, and the most that a style may count
+_PLAIN, _MOST = "none", 100
 
 
 @dataclass(frozen=True)
 class SceneSet:
     """`count` scenes of `seed`, rendered at `side` pixels into `folder`; scene i depends on (seed, i) alone.
 
-    `framed` ones show their subjects large and in the middle.
+    `framed` ones show their subjects large and in the middle. Of `styles`, each is as frequent as it is named, "none"
+    being no style; without any, all styles are, in 60 % of the scenes.
     """
 
     folder: Path
@@ -31,11 +35,13 @@ class SceneSet:
     count: int
     side: int
     framed: bool = False
+    styles: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the set's files are called after."""
-        return f"{self.seed}-{self.side}{'-framed' if self.framed else ''}"
+        styles = f"-{hashlib.sha256('|'.join(self.styles).encode()).hexdigest()[:8]}" if self.styles else ""
+        return f"{self.seed}-{self.side}{'-framed' if self.framed else ''}{styles}"
 
     @property
     def file(self) -> Path:
@@ -54,7 +60,11 @@ class SceneSet:
 
     def scene(self, index: int) -> Scene:
         """Return scene `index` of the endless series that the set begins."""
-        return sample_scene(load_world(), np.random.default_rng([self.seed, index]), framed=self.framed)
+        rng = np.random.default_rng([self.seed, index])
+        if not self.styles:
+            return sample_scene(load_world(), rng, framed=self.framed)
+        named = [style for style in self.styles if style != _PLAIN]
+        return sample_scene(load_world(), rng, styled=len(named) / len(self.styles), styles=named, framed=self.framed)
 
     def render(self, font: Path | None = None, workers: int = 1) -> SceneSet:
         """Render what is not on the disk yet and return the set.
@@ -62,7 +72,7 @@ class SceneSet:
         Raises UsageError without the font, and OutputError if the disk lacks the room.
         """
         record = self.folder / f"scenes-{self.name}.json"
-        wanted = asdict(self) | {"folder": None}
+        wanted = asdict(self) | {"folder": None, "styles": list(self.styles)}
         if record.exists() and self.file.exists() and json.loads(record.read_text("utf-8")) == wanted:
             return self
         Renderer(font)  # a missing font is said before any worker starts
@@ -90,6 +100,20 @@ class SceneSet:
             )
         with self.file.open("wb") as stream:
             stream.truncate(size)
+
+
+def parse_styles(text: str) -> tuple[str, ...]:
+    """Read `NAME[:COUNT],...`, such as "none:6,woodcut:3": each style as often as it counts; UsageError if wrong."""
+    known = [_PLAIN, *load_world().styles]
+    found: list[str] = []
+    for part in text.split(","):
+        name, _, count = part.strip().partition(":")
+        if name not in known:
+            raise UsageError(f"--styles: no style {name!r}; known are {', '.join(known)}")
+        if count and not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MOST):
+            raise UsageError(f"--styles {part.strip()}: give a whole number from 1 to {_MOST} after the colon")
+        found += [name] * int(count or 1)
+    return tuple(found)
 
 
 _RENDERERS: dict[Path | None, Renderer] = {}

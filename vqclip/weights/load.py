@@ -61,14 +61,19 @@ def _own(path: Path) -> bool:
     return files.is_own(path) or not files.is_safetensors(path)
 
 
-def load_clip(name: str) -> tuple[CLIP, str]:
-    """Return the CLIP of a catalog name or a file's path, and the sha256 of its weights."""
+def load_clip(name: str, settled: bool = True) -> tuple[CLIP, str]:
+    """Return the CLIP of a catalog name or a file's path, and the sha256 of its weights.
+
+    It is `settled`, so that steps take less, unless its parameters are wanted one by one as the file has them.
+    """
     from vqclip.models.clip import CLIP
 
     path = locate("clip", name)
     file = files.read(path, "clip")
     clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
     fill(clip.network, file.tensors, path, assign=True)
+    if settled:
+        clip.settle()
     clip.network.visual.to(memory_format=channels_last)
     return _frozen(clip), file.sha256
 
