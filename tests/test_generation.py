@@ -254,6 +254,20 @@ def test_an_iterate_in_the_middle_can_be_the_best(monkeypatch: pytest.MonkeyPatc
     assert sha(result.image) == sha(pictures[1])
 
 
+def test_patience_ends_a_run_that_gets_no_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([3.0, 1.0, 2.0, 1.0, 0.5])
+    monkeypatch.setattr(Guidance, "score", lambda guidance, image, seeds, views: torch.tensor([next(scores)]))
+    found = snapshots(small(steps=50, best={"every": 1, "patience": 2}))
+    assert [s.step for s in found if s.last] == [4] and found[-1].step == found[-1].steps == 4
+    assert found[-1].best_step == 2 and found[-1].packed.step == 4
+
+
+def test_patience_begins_with_the_last_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guidance, "score", lambda guidance, image, seeds, views: torch.ones(1))
+    found = snapshots(small(steps=12, stages=["32:0.5", "full:0.5"], best={"every": 1, "patience": 2}))
+    assert found[-1].step == 9  # of the steps after 6, the first has the first score
+
+
 def test_each_picture_of_a_batch_keeps_its_own_best() -> None:
     config = small(steps=5, optimizer={"lr": 1.0}, best={"every": 1}, count=2, batch_size=2)
     run = run_of(config, (7, 8))

@@ -74,6 +74,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "contrast.scale": (0, 1000),
     "best.every": (1, 100_000),
     "best.views": (1, 256),
+    "best.patience": (0, 100_000),
     "output.save_every": (0, 1_000_000),
 }
 _LARGEST_SIDE = 16384

@@ -151,10 +151,14 @@ class ContrastConfig:
 
 @dataclass
 class BestConfig:
-    """The best iterate: every `every` steps `views` fixed held-out views score the picture."""
+    """The best iterate: every `every` steps `views` fixed held-out views score the picture.
+
+    After `patience` scores in a row (0: however many) that found none better, in the last stage, the run ends early.
+    """
 
     every: int = 10
     views: int = 8
+    patience: int = 0
 
 
 @dataclass

@@ -304,7 +304,7 @@ class _Batch:
 
     def _save(self, picture: Picture, path: Path) -> Path:
         record = picture.record
-        if self.last is not None and not self.last.last:
+        if self.last is not None and self.last.step < self.config.total_steps:
             record = record | {"stopped_at_step": self.last.step}
         # outside a mask every pixel must stay as it was
         lossless = self.config.init.mask is not None
@@ -337,7 +337,7 @@ class _Batch:
                 self.listener.on_notice(Notice(f"the prior's candidates, best first: {path}"))
 
     def _write_frames(self, snapshot: Snapshot) -> None:
-        if self.frames is None or not self.frames.keeps(max(snapshot.step - 1, 0)):
+        if self.frames is None or not (snapshot.last or self.frames.keeps(max(snapshot.step - 1, 0))):
             return
         # a step that is done again, after trouble, has its frame already
         if snapshot.step <= self.framed and (self.config.total_steps or snapshot.resumed):

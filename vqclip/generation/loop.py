@@ -19,8 +19,9 @@ from vqclip.types import PackedState, Snapshot
 def generate_stream(config: Config, models: Models | None = None) -> Iterator[Snapshot]:
     """Yield a snapshot of every step of a run, from 0 (the initial grid) to `config.total_steps`.
 
-    With more pictures than `batch_size` the batches come one after the other; each snapshot names its seeds. Raises
-    UsageError, WeightsError, MemoryBudgetError, and NumericError if the loss stops being finite.
+    The last one comes earlier where `best.patience` ends the run. With more pictures than `batch_size` the batches come
+    one after the other; each snapshot names its seeds. Raises UsageError, WeightsError, MemoryBudgetError, and
+    NumericError if the loss stops being finite.
     """
     models = models or Models.load(config)
     yield from stream(prepare(models.resolve(config), models))
@@ -41,7 +42,7 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
         run.notices[:0] = notices
         yield _snapshot(run, image, resumed=packed is not None)
         notices, packed = [], None
-        while run.state.step < run.config.total_steps:
+        while not run.ended:
             with exact(prepared.config):
                 image = recover.step(run)
             yield _snapshot(run, image)
@@ -64,7 +65,7 @@ def _snapshot(run: Run, image: Tensor, resumed: bool = False) -> Snapshot:
     candidates, run.candidates = run.candidates, {}
     return Snapshot(
         step=run.state.step,
-        steps=config.total_steps,
+        steps=run.state.step if run.ended else config.total_steps,
         seeds=run.seeds,
         size=(config.size[0], config.size[1]),
         image=image.detach(),

@@ -33,7 +33,7 @@ def step(run: Run) -> torch.Tensor:
     except NumericError as error:
         _go_back(run, error)
         return run.decode(run.state.output)
-    if run.state.step % EVERY == 0 or run.state.step == run.config.total_steps:
+    if run.state.step % EVERY == 0 or run.ended:
         keep(run)
     return image
 

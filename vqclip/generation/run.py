@@ -82,6 +82,19 @@ class Run:
         recover.in_memory(self, self._score)
         return image
 
+    @property
+    def settled(self) -> bool:
+        """Whether the last stage has gone on for as many scores as there is patience for and none was better."""
+        best, patience = self.config.best, self.config.best.patience
+        if not patience or self.state.best is None or self.state.stage < len(self.stages) - 1:
+            return False
+        return self.state.step - self.state.best.step >= patience * best.every
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no step left to do."""
+        return self.state.step >= self.config.total_steps or self.settled
+
     def decode(self, z: Tensor) -> Tensor:
         """Return the picture (B, 3, H, W) of the nearest codes to latents; no gradient passes the quantization."""
         return torch.cat([self.decode_codes(self.vqgan.quantize(z[part])[0]) for part in self.parts()])
