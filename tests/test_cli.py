@@ -12,13 +12,11 @@ from typing import Any
 
 import imageio_ffmpeg
 import pytest
-import torch
 import yaml
 from helpers import ROOT, SMALL_FLAGS, CommandLine, photo, sha, start_cli
 from PIL import Image
 
 from vqclip import drawing
-from vqclip.guidance import Guidance
 from vqclip.version import __version__
 from vqclip.writers import metadata
 from vqclip.writers.image import save_image
@@ -286,16 +284,6 @@ def test_json_progress_is_a_json_line_an_event(cli: CommandLine) -> None:
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
-
-
-def test_patience_ends_picture_and_video_early(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Guidance, "score", lambda guidance, image, seeds, views: torch.ones(len(image)))
-    args = ("--steps", "60", "--patience", "3", "--set", "best.every=2", "--video", "film.mp4", "--length", "2")
-    ran = cli.draw("a red cat", "-o", "cat.png", *args)
-    assert (ran.code, ran.out.split()) == (0, ["cat.png", "film.mp4"])
-    assert record(Path("cat.png"))["stopped_at_step"] == 8  # the first score is that of step 2
-    assert not Path("cat.run").exists()
-    assert cli.draw("a red cat", "--patience", "-1").code == 2
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

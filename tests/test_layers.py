@@ -45,8 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 # foreign packages and where alone they may be imported (a file, or a folder ending in a slash)
 FENCES: dict[str, tuple[str, ...]] = {
     "taming": ("models/vqgan.py",),
-    "open_clip": ("models/clip.py",),
-    "timm": ("models/clip.py",),
+    "open_clip": ("models/clip.py", "models/folding.py"),
+    "timm": ("models/clip.py", "models/folding.py"),
     "skimage": ("models/judge.py",),
     "torchmetrics": ("evaluation/metrics.py",),
     "matplotlib": ("evaluation/report.py",),

@@ -130,19 +130,6 @@ def test_a_trained_file_loads_and_says_how_it_was_made(kind, load, folder, tmp_p
     assert (folder / kind / "validation.png").stat().st_size > 1000
 
 
-def test_scenes_on_disk_are_those_of_their_seed(folder):
-    scenes = SceneSet(folder, 5, 6, 64).render()
-    scene = world.sample_scene(world.load_world(), np.random.default_rng([5, 3]))
-    assert np.array_equal(scenes.images[3], world.Renderer().render(scene, 64))
-    assert scenes.scenes[3] == scene
-
-
-def test_framed_scenes_are_rendered_beside_the_others(folder):
-    plain, framed = (SceneSet(folder, 5, 6, 64, framed).render() for framed in (False, True))
-    assert plain.file != framed.file and not np.array_equal(plain.images, framed.images)
-    assert all(scene.scale >= 0.66 for scene in framed.scenes)
-
-
 def test_framed_scenes_teach_what_draws_and_nothing_else(tmp_path, capsys):
     assert run(["train", "judge", "--framed", "--folder", str(tmp_path)]) == 2
     assert "--framed" in capsys.readouterr().err and not list(tmp_path.iterdir())
