@@ -9,7 +9,7 @@ import pytest
 
 from vqclip import world
 from vqclip.cli.main import run
-from vqclip.training.scenes import SceneSet, parse_styles
+from vqclip.training.scenes import SceneSet, parse_shares
 
 
 def test_scenes_on_disk_are_those_of_their_seed(tmp_path):
@@ -26,7 +26,7 @@ def test_framed_scenes_are_rendered_beside_the_others(tmp_path):
 
 
 def test_scenes_have_the_styles_that_are_asked_for_as_often_as_they_count(tmp_path):
-    chosen = parse_styles("none:2, woodcut:3,neon")
+    chosen = parse_shares("--styles", "none:2, woodcut:3,neon", world.load_world().styles, "none")
     assert chosen == ("none", "none", "woodcut", "woodcut", "woodcut", "neon")
     found = Counter(SceneSet(tmp_path, 5, 600, 64, True, chosen).scene(index).style for index in range(600))
     assert set(found) == {None, "woodcut", "neon"}
@@ -36,15 +36,27 @@ def test_scenes_have_the_styles_that_are_asked_for_as_often_as_they_count(tmp_pa
     assert len(names) == 3
 
 
-@pytest.mark.parametrize(("styles", "told"), [
-    ("brutalism", "known are none, "), ("neon:0", "from 1 to 100"), ("neon:many", "from 1 to 100"),
-    ("neon,,none", "known are"),
+def test_scenes_have_the_subjects_that_are_asked_for_as_often_as_they_count(tmp_path):
+    every = list(world.load_world().subjects)
+    chosen = parse_shares("--subjects", "all,cat:62", every)
+    assert len(chosen) == len(every) + 62 and set(chosen) == set(every)
+    scenes = SceneSet(tmp_path, 5, 600, 64, True, (), chosen)
+    found = Counter(scenes.scene(index).subject for index in range(600))
+    assert 80 < found["cat"] < 170 and len(found) > 150
+    assert scenes.name != SceneSet(tmp_path, 5, 600, 64, True).name
+
+
+@pytest.mark.parametrize(("option", "given", "told"), [
+    ("--styles", "brutalism", "brutalism"), ("--styles", "neon:0", "from 1 to 100"),
+    ("--subjects", "cat:many", "from 1"), ("--subjects", "cat,,dog", "name in --subjects"),
+    ("--subjects", "none", "none"),
 ])  # fmt: skip
-def test_styles_that_cannot_be_are_told(tmp_path, capsys, styles, told):
-    flags = ["train", "prior", "--framed", "--start", "tiny", "--styles", styles, "--folder", str(tmp_path)]
+def test_names_that_cannot_be_are_told(tmp_path, capsys, option, given, told):
+    flags = ["train", "prior", "--framed", "--start", "tiny", option, given, "--folder", str(tmp_path)]
     assert run(flags) == 2 and told in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-def test_styles_are_for_framed_scenes(tmp_path, capsys):
-    assert run(["train", "prior", "--styles", "neon", "--folder", str(tmp_path)]) == 2
-    assert "--framed" in capsys.readouterr().err
+def test_names_are_for_framed_scenes(tmp_path, capsys):
+    for option in ("--styles", "--subjects"):
+        assert run(["train", "prior", option, "all", "--folder", str(tmp_path)]) == 2
+        assert "--framed" in capsys.readouterr().err

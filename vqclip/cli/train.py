@@ -47,7 +47,8 @@ _OPTIONS = [
     click.option("--framed", is_flag=True,
                  help="With --start, of a prior or upsampler: scenes whose subjects are large and in the middle."),
     click.option("--styles", default="",
-                 help="With --framed: styles, each as often as it counts, such as 'none:6,woodcut:3,neon'."),
+                 help="With --framed: styles, each as often as it counts, such as 'none:6,all,woodcut:3'."),
+    click.option("--subjects", default="", help="With --framed: subjects, likewise, such as 'all,cat:3'."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 
@@ -85,13 +86,15 @@ def train(model: str, **options: Any) -> None:
 def _train(model: str, **options: Any) -> None:
     from vqclip.training.runner import TrainOptions
     from vqclip.training.runner import train as run
-    from vqclip.training.scenes import parse_styles
+    from vqclip.training.scenes import PLAIN, parse_shares
+    from vqclip.world import load_world
 
     if options["framed"] and model in ("judge", "clip", "vqgan"):
         raise UsageError(f"--framed is for what draws grids of codes: a {model} must know scenes of every kind")
-    if options["styles"] and not options["framed"]:
-        raise UsageError("--styles goes with --framed: first a model must know all styles alike")
-    options["styles"] = parse_styles(options["styles"]) if options["styles"] else ()
+    if (options["styles"] or options["subjects"]) and not options["framed"]:
+        raise UsageError("--styles and --subjects go with --framed: first a model must know all of them alike")
+    options["styles"] = parse_shares("--styles", options["styles"], load_world().styles, PLAIN)
+    options["subjects"] = parse_shares("--subjects", options["subjects"], load_world().subjects)
     if options["clip"] == "none":
         options["clip"] = None
     settings = TrainOptions(**options)

@@ -51,7 +51,7 @@ class Encodings:
         seed, count, side = options.seed, options.scenes, SIDE
         if large:
             seed, count, side = seed + 1, max(count // 8, 1), 2 * SIDE
-        kind = options.framed, options.styles
+        kind = options.framed, options.styles, options.subjects
         scenes = SceneSet(options.folder, seed, count, side, *kind)
         held_out = SceneSet(options.folder, options.seed + 1002, min(options.scenes, 256), side, *kind)
         for each in (scenes, held_out):

@@ -27,6 +27,8 @@ from vqclip.weights import files
 from vqclip.weights.load import fill, locate
 
 _WARM_UP = 100
+# the options that say what scenes show
+_CHOSEN = ("styles", "subjects")
 # parts of the way at which steps are timed, steps timed in each, the first of them that do not count, and the share of
 # the budget after which a part has been timed long enough
 _PARTS, _PROBES, _IGNORED, _PROBED = 5, 12, 4, 0.01
@@ -41,8 +43,8 @@ class TrainOptions:
     `start` are weight files (or names) of the same architecture; training begins from their mean, not at random. With
     `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay. `framed` scenes,
     whose subjects are large and in the middle, are what a prior or upsampler is taught last, so that it shows what it
-    knows as people ask for it (quality tuning, after Dai et al. 2023, "Emu"); `styles` says which, as often as they are
-    named (see `scenes.SceneSet`).
+    knows as people ask for it (quality tuning, after Dai et al. 2023, "Emu"); `styles` and `subjects` say which, as
+    often as they are named (see `scenes.SceneSet`).
     """
 
     folder: Path = Path(".train")
@@ -62,6 +64,7 @@ class TrainOptions:
     keep_codes: bool = False
     framed: bool = False
     styles: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
     restart: bool = False
 
     def __post_init__(self) -> None:
@@ -269,7 +272,7 @@ class _State:
     def __init__(self, folder: Path, task: Task, start: str | None, options: TrainOptions) -> None:
         self.origin = {} if start is None else {"start": start}
         self.origin |= {"framed": True} if options.framed else {}
-        self.origin |= {"styles": list(options.styles)} if options.styles else {}
+        self.origin |= {name: list(getattr(options, name)) for name in _CHOSEN if getattr(options, name)}
         self.file = folder / "state.pt"
         self.plan_file = folder / "plan.json"
         self.task = task
@@ -284,7 +287,7 @@ class _State:
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             self.task.modules.load_state_dict(saved["modules"])
             self.task.optimizer.load_state_dict(saved["optimizer"])
-            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "framed", "styles")):
+            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "framed", *_CHOSEN)):
                 raise ValueError("it began from other weights or learned from other scenes")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise VqclipError(

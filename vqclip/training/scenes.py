@@ -6,28 +6,30 @@ import hashlib
 import json
 import multiprocessing
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from vqclip import atomic
-from vqclip.errors import OutputError, UsageError
+from vqclip.errors import OutputError, UsageError, unknown_name
 from vqclip.world import Renderer, Scene, load_world, sample_scene
 
 _CHUNK = 64
-# what stands for scenes without a style, and the most that a style may count
-_PLAIN, _MOST = "none", 100
+# what stands for scenes without a style, and for every name; the most that a name may count
+PLAIN, _ALL, _MOST = "none", "all", 100
 
 
 @dataclass(frozen=True)
 class SceneSet:
     """`count` scenes of `seed`, rendered at `side` pixels into `folder`; scene i depends on (seed, i) alone.
 
-    `framed` ones show their subjects large and in the middle. Of `styles`, each is as frequent as it is named, "none"
-    being no style; without any, all styles are, in 60 % of the scenes.
+    `framed` ones show their subjects large and in the middle. Of `styles` and `subjects`, each is as frequent as it
+    is named, the style "none" being no style; without any all are alike, and 60 % of the scenes have a style.
     """
 
     folder: Path
@@ -36,12 +38,14 @@ class SceneSet:
     side: int
     framed: bool = False
     styles: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the set's files are called after."""
-        styles = f"-{hashlib.sha256('|'.join(self.styles).encode()).hexdigest()[:8]}" if self.styles else ""
-        return f"{self.seed}-{self.side}{'-framed' if self.framed else ''}{styles}"
+        chosen = "|".join(self.styles) + ("||" + "|".join(self.subjects) if self.subjects else "")
+        suffix = f"-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}" if chosen else ""
+        return f"{self.seed}-{self.side}{'-framed' if self.framed else ''}{suffix}"
 
     @property
     def file(self) -> Path:
@@ -61,10 +65,11 @@ class SceneSet:
     def scene(self, index: int) -> Scene:
         """Return scene `index` of the endless series that the set begins."""
         rng = np.random.default_rng([self.seed, index])
-        if not self.styles:
-            return sample_scene(load_world(), rng, framed=self.framed)
-        named = [style for style in self.styles if style != _PLAIN]
-        return sample_scene(load_world(), rng, styled=len(named) / len(self.styles), styles=named, framed=self.framed)
+        chosen: dict[str, Any] = {"subjects": self.subjects, "framed": self.framed}
+        if self.styles:
+            named = [style for style in self.styles if style != PLAIN]
+            chosen |= {"styles": named, "styled": len(named) / len(self.styles)}
+        return sample_scene(load_world(), rng, **chosen)
 
     def render(self, font: Path | None = None, workers: int = 1) -> SceneSet:
         """Render what is not on the disk yet and return the set.
@@ -72,7 +77,7 @@ class SceneSet:
         Raises UsageError without the font, and OutputError if the disk lacks the room.
         """
         record = self.folder / f"scenes-{self.name}.json"
-        wanted = asdict(self) | {"folder": None, "styles": list(self.styles)}
+        wanted = asdict(self) | {"folder": None, "styles": list(self.styles), "subjects": list(self.subjects)}
         if record.exists() and self.file.exists() and json.loads(record.read_text("utf-8")) == wanted:
             return self
         Renderer(font)  # a missing font is said before any worker starts
@@ -102,17 +107,21 @@ class SceneSet:
             stream.truncate(size)
 
 
-def parse_styles(text: str) -> tuple[str, ...]:
-    """Read `NAME[:COUNT],...`, such as "none:6,woodcut:3": each style as often as it counts; UsageError if wrong."""
-    known = [_PLAIN, *load_world().styles]
+def parse_shares(option: str, text: str, names: Iterable[str], besides: str = "") -> tuple[str, ...]:
+    """Read `NAME[:COUNT],...`, such as "all,cat:3": each name as often as it counts; UsageError if wrong.
+
+    "all" is each of `names` once; `besides` is known too.
+    """
+    every = list(names)
+    known = [_ALL, *filter(None, [besides]), *every]
     found: list[str] = []
-    for part in text.split(","):
+    for part in text.split(",") if text else ():
         name, _, count = part.strip().partition(":")
         if name not in known:
-            raise UsageError(f"--styles: no style {name!r}; known are {', '.join(known)}")
+            raise unknown_name(f"name in {option}", name, known)
         if count and not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MOST):
-            raise UsageError(f"--styles {part.strip()}: give a whole number from 1 to {_MOST} after the colon")
-        found += [name] * int(count or 1)
+            raise UsageError(f"{option} {part.strip()}: give a whole number from 1 to {_MOST} after the colon")
+        found += (every if name == _ALL else [name]) * int(count or 1)
     return tuple(found)
 
 
