@@ -100,7 +100,8 @@ def test_a_framed_scene_is_the_same_one_large_and_in_the_middle() -> None:
         plain, framed = (sample_scene(WORLD, np.random.default_rng(seed), framed=framed) for framed in (False, True))
         assert framed.scale >= max(plain.scale, 0.66)
         assert abs(framed.x - 0.5) <= 0.06 and abs(framed.y - 0.51) <= 0.06 and abs(framed.angle) <= 22.5
-        places = {"x": 0, "y": 0, "scale": 0, "angle": 0}
+        assert not framed.flip
+        places = {"x": 0, "y": 0, "scale": 0, "angle": 0, "flip": False}
         assert replace(plain, **places) == replace(framed, **places)
 
 

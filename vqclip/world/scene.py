@@ -67,7 +67,7 @@ def sample_scene(
     `styled`, `shapes`, `settings`, `backgrounds` are probabilities: of a style, of a coloured shape instead of a
     subject, of a setting, of a coloured background (else the background is plain). `subjects` and `styles` narrow
     the choice to those names. `framed` scenes show it as somebody who asks for it expects to see it: large, in the
-    middle, nearly upright; all else is that of the scene drawn without it.
+    middle, nearly upright, never mirrored; all else is that of the scene drawn without it.
     """
     subject, shape, color = _content(world, rng, shapes, subjects or tuple(world.subjects))
     setting, background = _surroundings(world, rng, settings, backgrounds, color)
@@ -88,7 +88,7 @@ def sample_scene(
         y=float(0.51 + rng.uniform(-room, room) * 0.45),
         scale=scale,
         angle=_angle(rng) * (0.5 if framed else 1.0),
-        flip=bool(mirrorable and rng.random() < 0.5),
+        flip=bool(mirrorable and rng.random() < 0.5) and not framed,
         brightness=float(rng.uniform(0.88, 1.1)),
         contrast=float(rng.uniform(0.88, 1.12)),
         warmth=float(rng.uniform(-0.6, 0.6)),
