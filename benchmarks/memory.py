@@ -94,7 +94,7 @@ def measure(model: str, size: int, views: int, steps: int, precision: str) -> di
     )
     models = Models.load(config) if model == "tiny" else random_models(*model.split(","))
     if model != "tiny":
-        models.clips[0].settle()
+        models.clips[0].fold()
         casting.hold(models.vqgan, models.clips, precision)
     run = prepare(models.resolve(config), models).run((1,))
     ready = peak_bytes()

@@ -120,7 +120,7 @@ def drawer(line: str, args: argparse.Namespace) -> Callable[[str], Iterator[Take
     """Return what draws a prompt by one line; its models are loaded here, once."""
     if line in _SCHOOLS:
         models = Models.load(make_config("a cat", models={"prior": "", "upsampler": ""}, run={"precision": "fp32"}))
-        models.clips = [load_clip("tiny", settled=False)[0]]
+        models.clips = [load_clip("tiny", folded=False)[0]]
         return lambda prompt: published(models, line, prompt, args)
     models = Models.load(preset_config(_PRESETS[line], args))
     return lambda prompt: ours(_PRESETS[line], models, prompt, args)

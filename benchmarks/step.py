@@ -102,7 +102,7 @@ def networks(options: argparse.Namespace) -> tuple[Models, Reference]:
     torch.manual_seed(0)
     models = random_models(options.vqgan, options.clip)
     reference = Reference(models, options.size, options.views, options.device)
-    models.clips[0].settle()
+    models.clips[0].fold()
     return models, reference
 
 

@@ -69,3 +69,15 @@ def test_patience_ends_picture_and_video_early(cli: CommandLine, monkeypatch: py
     assert metadata.read("cat.png")["record"]["stopped_at_step"] == 8  # the first score is that of step 2
     assert not Path("cat.run").exists()
     assert cli.draw("a red cat", "--patience", "-1").code == 2
+
+
+def test_a_run_that_ended_early_goes_on_with_new_patience(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guidance, "score", lambda guidance, image, seeds, views: torch.ones(len(image)))
+    args = ("--steps", "60", "--patience", "3", "--set", "best.every=2", "--keep-run")
+    assert cli.draw("a red cat", "-o", "cat.png", *args).code == 0
+    assert metadata.read("cat.png")["record"]["stopped_at_step"] == 8
+    assert cli("resume", "cat.run").code == 0
+    assert metadata.read("cat.png")["record"]["stopped_at_step"] == 14
+    assert cli("resume", "cat.run", "--steps", "16").code == 2  # the run was planned for 60
+    assert cli("resume", "cat.run", "--steps", "70").code == 0
+    assert metadata.read("cat.png")["record"]["stopped_at_step"] == 20

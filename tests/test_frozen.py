@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import shutil
 
 import pytest
@@ -11,7 +12,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import QuickGELU, VisionTransformer
 
 import vqclip
-from tests.helpers import small
+from tests.helpers import photo, small
 from vqclip.errors import WeightsError
 from vqclip.generation.models import Models
 from vqclip.models import casting
@@ -44,14 +45,41 @@ def test_weights_of_products_take_half_the_bytes_and_draw_the_same_bits(held: Mo
 
 
 def test_steps_in_another_precision_take_all_of_the_weights_again(held: Models) -> None:
-    full = loaded(run={"device": "cpu", "precision": "fp32"})
-    before = held.vqgan
-    try:
-        assert torch.equal(drawn(held, precision="fp32"), drawn(full, precision="fp32"))
-        assert held.held == "fp32" and held.vqgan is not before
-        assert before.network.decoder.conv_in.weight.dtype == torch.bfloat16
-    finally:
-        held.vqgan, held.held = before, "bf16"
+    full, own = loaded(run={"device": "cpu", "precision": "fp32"}), dataclasses.replace(held)
+    assert torch.equal(drawn(own, precision="fp32"), drawn(full, precision="fp32"))
+    assert own.held == "fp32" and own.known == full.known and len(own.clips) == 1
+    for network in (own.vqgan.network.decoder, own.clips[0].network.visual):
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+    # what was loaded first is as it was
+    assert held.vqgan.network.decoder.conv_in.weight.dtype == torch.bfloat16
+
+
+def test_the_networks_work_by_themselves_too(held: Models) -> None:
+    vqgan, clip = held.vqgan, held.clips[0]
+    codes = vqgan.codes(torch.zeros(1, 8, 8, dtype=torch.long))
+    with torch.no_grad():
+        picture = vqgan.decode(codes)
+        alone = clip.encode_image(picture)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(vqgan.decode(codes), picture)
+            assert torch.equal(clip.encode_image(picture), alone)
+    assert picture.dtype == alone.dtype == torch.float32
+
+
+@pytest.mark.parametrize("what", ["image prompt", "init image", "prior"])
+def test_all_that_begins_a_run_knows_held_weights(held: Models, tmp_path, what: str) -> None:
+    file = str(photo(tmp_path / "in.png"))
+    values = {"image prompt": {"image_prompts": [file]}, "init image": {"init": {"kind": "image", "image": file}},
+              "prior": {"init": {"kind": "prior", "candidates": 2}, "models": {"prior": "tiny"}}}[what]  # fmt: skip
+    full = {"run": {"device": "cpu", "precision": "bf16"}, "steps": 1, "seed": 3}
+    config = small(**({"init": {"kind": "random"}} | full | values))
+    pictures = []
+    for models in (Models.load(config), dataclasses.replace(Models.load(config), held="fp32")):
+        if models.held == "fp32":
+            whole = loaded(run={"device": "cpu", "precision": "fp32"})
+            models.vqgan, models.clips = whole.vqgan, whole.clips
+        pictures.append(list(vqclip.generate_stream(config, models))[-1].image)
+    assert torch.equal(*pictures)
 
 
 def test_weights_that_changed_on_the_disk_are_not_taken_again(tmp_path) -> None:

@@ -102,12 +102,14 @@ def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
     """Return the best pictures so far of a batch at the run's size; the current ones before any was judged."""
     image = snapshot.image if snapshot.best is None else snapshot.best
     scores = None if snapshot.best_score is None else snapshot.best_score.tolist()
+    early = snapshot.step < prepared.config.total_steps
     found = []
     for index, frame in enumerate(images.frames(image, *snapshot.size)):
         if prepared.config.only in (None, index):
             frame = frame if prepared.canvas is None else prepared.canvas.finish(frame)
             score = None if scores is None else scores[index]
-            found.append(Picture(frame, snapshot.seeds[index], score, record(prepared, snapshot.seeds, index)))
+            known = record(prepared, snapshot.seeds, index) | ({"stopped_at_step": snapshot.step} if early else {})
+            found.append(Picture(frame, snapshot.seeds[index], score, known))
     return found
 
 

@@ -153,7 +153,8 @@ class ContrastConfig:
 class BestConfig:
     """The best iterate: every `every` steps `views` fixed held-out views score the picture.
 
-    After `patience` scores in a row (0: however many) that found none better, in the last stage, the run ends early.
+    After `patience` scores in a row (0: however many) of the last stage that found none better, of any picture of the
+    batch, the batch ends early.
     """
 
     every: int = 10

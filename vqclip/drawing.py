@@ -304,8 +304,6 @@ class _Batch:
 
     def _save(self, picture: Picture, path: Path) -> Path:
         record = picture.record
-        if self.last is not None and self.last.step < self.config.total_steps:
-            record = record | {"stopped_at_step": self.last.step}
         # outside a mask every pixel must stay as it was
         lossless = self.config.init.mask is not None
         if lossless and FORMATS[path.suffix.lower()] == "JPEG":
@@ -337,7 +335,8 @@ class _Batch:
                 self.listener.on_notice(Notice(f"the prior's candidates, best first: {path}"))
 
     def _write_frames(self, snapshot: Snapshot) -> None:
-        if self.frames is None or not (snapshot.last or self.frames.keeps(max(snapshot.step - 1, 0))):
+        early = snapshot.last and snapshot.step < self.config.total_steps
+        if self.frames is None or not (early or self.frames.keeps(max(snapshot.step - 1, 0))):
             return
         # a step that is done again, after trouble, has its frame already
         if snapshot.step <= self.framed and (self.config.total_steps or snapshot.resumed):

@@ -40,7 +40,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--optimizer", "-opt"), "optimizer.name", {"help": "adam, adamw, nadam, radam, adamax, adagrad, rmsprop, sgd."}),
     (("--lr", "-lr"), "optimizer.lr", {"type": float, "help": "Learning rate."}),
     (("--stages",), "stages", {"help": "Coarse to fine, SIDE:SHARE,... such as 128:0.8,full:0.2."}),
-    (("--patience",), "best.patience", {"type": int, "help": "Scores in a row, none better, that end a run."}),
+    (("--patience",), "best.patience", {"type": int, "help": "Scores of the last stage, none better, that end it."}),
     (("--device",), "run.device", {"help": "auto, cpu, cuda, cuda:N or mps."}),
     (("--precision",), "run.precision", {"help": "auto, fp32, bf16 or fp16."}),
     (("--compile",), "run.compile", {"help": "torch.compile: auto, on or off."}),

@@ -31,7 +31,8 @@ class Models:
 
     `hashes` holds the sha256 of each one's weights by (kind, name), `known` those of the CLIPs in their order,
     `declined` why prior or upsampler were left out, if they were. `held` is the precision in which decoder and towers
-    keep their weights: fp32, which serves steps of any, or the only one that they serve.
+    keep their weights: fp32, which serves steps of any, or the only one that they serve. `source` is what they were
+    loaded by.
     """
 
     vqgan: VQGAN
@@ -43,6 +44,7 @@ class Models:
     embedding: EmbeddingPrior | None = None
     upsampler: Upsampler | None = None
     held: str = "fp32"
+    source: Config | None = None
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -50,7 +52,7 @@ class Models:
         device = torch.device(resolve.device(config.run.device))
         if config.run.deterministic and device.type == "cuda":
             determinism.order_sums()
-        found = cls._stepping(config, device, resolve.precision(config.run.precision, device.type))
+        found = cls._load_stepped(config, device, resolve.precision(config.run.precision, str(device)))
         repaints = config.init.image is not None and config.init.mask is None
         if config.models.prior and (config.init.kind == "prior" or (config.init.kind == "auto" and not repaints)):
             found._take_prior(config, device)
@@ -61,7 +63,7 @@ class Models:
         return found
 
     @classmethod
-    def _stepping(cls, config: Config, device: torch.device, precision: str) -> Models:
+    def _load_stepped(cls, config: Config, device: torch.device, precision: str) -> Models:
         """Load the networks that every step goes through, their weights for steps in some precision."""
         vqgan, digest = load_vqgan(config.models.vqgan, config.models.vqgan_config)
         hashes = {("vqgan", config.models.vqgan): digest}
@@ -77,7 +79,7 @@ class Models:
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
         known = [hashes["clip", name] for name in config.models.clip]
-        return cls(vqgan.to(device), clips, hashes, known, held=precision)
+        return cls(vqgan.to(device), clips, hashes, known, held=precision, source=config)
 
     def _take_embedding(self, config: Config, device: torch.device) -> None:
         name = config.models.embedding
@@ -166,22 +168,22 @@ class Models:
 
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""
+        precision = resolve.precision(config.run.precision, resolve.device(config.run.device))
+        if self.held not in ("fp32", precision):
+            self._reload_whole()
         clips = [clip.architecture for clip in self.clips]
         taken = self.prior is not None and config.models.prior
         usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        resolved = resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)
-        if self.held not in ("fp32", resolved.run.precision):
-            self._hold_all(resolved)
-        return resolved
+        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)
 
-    def _hold_all(self, config: Config) -> None:
+    def _reload_whole(self) -> None:
         """Take decoder and towers with all of their weights, which serve any precision; WeightsError if they changed.
 
         Runs that are under way keep those that they began with.
         """
-        full = self._stepping(config, torch.device(config.run.device), "fp32")
+        full = self._load_stepped(self.source, self.vqgan.codebook.device, "fp32")
         changed = [name for place, name in full.hashes if full.hashes[place, name] != self.hashes.get((place, name))]
         if changed:
             raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")

@@ -69,7 +69,10 @@ class Prepared:
             fits = False
         if not fits or not 0 <= packed.step <= self.config.total_steps:
             raise ResumeError("the saved state does not fit its config: draw the picture anew")
-        return self._run(seeds, state)
+        run = self._run(seeds, state)
+        if run.plateaued:
+            run.waits_from = state.step
+        return run
 
     def _run(self, seeds: Sequence[int], state: State) -> Run:
         run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, state, self.scaler, self.proposer)

@@ -49,6 +49,8 @@ class Run:
         # the state to go back to in trouble, how often that was tried, how far the run had come, and what to tell
         self.packed: PackedState | None = None
         self.tries, self.trouble_at = 0, 0
+        # the step from which there is patience again: where a run that had ended early goes on
+        self.waits_from = 0
         self.notices: list[Notice] = []
 
     def step(self) -> Tensor:
@@ -83,17 +85,17 @@ class Run:
         return image
 
     @property
-    def settled(self) -> bool:
+    def plateaued(self) -> bool:
         """Whether the last stage has gone on for as many scores as there is patience for and none was better."""
         best, patience = self.config.best, self.config.best.patience
         if not patience or self.state.best is None or self.state.stage < len(self.stages) - 1:
             return False
-        return self.state.step - self.state.best.step >= patience * best.every
+        return self.state.step - max(self.state.best.step, self.waits_from) >= patience * best.every
 
     @property
     def ended(self) -> bool:
         """Whether there is no step left to do."""
-        return self.state.step >= self.config.total_steps or self.settled
+        return self.state.step >= self.config.total_steps or self.plateaued
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the picture (B, 3, H, W) of the nearest codes to latents; no gradient passes the quantization."""

@@ -7,28 +7,38 @@ and half of the memory are saved.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
-
-from vqclip.models.clip import CLIP
-from vqclip.models.vqgan import VQGAN
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _PRODUCTS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
 
 
-def hold(vqgan: VQGAN, clips: Iterable[CLIP], precision: str) -> None:
-    """Turn the weights of all products of a step, in decoder and image towers, into `precision`.
+def hold(vqgan: Any, clips: Iterable[Any], precision: str) -> None:
+    """Turn the weights of all products of a step, in a VQGAN's decoder and CLIPs' image towers, into `precision`.
 
     They then run under autocast to that precision alone. Encoders and text towers stay as they are.
     """
     dtype = _DTYPES.get(precision)
     if dtype is None:
         return
-    for network in (vqgan.network.decoder, vqgan.network.post_quant_conv, *(clip.network.visual for clip in clips)):
-        for module in network.modules():
+    parts = {vqgan: [vqgan.network.decoder, vqgan.network.post_quant_conv]}
+    parts |= {clip: [clip.network.visual] for clip in clips}
+    for owner, networks in parts.items():
+        owner.held = dtype
+        for module in (module for network in networks for module in network.modules()):
             if isinstance(module, _PRODUCTS):
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
+
+
+def under(held: torch.dtype | None, x: torch.Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Return the autocast that weights `held` in a precision need to meet x, if it is not on already."""
+    kind = x.device.type
+    if held is None or torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()
+    return torch.autocast(kind, held)

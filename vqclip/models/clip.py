@@ -20,7 +20,7 @@ from timm.models import build_model_with_cfg, register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
-from vqclip.models import folding
+from vqclip.models import casting, folding
 from vqclip.models.attention import attend
 from vqclip.models.convolution import PatchConv2d, linear, patchwise
 from vqclip.types import CLIPArchitecture
@@ -50,6 +50,9 @@ def vqclip_resnet_s(pretrained: bool = False, **options: Any) -> ResNet:
 class CLIP(nn.Module):
     """A CLIP behind `encode_text` and `encode_image`; the only place that knows its mean and standard deviation."""
 
+    # the precision of the image tower's weights if it is not float32: see `casting`
+    held: torch.dtype | None = None
+
     def __init__(self, architecture: CLIPArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
@@ -68,7 +71,7 @@ class CLIP(nn.Module):
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
 
-    def settle(self) -> CLIP:
+    def fold(self) -> CLIP:
         """Freeze the network and fold constants of its image tower into its weights; return self."""
         self.eval().requires_grad_(False)
         folding.fold(self.network.visual)
@@ -76,7 +79,8 @@ class CLIP(nn.Module):
 
     def encode_image(self, views: Tensor) -> Tensor:
         """Embed views (N, 3, S, S) in [0, 1] as unit vectors (N, D) in float32."""
-        features = self.network.encode_image((views - self.mean) / self.std)
+        with casting.under(self.held, views):
+            features = self.network.encode_image((views - self.mean) / self.std)
         return nn.functional.normalize(features.float(), dim=-1)
 
     def encode_text(self, texts: list[str]) -> Tensor:
@@ -145,7 +149,7 @@ class _QuickGELU(QuickGELU):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of x."""
-        return nn.functional.silu(1.702 * x) / 1.702
+        return nn.functional.silu(folding.SHARPNESS * x) / folding.SHARPNESS
 
 
 _FASTER: dict[type, type] = {nn.MultiheadAttention: _Attention, nn.Linear: _Linear, QuickGELU: _QuickGELU}

@@ -47,7 +47,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     quarters of their speed (docs/performance.md).
     """
     rows = x.numel() // max(x.shape[-1], 1)
-    if not _MEASURED or rows < _ROWS or weight.requires_grad or not _plain(x, weight):
+    fit = rows >= _ROWS and not weight.requires_grad and torch.backends.mkldnn.is_available()
+    if not _MEASURED or not fit or not _plain(x, weight):
         return nn.functional.linear(x, weight, bias)
     pixels = x.reshape(1, rows, 1, x.shape[-1]).permute(0, 3, 1, 2)
     return nn.functional.conv2d(pixels, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
@@ -63,8 +64,8 @@ def _plain(x: Tensor, weight: Tensor) -> bool:
 class PatchConv2d(nn.Conv2d):
     """torch's convolution whose patches do not overlap, its parameters and result, as a product of matrices.
 
-    Its gradient on a CPU, of a vision transformer's few input channels and large patches, runs at a fifteenth of the
-    speed of products otherwise (docs/performance.md).
+    The gradient of a vision transformer's first layer, few channels and large patches, takes several times as long on a
+    CPU otherwise (docs/performance.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,8 +80,10 @@ class PatchConv2d(nn.Conv2d):
 
 
 def patchwise(conv: nn.Module) -> bool:
-    """Whether a module is a convolution whose patches do not overlap."""
+    """Whether a module is a convolution of pictures whose patches do not overlap."""
     if type(conv) is not nn.Conv2d or conv.kernel_size != conv.stride or max(conv.kernel_size) == 1:
+        return False
+    if conv.in_channels > 4:
         return False
     return (conv.padding, conv.dilation, conv.groups) == ((0, 0), (1, 1), 1)
 

@@ -19,7 +19,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 # blocks whose `bnN` follows `convN` at once
 _FOLLOWED = (resnet.ResNet, resnet.BasicBlock, resnet.Bottleneck)
 _FOLLOWED += (modified_resnet.ModifiedResNet, modified_resnet.Bottleneck)
-_SHARPNESS = 1.702
+# of QuickGELU
+SHARPNESS = 1.702
 
 
 def fold(tower: nn.Module) -> None:
@@ -36,10 +37,10 @@ def fold_activations(tower: nn.Module) -> None:
             continue
         before, activation, after = perceptron
         if isinstance(before, nn.Linear) and isinstance(activation, QuickGELU) and isinstance(after, nn.Linear):
-            before.weight *= _SHARPNESS
+            before.weight *= SHARPNESS
             if before.bias is not None:
-                before.bias *= _SHARPNESS
-            after.weight /= _SHARPNESS
+                before.bias *= SHARPNESS
+            after.weight /= SHARPNESS
             perceptron[1] = nn.SiLU()
 
 

@@ -17,6 +17,7 @@ from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
 from torch import Tensor, nn
 
 from vqclip.errors import WeightsError
+from vqclip.models import casting
 from vqclip.models.attention import attend
 from vqclip.models.convolution import Conv2d
 from vqclip.models.normalization import GroupNorm, norm_silu
@@ -115,6 +116,8 @@ class VQGAN(nn.Module):
     """A VQGAN behind `encode`, `quantize`, `decode` and `codebook`; the only place that knows images in [-1, 1]."""
 
     live: Tensor | None
+    # the precision of the decoder's weights if it is not float32: see `casting`
+    held: torch.dtype | None = None
 
     def __init__(self, architecture: VQGANArchitecture) -> None:
         super().__init__()
@@ -175,8 +178,10 @@ class VQGAN(nn.Module):
 
         Beyond the range the gradient passes only where it leads back inside.
         """
-        h = self.network.post_quant_conv(z_q.contiguous(memory_format=torch.channels_last))
-        return _ClampWithGradient.apply((self.network.decoder(h).float() + 1) / 2)
+        with casting.under(self.held, z_q):
+            h = self.network.post_quant_conv(z_q.contiguous(memory_format=torch.channels_last))
+            picture = self.network.decoder(h)
+        return _ClampWithGradient.apply((picture.float() + 1) / 2)
 
 
 class Detokenizer(nn.Module):

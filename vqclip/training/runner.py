@@ -23,6 +23,7 @@ from vqclip import atomic
 from vqclip.errors import UsageError, VqclipError, one_line
 from vqclip.generation.resolve import check_compiler
 from vqclip.training.muon import MuonAdamW
+from vqclip.training.scenes import FRAMING
 from vqclip.weights import files
 from vqclip.weights.load import fill, locate
 
@@ -271,7 +272,7 @@ class _State:
 
     def __init__(self, folder: Path, task: Task, start: str | None, options: TrainOptions) -> None:
         self.origin = {} if start is None else {"start": start}
-        self.origin |= {"framed": True} if options.framed else {}
+        self.origin |= {"framed": FRAMING} if options.framed else {}
         self.origin |= {name: list(getattr(options, name)) for name in _CHOSEN if getattr(options, name)}
         self.file = folder / "state.pt"
         self.plan_file = folder / "plan.json"

@@ -22,6 +22,8 @@ from vqclip.world import Renderer, Scene, load_world, sample_scene
 _CHUNK = 64
 # what stands for scenes without a style, and for every name; the most that a name may count
 PLAIN, _ALL, _MOST = "none", "all", 100
+# which scenes `framed` means: renders and codes of others are not taken for them
+FRAMING = 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class SceneSet:
         """What the set's files are called after."""
         chosen = "|".join(self.styles) + ("||" + "|".join(self.subjects) if self.subjects else "")
         suffix = f"-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}" if chosen else ""
-        return f"{self.seed}-{self.side}{'-framed' if self.framed else ''}{suffix}"
+        return f"{self.seed}-{self.side}{f'-framed{FRAMING}' if self.framed else ''}{suffix}"
 
     @property
     def file(self) -> Path:

@@ -61,10 +61,10 @@ def _own(path: Path) -> bool:
     return files.is_own(path) or not files.is_safetensors(path)
 
 
-def load_clip(name: str, settled: bool = True) -> tuple[CLIP, str]:
+def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
     """Return the CLIP of a catalog name or a file's path, and the sha256 of its weights.
 
-    It is `settled`, so that steps take less, unless its parameters are wanted one by one as the file has them.
+    It is `folded`, so that steps take less, unless its parameters are wanted one by one as the file has them.
     """
     from vqclip.models.clip import CLIP
 
@@ -72,8 +72,8 @@ def load_clip(name: str, settled: bool = True) -> tuple[CLIP, str]:
     file = files.read(path, "clip")
     clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
     fill(clip.network, file.tensors, path, assign=True)
-    if settled:
-        clip.settle()
+    if folded:
+        clip.fold()
     clip.network.visual.to(memory_format=channels_last)
     return _frozen(clip), file.sha256
 
