@@ -517,7 +517,7 @@ def test_a_public_clip_is_got_converted_and_guides_beside_another(
     monkeypatch: pytest.MonkeyPatch,
     cli: CommandLine,
 ) -> None:
-    tiny, _ = load.load_clip("tiny")
+    tiny, _ = load.load_clip("tiny", folded=False)
     model = json.loads(json.dumps(dict(tiny.architecture.model)))
     known = clips.PretrainedTag(type(tiny.architecture)(model, merges=tiny.architecture.merges), url=server.url("c.pt"))
     monkeypatch.setattr(clips, "pretrained", lambda arch, tag: known)
