@@ -107,8 +107,8 @@ def test_more_steps_from_what_a_prior_proposed_are_smaller_ones(weights: Path) -
         config = config_of(weights, steps=steps, optimizer={"lr": None}, **values)
         return models.resolve(config).optimizer.lr
 
-    assert rate(1) == rate(30) == 0.05
-    assert rate(60) == pytest.approx(0.025) and rate(300) == pytest.approx(0.005)
+    assert rate(1) == rate(30) == 0.01
+    assert rate(60) == pytest.approx(0.005) and rate(300) == pytest.approx(0.001)
     assert rate(300, init={"kind": "random"}) == 0.1
     assert models.resolve(config_of(weights, steps=300, optimizer={"lr": 0.2})).optimizer.lr == 0.2
 

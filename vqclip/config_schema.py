@@ -125,7 +125,7 @@ class ViewsConfig:
 class OptimizerConfig:
     """Optimizer and learning rate; `betas` where it has them, `clip_norm` bounds the gradient's norm (0: off).
 
-    Without a value the rate is 0.1, and where a prior proposed the first grid 0.05 for 30 steps: less for more of them,
+    Without a value the rate is 0.1, and where a prior proposed the first grid 0.01 for 30 steps: less for more of them,
     so that the grid goes as far and no further.
     """
 

@@ -16,7 +16,7 @@ from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
 
 _NOISE = 0.5
-_LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.05, 30
+_LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.01, 30
 
 
 def resolve(
