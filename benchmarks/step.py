@@ -120,8 +120,7 @@ def run_of(models: Models, options: argparse.Namespace, precision: str) -> Run:
         run={"device": options.device, "precision": precision, "compile": options.compile},
     )
     resolved = models.resolve(config)
-    models.held = resolved.run.precision
-    casting.hold(models.vqgan, models.clips, models.held)  # as `Models.load` does
+    casting.hold(models.vqgan, models.clips, resolved.run.precision)  # as `Models.load` does
     return prepare(resolved, models).run((1,))
 
 

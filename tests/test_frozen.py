@@ -36,7 +36,7 @@ def held() -> Models:
 
 def test_weights_of_products_take_half_the_bytes_and_draw_the_same_bits(held: Models) -> None:
     full = loaded(run={"device": "cpu", "precision": "fp32"})
-    assert full.held == "fp32" and held.held == "bf16"
+    assert full.vqgan.held is None and held.vqgan.held is held.clips[0].held is torch.bfloat16
     for network in (held.vqgan.network.decoder, held.clips[0].network.visual):
         kinds = {p.dtype for m in network.modules() if isinstance(m, torch.nn.Conv2d) for p in m.parameters(False)}
         assert kinds == {torch.bfloat16}
@@ -47,7 +47,7 @@ def test_weights_of_products_take_half_the_bytes_and_draw_the_same_bits(held: Mo
 def test_steps_in_another_precision_take_all_of_the_weights_again(held: Models) -> None:
     full, own = loaded(run={"device": "cpu", "precision": "fp32"}), dataclasses.replace(held)
     assert torch.equal(drawn(own, precision="fp32"), drawn(full, precision="fp32"))
-    assert own.held == "fp32" and own.known == full.known and len(own.clips) == 1
+    assert own.vqgan.held is own.clips[0].held is None and own.known == full.known and len(own.clips) == 1
     for network in (own.vqgan.network.decoder, own.clips[0].network.visual):
         assert {p.dtype for p in network.parameters()} == {torch.float32}
     # what was loaded first is as it was
@@ -73,13 +73,10 @@ def test_all_that_begins_a_run_knows_held_weights(held: Models, tmp_path, what: 
               "prior": {"init": {"kind": "prior", "candidates": 2}, "models": {"prior": "tiny"}}}[what]  # fmt: skip
     full = {"run": {"device": "cpu", "precision": "bf16"}, "steps": 1, "seed": 3}
     config = small(**({"init": {"kind": "random"}} | full | values))
-    pictures = []
-    for models in (Models.load(config), dataclasses.replace(Models.load(config), held="fp32")):
-        if models.held == "fp32":
-            whole = loaded(run={"device": "cpu", "precision": "fp32"})
-            models.vqgan, models.clips = whole.vqgan, whole.clips
-        pictures.append(list(vqclip.generate_stream(config, models))[-1].image)
-    assert torch.equal(*pictures)
+    models, whole = Models.load(config), loaded(run={"device": "cpu", "precision": "fp32"})
+    assert models.vqgan.held is torch.bfloat16
+    whole = dataclasses.replace(models, vqgan=whole.vqgan, clips=whole.clips)
+    assert torch.equal(*(list(vqclip.generate_stream(config, each))[-1].image for each in (models, whole)))
 
 
 def test_weights_that_changed_on_the_disk_are_not_taken_again(tmp_path) -> None:

@@ -30,9 +30,8 @@ class Models:
     """A VQGAN, the CLIPs that guide it, maybe a prior and an upsampler, on one device.
 
     `hashes` holds the sha256 of each one's weights by (kind, name), `known` those of the CLIPs in their order,
-    `declined` why prior or upsampler were left out, if they were. `held` is the precision in which decoder and towers
-    keep their weights: fp32, which serves steps of any, or the only one that they serve. `source` is what they were
-    loaded by.
+    `declined` why prior or upsampler were left out, if they were. `source` is what they were loaded by: decoder and
+    towers keep their weights in its precision, and serve steps in no other (see `casting`).
     """
 
     vqgan: VQGAN
@@ -43,7 +42,6 @@ class Models:
     declined: list[str] = field(default_factory=list)
     embedding: EmbeddingPrior | None = None
     upsampler: Upsampler | None = None
-    held: str = "fp32"
     source: Config | None = None
 
     @classmethod
@@ -79,7 +77,7 @@ class Models:
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
         known = [hashes["clip", name] for name in config.models.clip]
-        return cls(vqgan.to(device), clips, hashes, known, held=precision, source=config)
+        return cls(vqgan.to(device), clips, hashes, known, source=config)
 
     def _take_embedding(self, config: Config, device: torch.device) -> None:
         name = config.models.embedding
@@ -169,7 +167,7 @@ class Models:
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks."""
         precision = resolve.precision(config.run.precision, resolve.device(config.run.device))
-        if self.held not in ("fp32", precision):
+        if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
         clips = [clip.architecture for clip in self.clips]
         taken = self.prior is not None and config.models.prior
@@ -187,7 +185,7 @@ class Models:
         changed = [name for place, name in full.hashes if full.hashes[place, name] != self.hashes.get((place, name))]
         if changed:
             raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")
-        self.vqgan, self.clips, self.held = full.vqgan, full.clips, "fp32"
+        self.vqgan, self.clips = full.vqgan, full.clips
 
 
 def natural_grid(prior: Prior, height: int, width: int) -> tuple[int, int]:

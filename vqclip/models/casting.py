@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _PRODUCTS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
 
 
@@ -23,7 +23,7 @@ def hold(vqgan: Any, clips: Iterable[Any], precision: str) -> None:
 
     They then run under autocast to that precision alone. Encoders and text towers stay as they are.
     """
-    dtype = _DTYPES.get(precision)
+    dtype = DTYPES.get(precision)
     if dtype is None:
         return
     parts = {vqgan: [vqgan.network.decoder, vqgan.network.post_quant_conv]}

@@ -71,11 +71,9 @@ class CLIP(nn.Module):
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
 
-    def fold(self) -> CLIP:
-        """Freeze the network and fold constants of its image tower into its weights; return self."""
-        self.eval().requires_grad_(False)
+    def fold(self) -> None:
+        """Fold constants of the image tower, frozen, into its weights."""
         folding.fold(self.network.visual)
-        return self
 
     def encode_image(self, views: Tensor) -> Tensor:
         """Embed views (N, 3, S, S) in [0, 1] as unit vectors (N, D) in float32."""

@@ -72,10 +72,11 @@ def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
     file = files.read(path, "clip")
     clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
     fill(clip.network, file.tensors, path, assign=True)
+    _frozen(clip)
     if folded:
         clip.fold()
     clip.network.visual.to(memory_format=channels_last)
-    return _frozen(clip), file.sha256
+    return clip, file.sha256
 
 
 def load_judge(name: str) -> tuple[Judge, str]:
