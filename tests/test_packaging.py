@@ -55,9 +55,15 @@ def quietly(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the checkout without what git ignores."""
-    ignored = [line.strip("/ ") for line in (ROOT / ".gitignore").read_text().splitlines() if line.strip()]
+    lines = [".git", *(line.strip() for line in (ROOT / ".gitignore").read_text().splitlines() if line.strip())]
+    anywhere = shutil.ignore_patterns(*(line.strip("/") for line in lines if not line.startswith("/")))
+    at_the_top = shutil.ignore_patterns(*(line.strip("/") for line in lines))
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        return (at_the_top if Path(place) == ROOT else anywhere)(place, names)
+
     folder = tmp_path_factory.mktemp("copy") / "vqclip-copy"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", *ignored))
+    shutil.copytree(ROOT, folder, ignore=ignored)
     (folder / ".train").mkdir()
     (folder / ".train" / "state.pt").write_bytes(b"state")
     return folder
