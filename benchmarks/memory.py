@@ -115,7 +115,8 @@ def measure(model: str, size: int, views: int, steps: int, precision: str) -> di
 def random_models(vqgan: str, clip: str) -> Any:
     """Return networks of a public VQGAN's and a public CLIP's architecture, of random weights."""
     from vqclip.generation.models import Models
-    from vqclip.models.clip import CLIP, pretrained
+    from vqclip.models.clip import CLIP
+    from vqclip.models.openclip import pretrained
     from vqclip.models.vqgan import VQGAN
     from vqclip.types import VQGANArchitecture
     from vqclip.weights import catalog

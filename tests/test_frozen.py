@@ -9,15 +9,17 @@ import shutil
 import pytest
 import torch
 from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import QuickGELU, VisionTransformer
+from open_clip.transformer import VisionTransformer
 
 import vqclip
 from tests.helpers import photo, small
+from tests.timm_tower import vqclip_resnet_s
 from vqclip.errors import WeightsError
 from vqclip.generation.models import Models
 from vqclip.models import casting
-from vqclip.models.clip import vqclip_resnet_s
+from vqclip.models.faster import QuickGELU
 from vqclip.models.folding import fold, fold_norms
+from vqclip.models.small_clip import SmallResNet
 
 
 def drawn(models: Models, **run: str) -> torch.Tensor:
@@ -101,10 +103,12 @@ def test_an_attention_is_held_and_its_norms_are_not(held: Models) -> None:
     assert {p.dtype for p in norm.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("tower", ["timm", "open_clip"])
+@pytest.mark.parametrize("tower", ["bundled", "timm", "open_clip"])
 def test_norms_are_folded_into_the_convolutions_before_them(tower: str) -> None:
     torch.manual_seed(0)
-    if tower == "timm":
+    if tower == "bundled":
+        network = SmallResNet()
+    elif tower == "timm":
         network = vqclip_resnet_s(num_classes=0)
     else:
         network = ModifiedResNet((1, 2, 1, 1), 64, 4, image_size=64, width=16)

@@ -270,6 +270,22 @@ def test_every_optimizer_descends_a_bowl(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_every_optimizer_goes_where_torchs_own_goes(name: str) -> None:
+    config = OptimizerConfig(name=name, lr=0.1)
+    grids = [torch.linspace(-1, 1, 8).requires_grad_() for _ in range(2)]
+    ours = optim.build(config, grids[0])
+    same = {key: ours.defaults[key] for key in ("lr", "momentum", "weight_decay") if key in ours.defaults}
+    theirs = OPTIMIZERS.load(name)([grids[1]], **same)
+    for _ in range(4):
+        for z, optimizer in zip(grids, (ours, theirs), strict=True):
+            optimizer.zero_grad()
+            (z - 0.3).square().sum().backward()
+            optimizer.step()
+        assert torch.equal(*grids)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_every_optimizer_moves_a_run(name: str) -> None:
     run = run_of(small(optimizer={"name": name, "weight_decay": 0.01}, views={"count": 2}))
     before = run.state.z.detach().clone()

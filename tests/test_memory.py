@@ -10,7 +10,7 @@ from helpers import CommandLine, models, prepared, small
 
 from vqclip import config as configs
 from vqclip.generation import resolve
-from vqclip.models import clip as clips
+from vqclip.models import openclip
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import memory
 from vqclip.writers import metadata
@@ -25,7 +25,7 @@ def kinds() -> list:
 
 def test_the_estimate_is_that_of_measured_runs() -> None:
     """Peaks in MiB that `benchmarks/memory.py` measured, and the weights that were in them."""
-    base = clips.pretrained("ViT-B-32", "laion2b_s34b_b79k").architecture
+    base = openclip.pretrained("ViT-B-32", "laion2b_s34b_b79k").architecture
     for side, precision, peak in ((256, "fp32", 3437), (512, "fp32", 5558), (256, "bf16", 2740), (512, "bf16", 3901)):
         found = memory.run_bytes(F16, (side, side), 1, 32, [base], 864 << 20, precision) / 2**20
         assert 1 <= found / peak <= 1.25

@@ -26,7 +26,8 @@ from vqclip import resources
 from vqclip.cli.main import run
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.models import Models
-from vqclip.models import clip as clips
+from vqclip.models import openclip
+from vqclip.models.clip import CLIP
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import cache, catalog, files, get, load
 from vqclip.weights.convert import convert_vqgan
@@ -473,13 +474,13 @@ def test_every_public_vqgan_has_sources_and_an_architecture_that_builds() -> Non
 )  # fmt: skip
 def test_tags_that_were_trained_with_quickgelu_get_it_and_others_do_not(quick: bool, names: str) -> None:
     for name in names.split():
-        assert clips.pretrained(*name.split("/")).architecture.model["quick_gelu"] is quick, name
+        assert openclip.pretrained(*name.split("/")).architecture.model["quick_gelu"] is quick, name
 
 
 def test_what_open_clip_offers_and_can_be_built_is_listed() -> None:
-    found = clips.pretrained("ViT-B-32", "openai")
+    found = openclip.pretrained("ViT-B-32", "openai")
     assert found.hub.count("/") == 1 and found.architecture.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
-    names = clips.pretrained_names()
+    names = openclip.pretrained_names()
     assert set(catalog.RECOMMENDED_CLIPS) <= set(names) and len(names) > 60
     assert not any(name.startswith("coca") for name in names)
 
@@ -519,8 +520,10 @@ def test_a_public_clip_is_got_converted_and_guides_beside_another(
 ) -> None:
     tiny, _ = load.load_clip("tiny", folded=False)
     model = json.loads(json.dumps(dict(tiny.architecture.model)))
-    known = clips.PretrainedTag(type(tiny.architecture)(model, merges=tiny.architecture.merges), url=server.url("c.pt"))
-    monkeypatch.setattr(clips, "pretrained", lambda arch, tag: known)
+    known = openclip.PretrainedTag(
+        type(tiny.architecture)(model, merges=tiny.architecture.merges), url=server.url("c.pt")
+    )
+    monkeypatch.setattr(openclip, "pretrained", lambda arch, tag: known)
     held = {f"module.{name}": value for name, value in tiny.network.state_dict().items()}
     torch.save(held, tmp_path / "c.pt")
     server.body = (tmp_path / "c.pt").read_bytes()
@@ -561,7 +564,7 @@ def _narrow_clip(path: Path) -> None:
     vision = {"layers": 1, "width": 32, "head_width": 16, "patch_size": 16, "image_size": 64}
     text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
     torch.manual_seed(1)
-    clip = clips.CLIP(CLIPArchitecture({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
+    clip = CLIP(CLIPArchitecture({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
     files.save(path, "clip", clip.architecture.to_json(), clip.network.state_dict(), {})
 
 
@@ -578,7 +581,7 @@ def test_a_preset_draws_with_networks_of_its_checkpoints_classes(preset: str, ho
     held = reference(shape).state_dict()
     files.save(cache.weights_file("vqgan", known.name), "vqgan", shape.to_json(), held, {}, torch.float32)
     for name in config.models.clip:
-        assert name in clips.pretrained_names()
+        assert name in openclip.pretrained_names()
         _narrow_clip(cache.weights_file("clip", name))
     result = vqclip.generate(config)
     assert result.image.size == (64, 64) and len(np.unique(np.asarray(result.image))) > 20

@@ -343,7 +343,6 @@ def test_a_number_that_is_none_costs_steps_and_half_the_rate(
 
 
 def test_latents_that_are_no_numbers_are_never_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = ready(wanted(stages=["full:1"])).run((7,))
     real, left = torch.optim.Adam.step, [1]
 
     def broken(self: torch.optim.Adam, closure: Any = None) -> None:
@@ -354,6 +353,7 @@ def test_latents_that_are_no_numbers_are_never_kept(monkeypatch: pytest.MonkeyPa
                 self.param_groups[0]["params"][0].fill_(math.inf)
 
     monkeypatch.setattr(torch.optim.Adam, "step", broken)
+    run = ready(wanted(stages=["full:1"])).run((7,))
     for _ in range(7):
         recover.step(run)
     assert all(value.isfinite().all() for value in run.packed.tensors.values()) and run.state.slowed == 0.5

@@ -14,7 +14,7 @@ from vqclip.registries import OPTIMIZERS
 
 def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
     """Return the configured optimizer over the latent grid; SGD and RMSprop take the first beta as momentum."""
-    kind: Any = OPTIMIZERS.load(config.name)
+    kind: Any = _uncompiled(OPTIMIZERS.load(config.name))
     accepted = inspect.signature(kind).parameters
     wanted = {
         "lr": config.lr,
@@ -23,6 +23,16 @@ def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
         "weight_decay": config.weight_decay,
     }
     return kind([z], **{name: value for name, value in wanted.items() if name in accepted})
+
+
+def _uncompiled(kind: Any) -> Any:
+    """Return an optimizer of torch's without the wrappers that tell torch.compile to leave it alone.
+
+    They import the compiler, which takes as long as all of torch besides; nothing here compiles an optimizer.
+    """
+    bookkeeping = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in bookkeeping}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -100,6 +100,12 @@ class CLIPArchitecture:
         if self.merges is not None and not 0 <= self.merges <= text.get("vocab_size", 49408) - 514:
             raise ValueError("its vocabulary is smaller than its tokenizer's")
 
+    @property
+    def image_size(self) -> int:
+        """Side of a view in pixels."""
+        side = self.model["vision_cfg"].get("image_size", 224)
+        return side if isinstance(side, int) else side[0]
+
     def to_json(self) -> str:
         """Return the record as JSON, the form it has in a weight file's metadata."""
         return json.dumps(asdict(self))

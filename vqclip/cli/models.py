@@ -30,7 +30,7 @@ def list_models(every: bool) -> None:
         click.echo(_line(record.kind, record.name, _megabytes(record), _state(record), record.licence, record.draws))
     clips = list(catalog.RECOMMENDED_CLIPS)
     if every:
-        from vqclip.models.clip import pretrained_names
+        from vqclip.models.openclip import pretrained_names
 
         clips = pretrained_names()
     for name in clips:

@@ -142,7 +142,8 @@ class Run:
             terms = {name: weight * loss(inputs) for name, (loss, weight) in self.regularizers.items()}
             torch.stack(list(terms.values())).sum().backward(retain_graph=True)
             losses |= {name: value.detach() for name, value in terms.items()}
-        image.backward(leaf.grad)
+        # the same gradient from a number: given one of the picture's shape, torch first imports its symbolic shapes
+        (image * leaf.grad).sum().backward()
         return leaf.detach(), losses
 
     def _shaken(self, z: Tensor, seeds: Sequence[int], progress: float) -> Tensor:

@@ -10,17 +10,17 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from open_clip import modified_resnet
-from open_clip.transformer import QuickGELU
-from timm.models import resnet
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# blocks whose `bnN` follows `convN` at once
-_FOLLOWED = (resnet.ResNet, resnet.BasicBlock, resnet.Bottleneck)
-_FOLLOWED += (modified_resnet.ModifiedResNet, modified_resnet.Bottleneck)
-# of QuickGELU
-SHARPNESS = 1.702
+from vqclip.models.faster import SHARPNESS, QuickGELU
+
+# modules whose `bnN` follows `convN` at once, by name: to import those packages takes longer than to fold
+_FOLLOWED = {
+    "vqclip.models.small_clip": ("SmallResNet", "_Block"),
+    "timm.models.resnet": ("ResNet", "BasicBlock", "Bottleneck"),
+    "open_clip.modified_resnet": ("ModifiedResNet", "Bottleneck"),
+}
 
 
 def fold(tower: nn.Module) -> None:
@@ -51,7 +51,7 @@ def fold_norms(tower: nn.Module) -> None:
             for place, (conv, norm) in enumerate(pairwise(module)):
                 if _foldable(conv, norm):
                     module[place], module[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-        elif isinstance(module, _FOLLOWED):
+        elif type(module).__name__ in _FOLLOWED.get(type(module).__module__, ()):
             for number in ("1", "2", "3"):
                 _fold_named(module, f"conv{number}", f"bn{number}")
 

@@ -135,7 +135,7 @@ def public_clip(name: str) -> str:
     arch, slash, tag = name.partition("/")
     if cache.exists(Path(name)) or (slash and not tag) or arch in names("clip"):
         return ""
-    from vqclip.models.clip import pretrained_tags
+    from vqclip.models.openclip import pretrained_tags
 
     tags = pretrained_tags(arch)
     if not tags:

@@ -72,7 +72,7 @@ def _known(kind: str, name: str) -> tuple[Weights, CLIPArchitecture | None]:
     public = catalog.public_clip(name) if kind == "clip" else ""
     if not public:
         return catalog.find(kind, name), None
-    from vqclip.models.clip import pretrained
+    from vqclip.models.openclip import pretrained
 
     try:
         found = pretrained(*public.split("/", 1))

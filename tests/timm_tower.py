@@ -1,0 +1,25 @@
+"""The bundled CLIP's image tower as timm builds it, under the name that the weights' configuration gives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.models import build_model_with_cfg, register_model
+from timm.models.resnet import BasicBlock, ResNet
+from torch import nn
+
+
+@register_model
+def vqclip_resnet_s(pretrained: bool = False, **options: Any) -> ResNet:
+    """timm's ResNet-D of the sizes of `vqclip.models.small_clip.SmallResNet`."""
+    assert not pretrained
+    options["pretrained_cfg"] = {
+        "input_size": (3, 64, 64),
+        "pool_size": (2, 2),
+        "num_classes": 0,
+        "first_conv": "conv1.0",
+        "classifier": "fc",
+    }
+    sizes = {"block": BasicBlock, "layers": (1, 2, 2, 2), "channels": (48, 96, 192, 320)}
+    stem = {"stem_type": "deep", "stem_width": 16, "replace_stem_pool": True, "avg_down": True}
+    return build_model_with_cfg(ResNet, "vqclip_resnet_s", False, act_layer=nn.SiLU, **sizes, **stem, **options)
