@@ -162,7 +162,7 @@ def test_the_printed_config_is_read_back_as_it_was(cli: CommandLine) -> None:
 
 
 def test_later_sources_win(cli: CommandLine) -> None:
-    assert printed(cli, "a cat")["views"]["count"] == 16, "preset over defaults"
+    assert printed(cli, "a cat")["views"]["smallest"] == 0.5, "preset over defaults"
     Path("a.yaml").write_text("views: {count: 3}\nsteps: 30\nprompts: from a file\n")
     Path("b.yaml").write_text("steps: 40\n")
     both = ("-c", "a.yaml", "-c", "b.yaml")

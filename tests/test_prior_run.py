@@ -14,11 +14,12 @@ import vqclip
 from vqclip import config as configs
 from vqclip import seeding
 from vqclip.errors import UsageError
-from vqclip.generation import initial
+from vqclip.generation import initial, resolve
 from vqclip.generation.interventions.remask import Remask
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.guidance import Guidance
+from vqclip.models import openclip
 from vqclip.models.prior import PriorArchitecture, build
 from vqclip.types import MASKED
 from vqclip.weights import files
@@ -111,6 +112,22 @@ def test_more_steps_from_what_a_prior_proposed_are_smaller_ones(weights: Path) -
     assert rate(60) == pytest.approx(0.005) and rate(300) == pytest.approx(0.001)
     assert rate(300, init={"kind": "random"}) == 0.1
     assert models.resolve(config_of(weights, steps=300, optimizer={"lr": 0.2})).optimizer.lr == 0.2
+
+
+def test_many_small_steps_have_fewer_views_each(weights: Path) -> None:
+    models = Models.load(config_of(weights))
+
+    def views(steps: int, **values: object) -> int:
+        config = config_of(weights, **{"steps": steps, "views": {"count": None}} | values)
+        return models.resolve(config).views.count
+
+    assert views(0) == views(60) == 2 * views(61) == 2 * views(500) == 16
+    assert views(500, init={"kind": "random"}) == 16
+    assert views(500, views={"count": 13}) == 13
+    public = openclip.pretrained("ViT-B-32", "openai").architecture
+    config = config_of(weights, steps=500, views={"count": None})
+    both = resolve.resolve(config, models.vqgan.architecture, [models.clips[0].architecture, public])
+    assert both.init.kind == "random" and both.views.count == 32
 
 
 def test_another_size_is_drawn_at_the_priors_own_and_scaled(weights: Path) -> None:

@@ -103,13 +103,17 @@ class LatentConfig:
 class ViewsConfig:
     """Views a step and how they are cut, see `vqclip.cutouts.ViewPlan`; `overview` goes from first to last value.
 
+    Without a value there are 32, 16 for CLIPs that see 64 pixels or less; half as many where a prior proposed the first
+    grid and more than 60 steps go as far as 30 would (`optimizer.lr`): each goes less far, so that all together see as
+    many views on the way.
+
     Views of less than `detail_below` short sides are compared with `detail_prompt`, in which `{}` stands for each text
     prompt of positive weight; where that is empty, with the prompt itself. `chunk` views at a time go through CLIP (0:
     chosen by size and memory); the result does not depend on it. Of several CLIPs all see views at every step, or, if
     they `alternate`, one after the other has a step.
     """
 
-    count: int = 32
+    count: int | None = None
     overview: list[float] = field(default_factory=lambda: [0.25, 0.25])
     smallest: float = 0.4
     largest: float = 0.9

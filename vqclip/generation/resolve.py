@@ -17,6 +17,7 @@ from vqclip.weights import memory
 
 _NOISE = 0.5
 _LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.01, 30
+_VIEWS, _VIEWS_SMALL, _SMALL = 32, 16, 64
 
 
 def resolve(
@@ -46,6 +47,8 @@ def resolve(
         resolved.latent.noise = _NOISE if resolved.init.kind == "random" else 0.0
     if config.optimizer.lr is None:
         resolved.optimizer.lr = _rate(resolved.init.kind, config.steps)
+    if config.views.count is None:
+        resolved.views.count = _views(resolved, clips)
     for name, value in (usual or {}).items():
         if getattr(resolved.prior, name) is None:
             setattr(resolved.prior, name, value)
@@ -55,7 +58,7 @@ def resolve(
     batch = 1 if config.run.deterministic else max(min(config.batch_size, config.count), kept)
     need = _Need(resolved, architecture, clips, weights, batch)
     if resolved.views.chunk == 0:
-        resolved.views.chunk = min(memory.view_chunk(config.views.count, batch, clip, total) for clip in clips)
+        resolved.views.chunk = min(memory.view_chunk(resolved.views.count, batch, clip, total) for clip in clips)
         while resolved.views.chunk > 1 and need.bytes() > total:
             resolved.views.chunk = (resolved.views.chunk + 1) // 2
     need.check(total)
@@ -69,6 +72,15 @@ def _rate(kind: str, steps: int) -> float:
     not that still serves: 500 steps at the rate of 30 would take the picture apart.
     """
     return _LR if kind != "prior" else _LR_PROPOSED * min(1.0, _STEPS_PROPOSED / max(steps, 1))
+
+
+def _views(config: Config, clips: Sequence[CLIPArchitecture]) -> int:
+    """Return how many views a step has: fewer where CLIP sees little, and where many small steps share the way of few.
+
+    On that way every view adds to the same mean gradient, whichever step it belongs to.
+    """
+    usual = _VIEWS_SMALL if all(clip.image_size <= _SMALL for clip in clips) else _VIEWS
+    return usual // 2 if config.init.kind == "prior" and config.steps > 2 * _STEPS_PROPOSED else usual
 
 
 def device(name: str) -> str:
