@@ -17,6 +17,8 @@ import torch
 from taming.modules.diffusionmodules.model import Decoder
 from torch import Tensor, nn
 
+from vqclip.models.small_clip import SmallCLIP, small
+
 if TYPE_CHECKING:
     from vqclip.generation.models import Models
 
@@ -74,7 +76,8 @@ class Reference(nn.Module):
         self.post_quant_conv.load_state_dict(vqgan.network.post_quant_conv.state_dict())
         self.codebook = vqgan.codebook.detach().float().clone()
         model = dict(clip.architecture.model)
-        self.clip = (open_clip.CustomTextCLIP if model.pop("custom_text", False) else open_clip.CLIP)(**model)
+        kind = open_clip.CustomTextCLIP if model.pop("custom_text", False) else open_clip.CLIP
+        self.clip = (SmallCLIP if small(model) else kind)(**model)  # the bundled tower is none of open_clip's
         self.clip.load_state_dict(clip.network.state_dict())
         self.mean, self.std, self.side = clip.mean.clone(), clip.std.clone(), clip.image_size
         with torch.no_grad():

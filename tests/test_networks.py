@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -204,6 +205,14 @@ def clip(request: pytest.FixtureRequest) -> CLIP:
     clip = CLIP(VIT if request.param == "vit" else clip_recipe.architecture()).eval()
     randomize(clip.network)
     return clip
+
+
+@torch.no_grad()
+def test_a_clip_goes_to_other_processes(clip: CLIP) -> None:
+    views = torch.rand(1, 3, clip.image_size, clip.image_size)
+    other = pickle.loads(pickle.dumps(clip))
+    assert torch.equal(other.encode_image(views), clip.encode_image(views))
+    assert torch.equal(other.encode_text(TEXTS), clip.encode_text(TEXTS))
 
 
 @torch.no_grad()

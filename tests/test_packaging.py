@@ -23,9 +23,12 @@ HOOK = "import sys; from setuptools import build_meta; print(getattr(build_meta,
 DRAW = """
 import pathlib, site, sys
 install, home = map(pathlib.Path, sys.argv[1:3])
+# a vqclip installed beside pytest, as the README does or editable, must not hide the one under test
+sys.meta_path[:] = [f for f in sys.meta_path if not getattr(f, "__module__", "").startswith("__editable__")]
+for name in [name for name in sys.modules if name.startswith("__editable__")]:
+    del sys.modules[name]
 sys.path.insert(0, str(install))
 site.addsitedir(str(install))
-# a vqclip installed beside pytest, as the README does, must not hide the one under test
 sys.meta_path.sort(key=lambda finder: not getattr(finder, "__module__", "").startswith("__editable__"))
 import vqclip
 from vqclip import resources

@@ -118,16 +118,26 @@ def test_many_small_steps_have_fewer_views_each(weights: Path) -> None:
     models = Models.load(config_of(weights))
 
     def views(steps: int, **values: object) -> int:
-        config = config_of(weights, **{"steps": steps, "views": {"count": None}} | values)
+        config = config_of(weights, **{"steps": steps, "views": {"count": None}, "optimizer": {"lr": None}} | values)
         return models.resolve(config).views.count
 
     assert views(0) == views(60) == 2 * views(61) == 2 * views(500) == 16
     assert views(500, init={"kind": "random"}) == 16
     assert views(500, views={"count": 13}) == 13
+    assert views(500, optimizer={"lr": 0.01}) == 16, "steps that are not small"
     public = openclip.pretrained("ViT-B-32", "openai").architecture
     config = config_of(weights, steps=500, views={"count": None})
     both = resolve.resolve(config, models.vqgan.architecture, [models.clips[0].architecture, public])
     assert both.init.kind == "random" and both.views.count == 32
+
+
+def test_a_number_of_views_that_a_rule_chose_is_kept_with_the_picture(weights: Path) -> None:
+    config = config_of(weights, steps=61, views={"count": None}, optimizer={"lr": None})
+    result = vqclip.generate(config, Models.load(config))
+    record = result.pictures[0].record["config"]
+    assert record["views"]["count"] == 8
+    again = configs.from_dict(record, {"models": {"prior": str(weights)}, "steps": 20, "stages": ["full:1"]})
+    assert Models.load(again).resolve(again).views.count == 8
 
 
 def test_another_size_is_drawn_at_the_priors_own_and_scaled(weights: Path) -> None:

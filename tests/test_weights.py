@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,13 @@ CLIP_NONSENSE: list[dict[str, Any]] = [
 def test_an_architecture_of_nonsense_is_refused(kind: str, changes: dict[str, Any], write: Callable[..., str]) -> None:
     architecture = json.loads(ARCHITECTURE[kind]) | changes
     refusal(kind, write(kind, architecture=json.dumps(architecture)))
+
+
+def test_a_missing_package_is_no_damaged_file(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vqclip.models.openclip", None)
+    path = write("clip")
+    with pytest.raises(ImportError):
+        load.load_clip(path)
 
 
 @pytest.mark.parametrize(

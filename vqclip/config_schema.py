@@ -104,8 +104,8 @@ class ViewsConfig:
     """Views a step and how they are cut, see `vqclip.cutouts.ViewPlan`; `overview` goes from first to last value.
 
     Without a value there are 32, 16 for CLIPs that see 64 pixels or less; half as many where a prior proposed the first
-    grid and more than 60 steps go as far as 30 would (`optimizer.lr`): each goes less far, so that all together see as
-    many views on the way.
+    grid and more than 60 steps go as far as 30 would, by the rate that they have without one (`optimizer.lr`): each
+    goes less far, so that all together see as many views on the way and more.
 
     Views of less than `detail_below` short sides are compared with `detail_prompt`, in which `{}` stands for each text
     prompt of positive weight; where that is empty, with the prompt itself. `chunk` views at a time go through CLIP (0:

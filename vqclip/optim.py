@@ -26,10 +26,12 @@ def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
 
 
 def _uncompiled(kind: Any) -> Any:
-    """Return an optimizer of torch's without the wrappers that tell torch.compile to leave it alone.
+    """Return an optimizer of torch's without the wrappers that tell torch.compile to leave it alone; others stay.
 
     They import the compiler, which takes as long as all of torch besides; nothing here compiles an optimizer.
     """
+    if not kind.__module__.startswith("torch.optim."):
+        return kind
     bookkeeping = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in bookkeeping}
     return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})

@@ -27,7 +27,7 @@ def resolve(
     usual: Mapping[str, float] | None = None,
     weights: int = 0,
 ) -> Config:
-    """Return the config with seed, device, precision, compile, init, rate, the prior's sampling and view chunk settled.
+    """Return the config with what a rule decides settled: seed, device, precision, init, noise, rate, views, sampling.
 
     `usual` is how the prior is usually drawn from, None if there is none; `weights` what the networks weigh in bytes.
 
@@ -48,7 +48,7 @@ def resolve(
     if config.optimizer.lr is None:
         resolved.optimizer.lr = _rate(resolved.init.kind, config.steps)
     if config.views.count is None:
-        resolved.views.count = _views(resolved, clips)
+        resolved.views.count = _views(resolved.init.kind, config, clips)
     for name, value in (usual or {}).items():
         if getattr(resolved.prior, name) is None:
             setattr(resolved.prior, name, value)
@@ -74,13 +74,15 @@ def _rate(kind: str, steps: int) -> float:
     return _LR if kind != "prior" else _LR_PROPOSED * min(1.0, _STEPS_PROPOSED / max(steps, 1))
 
 
-def _views(config: Config, clips: Sequence[CLIPArchitecture]) -> int:
+def _views(kind: str, config: Config, clips: Sequence[CLIPArchitecture]) -> int:
     """Return how many views a step has: fewer where CLIP sees little, and where many small steps share the way of few.
 
-    On that way every view adds to the same mean gradient, whichever step it belongs to.
+    On that way every view adds to the same mean gradient, whichever step it belongs to; a rate that was asked for may
+    go any way.
     """
     usual = _VIEWS_SMALL if all(clip.image_size <= _SMALL for clip in clips) else _VIEWS
-    return usual // 2 if config.init.kind == "prior" and config.steps > 2 * _STEPS_PROPOSED else usual
+    shared = kind == "prior" and config.optimizer.lr is None and config.steps > 2 * _STEPS_PROPOSED
+    return usual // 2 if shared else usual
 
 
 def device(name: str) -> str:

@@ -6,7 +6,7 @@ import functools
 import gzip
 import itertools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_loader
 from pathlib import Path
@@ -32,13 +32,17 @@ class CLIP(nn.Module):
     def __init__(self, architecture: CLIPArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.network = _network(architecture.model)
+        self.network = builder(architecture.model)(**architecture.model)
         self.image_size = architecture.image_size
         self.context_length: int = self.network.context_length
         self.words = frozenset(architecture.words)
-        self.tokenizer = build_tokenizer(architecture.merges, self.context_length)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def tokenizer(self) -> SimpleTokenizer:
+        """CLIP's byte-pair tokenizer, as long as the network's vocabulary."""
+        return build_tokenizer(self.architecture.merges, self.context_length)
 
     def fold(self) -> None:
         """Fold constants of the image tower, frozen, into its weights."""
@@ -82,14 +86,16 @@ class CLIP(nn.Module):
         return len(self.tokenizer.encode(text)) + 2
 
 
-def _network(model: Mapping[str, Any]) -> nn.Module:
+def builder(model: Mapping[str, Any]) -> Callable[..., nn.Module]:
+    """Return what builds the network of an open_clip model configuration, with all packages that it needs imported."""
     if small(model):
-        return SmallCLIP(**model)
-    from vqclip.models import openclip
+        return SmallCLIP
+    from vqclip.models.openclip import build
 
-    return openclip.build(model)
+    return build
 
 
+@functools.cache
 def build_tokenizer(merges: int | None, context_length: int) -> SimpleTokenizer:
     """Return CLIP's byte-pair tokenizer, its vocabulary cut to the first `merges` entries (None: all of them).
 

@@ -31,7 +31,7 @@ def fold(tower: nn.Module) -> None:
 
 @torch.no_grad()
 def fold_activations(tower: nn.Module) -> None:
-    """Fold the factors of QuickGELU into the linear layers around it, in place."""
+    """Fold the factors of `faster.QuickGELU` into the linear layers around it, in place."""
     for perceptron in tower.modules():
         if not isinstance(perceptron, nn.Sequential) or len(perceptron) != 3:
             continue
@@ -51,7 +51,7 @@ def fold_norms(tower: nn.Module) -> None:
             for place, (conv, norm) in enumerate(pairwise(module)):
                 if _foldable(conv, norm):
                     module[place], module[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-        elif type(module).__name__ in _FOLLOWED.get(type(module).__module__, ()):
+        elif any(kind.__name__ in _FOLLOWED.get(kind.__module__, ()) for kind in type(module).__mro__):
             for number in ("1", "2", "3"):
                 _fold_named(module, f"conv{number}", f"bn{number}")
 

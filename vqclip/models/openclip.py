@@ -24,10 +24,9 @@ _FASTER: dict[type, type] = {
 }
 
 
-def build(model: Mapping[str, Any]) -> nn.Module:
+def build(custom_text: bool = False, **model: Any) -> nn.Module:
     """Return open_clip's network of a model configuration, which it computes by faster layers."""
-    model = dict(model)
-    network = (CustomTextCLIP if model.pop("custom_text", False) else OpenCLIP)(**model)
+    network = (CustomTextCLIP if custom_text else OpenCLIP)(**model)
     for module in network.modules():
         if type(module) in _FASTER:
             module.__class__ = _FASTER[type(module)]

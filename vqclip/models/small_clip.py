@@ -28,14 +28,16 @@ def small(model: Mapping[str, Any]) -> bool:
 
 
 class SmallCLIP(nn.Module):
-    """Two towers by an open_clip configuration whose tower is `vqclip_resnet_s`; ValueError for one with more in it."""
+    """Two towers by an open_clip configuration whose image tower is `vqclip_resnet_s`.
+
+    Raises ValueError for towers that ask for more than is here.
+    """
 
     text_pool_type = "argmax"
 
     def __init__(self, embed_dim: int, vision_cfg: dict[str, Any], text_cfg: dict[str, Any]) -> None:
         super().__init__()
-        side = vision_cfg.get("image_size")
-        if vision_cfg != _VISION | {"image_size": side} or set(text_cfg) != _TEXT:
+        if vision_cfg | {"image_size": 0} != _VISION | {"image_size": 0} or set(text_cfg) != _TEXT:
             raise ValueError(f"{NAME} goes with {_VISION}, an image_size and a text_cfg of {sorted(_TEXT)}")
         self.visual = _Tower(embed_dim)
         self.context_length, width = text_cfg["context_length"], text_cfg["width"]

@@ -23,7 +23,7 @@ class Perceptual:
 
     def __init__(self, clip: CLIP) -> None:
         if not hasattr(clip.network.visual, "trunk"):
-            raise UsageError("--clip: reconstructions are compared by the stages of a timm tower, this CLIP has none")
+            raise UsageError("--clip: reconstructions are compared by the stages of an image tower, this CLIP has none")
         self.clip = clip
         self.trunk = clip.network.visual.trunk
         self.project = clip.network.visual.head

@@ -66,11 +66,13 @@ def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
 
     It is `folded`, so that steps take less, unless its parameters are wanted one by one as the file has them.
     """
-    from vqclip.models.clip import CLIP
+    from vqclip.models.clip import CLIP, builder
 
     path = locate("clip", name)
     file = files.read(path, "clip")
-    clip = _build(CLIP, CLIPArchitecture.from_json(file.architecture), path)
+    architecture = CLIPArchitecture.from_json(file.architecture)
+    builder(architecture.model)  # a package that is missing or broken is no damaged file
+    clip = _build(CLIP, architecture, path)
     fill(clip.network, file.tensors, path, assign=True)
     _frozen(clip)
     if folded:
