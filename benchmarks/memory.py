@@ -102,7 +102,7 @@ def measure(model: str, size: int, views: int, steps: int, precision: str) -> di
         run.step()
     peak = peak_bytes()
     architecture, clips = models.vqgan.architecture, [clip.architecture for clip in models.clips]
-    weights = sum(p.numel() * 4 for network in (models.vqgan, *models.clips) for p in network.parameters())
+    weights = sum(p.numel() * p.element_size() for each in (models.vqgan, *models.clips) for p in each.parameters())
     estimate = memory.run_bytes(architecture, (size, size), 1, views, clips, weights, precision)
     decoder, view = memory.decoder_bytes(architecture, size, size), views * max(map(memory.view_bytes, clips))
     return {
