@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -17,6 +19,7 @@ from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
 from torch import Tensor, nn
 
 from tests import timm_tower  # noqa: F401 - open_clip finds the bundled tower by its name
+from tests.helpers import ROOT
 from vqclip.models.clip import CLIP, build_tokenizer
 from vqclip.models.vqgan import VQGAN
 from vqclip.training import clip as clip_recipe
@@ -213,6 +216,27 @@ def test_a_clip_goes_to_other_processes(clip: CLIP) -> None:
     other = pickle.loads(pickle.dumps(clip))
     assert torch.equal(other.encode_image(views), clip.encode_image(views))
     assert torch.equal(other.encode_text(TEXTS), clip.encode_text(TEXTS))
+
+
+@pytest.mark.parametrize(("part", "more"), [("vision_cfg", {"timm_drop": 0.1}), ("text_cfg", {"mlp_ratio": 2.0})])
+def test_a_bundled_network_of_other_parts_is_refused(part: str, more: dict[str, float]) -> None:
+    model = dict(clip_recipe.architecture().model)
+    model[part] = model[part] | more
+    with pytest.raises(ValueError, match="goes with"):
+        CLIP(CLIPArchitecture(model, merges=4096))
+
+
+def test_the_published_loop_draws_with_the_bundled_models() -> None:
+    """The yardstick of `benchmarks/` takes our weights; alone, as timm knows the bundled tower in this process only."""
+    code = (
+        "from benchmarks.reference import Reference; from vqclip.generation.models import Models; "
+        "from vqclip.weights.load import load_clip, load_vqgan; "
+        "models = Models(load_vqgan('tiny')[0], [load_clip('tiny', folded=False)[0]], {}, ['']); "
+        "loop = Reference(models, 64, 2); before = loop.z.detach().clone(); loop.step(); "
+        "assert loop.z.isfinite().all() and not loop.z.equal(before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-500:]
 
 
 @torch.no_grad()

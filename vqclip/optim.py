@@ -28,7 +28,7 @@ def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
 def _uncompiled(kind: Any) -> Any:
     """Return an optimizer of torch's without the wrappers that tell torch.compile to leave it alone; others stay.
 
-    They import the compiler, which takes as long as all of torch besides; nothing here compiles an optimizer.
+    They import the compiler, which takes nearly as long as torch itself; nothing here compiles an optimizer.
     """
     if not kind.__module__.startswith("torch.optim."):
         return kind

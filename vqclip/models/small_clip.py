@@ -1,7 +1,7 @@
 """The bundled CLIP's network: what timm's ResNet and open_clip's text transformer compute, on the same weights.
 
-It stands here because the packages of those two take most of the time until the first step (docs/performance.md). Names
-of parameters are theirs, so that files fit both; `tests/test_networks.py` compares the results.
+It stands here because the packages of those two take seconds to import (docs/performance.md). Names of parameters are
+theirs, so that files fit both; `tests/test_networks.py` compares the results.
 """
 
 from __future__ import annotations
