@@ -49,6 +49,8 @@ _OPTIONS = [
     click.option("--styles", default="",
                  help="With --framed: styles, each as often as it counts, such as 'none:6,all,woodcut:3'."),
     click.option("--subjects", default="", help="With --framed: subjects, likewise, such as 'all,cat:3'."),
+    click.option("--world", type=click.IntRange(1, 2), default=1, show_default=True,
+                 help="1: scenes of the emoji font; 2: drawings from package registries ('train drawings')."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
 ]  # fmt: skip
 

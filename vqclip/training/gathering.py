@@ -212,7 +212,8 @@ class Rasterizer:
         icons = self._icons[drawing.source]
         icon = icons["icons"][drawing.name]
         width, height, left, top = (
-            icon.get(key, icons.get(key, usual)) for key, usual in (("width", 16), ("height", 16), ("left", 0), ("top", 0))
+            icon.get(key, icons.get(key, usual))
+            for key, usual in (("width", 16), ("height", 16), ("left", 0), ("top", 0))
         )
         names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
         box = f'viewBox="{left} {top} {width} {height}" width="{width}" height="{height}"'

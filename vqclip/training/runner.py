@@ -45,7 +45,7 @@ class TrainOptions:
     `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay. `framed` scenes,
     whose subjects are large and in the middle, are what a prior or upsampler is taught last, so that it shows what it
     knows as people ask for it (quality tuning, after Dai et al. 2023, "Emu"); `styles` and `subjects` say which, as
-    often as they are named (see `scenes.SceneSet`).
+    often as they are named (see `scenes.SceneSet`). `world` 1 is that of the emoji font, 2 that of the drawings.
     """
 
     folder: Path = Path(".train")
@@ -67,6 +67,7 @@ class TrainOptions:
     styles: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     restart: bool = False
+    world: int = 1
 
     def __post_init__(self) -> None:
         for name in ("batch", "scenes", "workers"):
@@ -272,6 +273,7 @@ class _State:
 
     def __init__(self, folder: Path, task: Task, start: str | None, options: TrainOptions) -> None:
         self.origin = {} if start is None else {"start": start}
+        self.origin |= {"world": options.world} if options.world != 1 else {}
         self.origin |= {"framed": FRAMING} if options.framed else {}
         self.origin |= {name: list(getattr(options, name)) for name in _CHOSEN if getattr(options, name)}
         self.file = folder / "state.pt"
@@ -288,7 +290,7 @@ class _State:
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             self.task.modules.load_state_dict(saved["modules"])
             self.task.optimizer.load_state_dict(saved["optimizer"])
-            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "framed", *_CHOSEN)):
+            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "world", "framed", *_CHOSEN)):
                 raise ValueError("it began from other weights or learned from other scenes")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise VqclipError(

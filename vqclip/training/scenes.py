@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import multiprocessing
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from vqclip import atomic
-from vqclip.errors import OutputError, UsageError, unknown_name
+from vqclip.errors import UsageError, unknown_name
+from vqclip.training.rendering import is_rendered, render_once
 from vqclip.world import Renderer, Scene, load_world, sample_scene
 
-_CHUNK = 64
 # what stands for scenes without a style, and for every name; the most that a name may count
 PLAIN, _ALL, _MOST = "none", "all", 100
 # which scenes `framed` means: renders and codes of others are not taken for them
@@ -78,35 +73,13 @@ class SceneSet:
 
         Raises UsageError without the font, and OutputError if the disk lacks the room.
         """
-        record = self.folder / f"scenes-{self.name}.json"
         wanted = asdict(self) | {"folder": None, "styles": list(self.styles), "subjects": list(self.subjects)}
-        if record.exists() and self.file.exists() and json.loads(record.read_text("utf-8")) == wanted:
+        if is_rendered(self.file, wanted):
             return self
         Renderer(font)  # a missing font is said before any worker starts
-        self._reserve()
-        jobs = [(self, start, font) for start in range(0, self.count, _CHUNK)]
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(max(workers, 1)) as pool:
-            done = pool.imap_unordered(_render_chunk, jobs)
-            for _ in tqdm(done, total=len(jobs), desc=f"rendering {self.side} px", unit_scale=_CHUNK, unit="scene"):
-                pass
-        atomic.write_text(record, json.dumps(wanted))
+        shape = (self.count, self.side, self.side, 3)
+        render_once(self.file, wanted, shape, _Scenes(self, font), workers)
         return self
-
-    def _reserve(self) -> None:
-        size = self.count * self.side**2 * 3
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.folder).free
-        except OSError as error:
-            raise atomic.output_error(self.folder, error) from error
-        if free < size * 1.05:
-            raise OutputError(
-                f"rendering {self.count} scenes needs {size / 1e9:.1f} GB in {self.folder}, {free / 1e9:.1f} GB are "
-                "free: give fewer --scenes or another --folder"
-            )
-        with self.file.open("wb") as stream:
-            stream.truncate(size)
 
 
 def parse_shares(option: str, text: str, names: Iterable[str], besides: str = "") -> tuple[str, ...]:
@@ -127,13 +100,18 @@ def parse_shares(option: str, text: str, names: Iterable[str], besides: str = ""
     return tuple(found)
 
 
-_RENDERERS: dict[Path | None, Renderer] = {}
+@lru_cache(maxsize=2)
+def _renderer(font: Path | None) -> Renderer:
+    return Renderer(font)
 
 
-def _render_chunk(job: tuple[SceneSet, int, Path | None]) -> None:
-    scenes, start, font = job
-    renderer = _RENDERERS.setdefault(font, Renderer(font)) if font not in _RENDERERS else _RENDERERS[font]
-    pixels = np.memmap(scenes.file, np.uint8, "r+", shape=(scenes.count, scenes.side, scenes.side, 3))
-    for index in range(start, min(start + _CHUNK, scenes.count)):
-        pixels[index] = renderer.render(scenes.scene(index), scenes.side)
-    pixels.flush()
+@dataclass(frozen=True)
+class _Scenes:
+    """What paints the scenes of a set."""
+
+    scenes: SceneSet
+    font: Path | None
+
+    def paint(self, index: int) -> np.ndarray:
+        """Return picture `index`, (side, side, 3) uint8."""
+        return _renderer(self.font).render(self.scenes.scene(index), self.scenes.side)

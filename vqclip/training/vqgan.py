@@ -20,6 +20,7 @@ from torch.nn.functional import embedding, normalize, relu
 from vqclip import images
 from vqclip.errors import UsageError
 from vqclip.models.vqgan import TamingNetwork
+from vqclip.training.compositions import HELD_OUT, TRAINED, CompositionSet
 from vqclip.training.precision import autocast
 from vqclip.training.reconstruction import PatchDiscriminator, Perceptual, isotropy, multiscale_l1, texture_distance
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
@@ -51,9 +52,20 @@ _PERCEPTUAL = 0.15
 _TEXTURE = 1.0
 # from this share of the training on the discriminator counts, by this share of the other losses' gradient; it learns at
 # this share of their rate, else it tells all too soon, and its gradient holds nothing
-_ADVERSARIAL_FROM, _ADVERSARIAL, _SLOWER = 0.5, 0.4, 0.3
+_ADVERSARIAL_FROM, _ADVERSARIAL, _SLOWER = 0.2, 0.4, 0.3
+# of a decoder that learns by itself, the most of a picture's codes that are replaced, each by one of as many neighbours
+_MOST_REPLACED, _NEIGHBOURS = 0.2, 8
 # pictures (B, 3, H, W) in [-1, 1] and the number of each one's style (B,), 0 for none
 Batch: TypeAlias = tuple[Tensor, Tensor]
+Pictures: TypeAlias = SceneSet | CompositionSet
+
+
+def pictures(options: TrainOptions, seed: int, count: int, side: int, held_out: bool = False) -> Pictures:
+    """Return rendered pictures of the world that is asked for, with their scenes."""
+    if options.world == 2:
+        held = HELD_OUT if held_out else TRAINED
+        return CompositionSet(options.folder, seed, count, side, held).render(options.workers)
+    return SceneSet(options.folder, seed, count, side).render(options.font, options.workers)
 
 
 class Codebook(nn.Module):
@@ -123,12 +135,9 @@ class VQGANTask:
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98), weight_decay=1e-4)
         self._encode = maybe_compile(self._encode_eager, options.compile)
         self._decode = maybe_compile(self._decode_eager, options.compile)
-        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SIDE).render(options.font, options.workers)
-        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * SIDE)
-        self.large.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1000, min(options.scenes, 64), SIDE).render(
-            options.font, options.workers
-        )
+        self.scenes = pictures(options, options.seed, options.scenes, SIDE)
+        self.large = pictures(options, options.seed + 1, max(options.scenes // 8, 1), 2 * SIDE)
+        self.held_out = pictures(options, options.seed + 1000, min(options.scenes, 64), SIDE, held_out=True)
 
     @property
     def epoch(self) -> int:
@@ -188,6 +197,8 @@ class VQGANTask:
             self.codebook.restart(flat.detach(), torch.Generator().manual_seed(self.options.seed))
         codes = self.codebook.codes
         indices = (flat.detach() @ codes.t()).argmax(1)
+        if self.options.keep_codes:
+            indices = self._near(indices, len(z), index)
         quantized = flat + (embedding(indices, codes) - flat).detach()
         # early on some pictures skip the codes: the networks learn colors first, which codes at random hide from them
         ramp = progress / _RAMP if not self.options.start else 1.0
@@ -243,6 +254,19 @@ class VQGANTask:
         if not self.options.keep_codes:
             tensors["quantize.embedding.weight"] = self.codebook.codes
         files.save(path, "vqgan", ARCHITECTURE.to_json(), tensors, info)
+
+    def _near(self, indices: Tensor, pictures: int, index: int) -> Tensor:
+        """Return codes (n,) with a share of each picture's replaced by near ones, as priors and optimizers draw them.
+
+        A decoder that meets only an encoder's codes shows every other choice as grain (Qiu et al. 2025, "RobusTok").
+        """
+        generator = torch.Generator().manual_seed(index)
+        share = _MOST_REPLACED * torch.rand(pictures, generator=generator).repeat_interleave(len(indices) // pictures)
+        chosen = (torch.rand(len(indices), generator=generator) < share).nonzero().flatten()
+        codes = self.codebook.codes
+        near = (codes[indices[chosen]] @ codes.t()).topk(_NEIGHBOURS).indices
+        drawn = torch.randint(_NEIGHBOURS, (len(chosen), 1), generator=generator).to(near.device)
+        return indices.index_put((chosen.to(indices.device),), near.gather(1, drawn).flatten())
 
     def _encode_eager(self, x: Tensor) -> Tensor:
         with autocast(self.device):

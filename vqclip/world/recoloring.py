@@ -46,7 +46,9 @@ def _belonging(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         dark = float(np.average(bright, weights=alpha + 1e-9))
         edge = 0.06 if dark < 0.35 else 0.16
         kept = smoothstep(0.0, edge, bright)
-        return (kept if dark > 0.85 else kept * (1 - smoothstep(0.97, 1.0, bright))) * (1 - smoothstep(0.2, 0.4, chroma))
+        return (kept if dark > 0.85 else kept * (1 - smoothstep(0.97, 1.0, bright))) * (
+            1 - smoothstep(0.2, 0.4, chroma)
+        )
     counts = np.bincount((hue / 360 * _BINS).astype(int).ravel() % _BINS, strength.ravel(), minlength=_BINS)
     smooth = counts + 0.5 * (np.roll(counts, 1) + np.roll(counts, -1))
     main = (int(smooth.argmax()) + 0.5) * 360 / _BINS
@@ -59,9 +61,8 @@ def hues(rgb: np.ndarray) -> np.ndarray:
     high, low = rgb.max(-1), rgb.min(-1)
     chroma = np.maximum(high - low, 1e-6)
     red, green, blue = (rgb[..., k] for k in range(3))
-    sector = np.where(
-        high == red, (green - blue) / chroma % 6, np.where(high == green, (blue - red) / chroma + 2, (red - green) / chroma + 4)
-    )
+    others = np.where(high == green, (blue - red) / chroma + 2, (red - green) / chroma + 4)
+    sector = np.where(high == red, (green - blue) / chroma % 6, others)
     return sector * 60 * (high > low)
 
 
