@@ -24,7 +24,7 @@ def pyramid(picture: Image.Image) -> list[Image.Image]:
 
 
 class Placed(Protocol):
-    """Where a drawing lies: its centre and longest side in sides of the picture, its angle in degrees, mirrored or not."""
+    """Where a drawing lies, in sides of the picture."""
 
     @property
     def x(self) -> float:

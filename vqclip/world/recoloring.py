@@ -8,7 +8,7 @@ import numpy as np
 
 from vqclip.world.fields import LUMA, smoothstep
 
-# chroma below which a pixel counts as gray, and the share of the ink that must be colored for a color to be the main one
+# chroma below which a pixel counts as gray, and the least share of colored ink that makes a color the main one
 _GRAY, _COLORED = 0.12, 0.2
 _BINS = 36
 # how far from the main hue, in degrees, a pixel still takes the new color wholly, and from where on not at all
