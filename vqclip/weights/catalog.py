@@ -20,7 +20,7 @@ OWN = "catalog.yaml"
 # names that no one can take for a path
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge")
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory")
 # public CLIPs that guide well, named where all of open_clip's would be too many: bytes that are kept, and what for
 RECOMMENDED_CLIPS = {
     "ViT-B-32/laion2b_s34b_b79k": (605_109_252, "any picture that the web captions; the usual choice"),
@@ -76,6 +76,14 @@ _TERMS = "MIT; glyphs of the training pictures: OFL 1.1"
 _BUNDLED = tuple(
     Weights(kind, "tiny", _TINY, _TERMS, f"tiny-{kind}.safetensors")
     for kind in ("vqgan", "clip", "prior", "upsampler", "judge")
+) + (
+    Weights(
+        "memory",
+        "tiny",
+        "949 subjects as 5,852 drawings in codes of the bundled VQGAN",
+        "of each drawing as LICENSE.txt beside it says: public domain, Apache-2.0, MIT or CC-BY-4.0",
+        "tiny-memory.safetensors",
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """Reading and writing weight files: safetensors whose metadata says what network the tensors are.
 
-Keys of the metadata: `format` (below), `kind` ("vqgan", "clip", "prior", "upsampler", "embedding" or "judge"),
+Keys of the metadata: `format` (below), `kind` ("vqgan", "clip", "prior", "upsampler", "embedding", "judge" or "memory"),
 `architecture` (JSON, see `vqclip.types`), and `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file
 can run code.
 """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vqclip.models.embedding import EmbeddingPrior
     from vqclip.models.gpt import GPTPrior
     from vqclip.models.judge import Judge
+    from vqclip.models.memory import Memory
     from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior
     from vqclip.models.upsampler import Upsampler
     from vqclip.models.vqgan import VQGAN
@@ -130,6 +131,18 @@ def load_embedding(name: str) -> tuple[EmbeddingPrior, str]:
     network = _build(EmbeddingPrior, EmbeddingArchitecture.from_json(file.architecture), path)
     fill(network, file.tensors, path)
     return _frozen(network), file.sha256
+
+
+def load_memory(name: str) -> tuple[Memory, str]:
+    """Return the memory of a catalog name or a file's path, and the sha256 of its file."""
+    from vqclip.models.memory import Memory, MemoryArchitecture
+
+    path = locate("memory", name)
+    file = files.read(path, "memory")
+    sizes = [len(file.tensors.get(part, ())) for part in ("packed", "outlines")]
+    memory = _build(lambda a: Memory(a, *sizes), MemoryArchitecture.from_json(file.architecture), path)
+    fill(memory, file.tensors, path)
+    return memory, file.sha256
 
 
 def _load_gpt(path: Path) -> tuple[GPTPrior, str]:
