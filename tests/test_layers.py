@@ -20,7 +20,7 @@ PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim",
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
 BELOW_GUIDANCE = {*BELOW_PARTS, *PARTS}
-BELOW_GENERATION = {*BELOW_GUIDANCE, "world", "models", "weights", "guidance"}
+BELOW_GENERATION = {*BELOW_GUIDANCE, "world", "words", "models", "weights", "guidance"}
 BELOW_API = {*BELOW_GENERATION, "generation", "writers"}
 BELOW_AROUND = {*BELOW_API, "api", "savepoint"}
 FACES = {"__init__", "__main__", "cli", "web"}
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{part: set(GROUND) for part in GROUND},
     **dict.fromkeys(DESCRIPTION, BELOW_PARTS),
     "world": set(GROUND),
+    "words": set(GROUND),
     "models": set(GROUND),
     "weights": {*GROUND, "models"},
     **dict.fromkeys(PARTS, BELOW_PARTS),
@@ -60,7 +61,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "shelve": (),
     "dill": (),
 }
-TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
+TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words", "weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vqclip.generation.loop import generate_stream
     from vqclip.generation.models import Models
     from vqclip.types import Notice, Snapshot
+    from vqclip.words import Reading
+    from vqclip.words import read as read_prompt
 
 __all__ = [
     "Config",
@@ -33,6 +35,7 @@ __all__ = [
     "generate",
     "generate_stream",
     "make_config",
+    "read_prompt",
 ]
 
 _LAZY = {
@@ -44,13 +47,16 @@ _LAZY = {
     "Result": "vqclip.api",
     "generate": "vqclip.api",
     "generate_stream": "vqclip.generation.loop",
+    "Reading": "vqclip.words",
+    "read_prompt": "vqclip.words:read",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'vqclip' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    module, _, attribute = _LAZY[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,346 @@
+"""From units to a reading: one walk from left to right that carries what is still to find its noun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from vqclip.words.inflection import IRREGULAR, is_plural, singulars
+from vqclip.words.lexicon import Lexicon
+from vqclip.words.reading import MOST, Noun, Reading, Relation
+from vqclip.words.units import Unit
+
+_SETTING_OF = {"rainy": "in the rain", "snowy": "in the snow", "night": "at night", "sunset": "at sunset"}
+# places that are a condition of any other place, and which
+_SOFT = {"in the snow": ("weather", "snowy"), "in the night sky": ("time", "night")}
+_SUPPORTS = ("on", "in", "under")
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "both")
+_SEVERAL = 0  # a plural without a number, until it is known how many nouns there are
+
+
+@dataclass
+class _Pending:
+    """What was read before its noun."""
+
+    count: Unit | None = None
+    color: str | None = None
+    size: str | None = None
+    relation: str | None = None
+    of: bool = False
+    joined: bool = False  # after "and"
+    start: int | None = None  # where the words of the noun begin in the text
+    modified: bool = False
+    dropped: int | None = None  # where "without" stands
+
+
+class Grammar:
+    """Reads the units of one prompt: `run` returns what they say."""
+
+    def __init__(self, text: str, lexicon: Lexicon) -> None:
+        self.text, self.lexicon = text, lexicon
+        self.nouns: list[Noun] = []
+        self.relations: list[Relation] = []
+        self.replaced: list[tuple[str, str]] = []
+        self.unknown: list[str] = []
+        self.found: dict[str, str] = {}  # style, framing, season, weather, time, background
+        self.places: list[Unit] = []
+        self.weak: Unit | None = None
+        self.heads: list[int] = []  # the nouns that the next relation is about
+        self.closed = False  # the heads have a relation: a noun without one begins anew
+        self.link: Relation | None = None  # the last relation, that "and" goes on with
+        self.between: list[str] = []  # the relations of the nouns after "between"
+        self.ahead: str | None = None  # "under a tree, a fox": the relation that waits for its first noun
+        self.now = _Pending()
+        self.units: list[Unit] = []
+        self.index = 0
+
+    def run(self, units: list[Unit]) -> Reading:
+        """Return the reading of the units."""
+        steps: dict[str, Callable[[Unit], None]] = {
+            "noun": self._noun, "place": self._place, "when": self._when, "style": self._style,
+            "weak style": self._weak_style, "framing": self._framing, "relation": self._relation,
+            "between": self._between, "and": self._and, "count": self._count, "color": self._color,
+            "size": self._size, "without": self._without, "photo": self._photo, "unknown": self._unknown,
+            "silent": self._silent,
+        }  # fmt: skip
+        self.units = units
+        for self.index, unit in enumerate(units):
+            before = units[self.index - 1].kind if self.index else ""
+            if unit.breaks:
+                self._loose()
+                self.now, self.link = _Pending(), None
+            elif unit.article and self.now.relation and before not in ("relation", "verb", "between", "silent"):
+                self.now.relation = None
+            if unit.kind in steps:
+                steps[unit.kind](unit)
+        self._loose()
+        return self._reading()
+
+    # --- nouns -----------------------------------------------------------------------------------------------------
+
+    def _noun(self, unit: Unit) -> None:
+        now = self.now
+        if now.start is None:
+            now.start = unit.start
+        if unit.modifies:
+            now.modified = True
+            return
+        written = self.text[now.start : unit.end]
+        kind, subject = unit.entry.value
+        if self._left_out(unit, subject, written):
+            return
+        if kind == "subject" and subject == "ring" and now.color and not unit.entry.told:
+            kind = "shape"
+        subject = self._one_of(subject)
+        noun = Noun(subject, kind, written, self._number(unit, subject), now.color, now.size)
+        self._attach(noun)
+        if unit.entry.told or now.modified:
+            self.replaced.append((written, noun.subject))
+        elif now.count and now.count.entry.value > MOST:
+            self.replaced.append((written, replace(noun, count=MOST).phrase()))
+        self.now = _Pending()
+
+    def _left_out(self, unit: Unit, subject: str, written: str) -> bool:
+        """Whether a noun is not drawn: after "without", or a part of what is drawn already."""
+        now, sets = self.now, self.lexicon.sets
+        if now.dropped is not None:
+            self.unknown.append(self.text[now.dropped : unit.end])
+        elif now.relation == "with" and self.nouns and subject in sets["parts"]:
+            self.unknown.append(written)
+        elif now.of and self.nouns and self.nouns[-1].subject in sets["wholes"]:
+            whole = self.nouns[-1]
+            self.replaced.append((f"{whole.text} of {written}", whole.subject))
+        else:
+            return False
+        self.now = _Pending()
+        return True
+
+    def _one_of(self, subject: str) -> str:
+        """Return "house" for "houses" where a number is given and both are drawn."""
+        count = self.now.count
+        if count is None or count.entry.value < 2:
+            return subject
+        return next((one for one in singulars(subject) if one in self.lexicon.subjects), subject)
+
+    def _number(self, unit: Unit, subject: str) -> int:
+        count = self.now.count
+        given = count.entry.value if count else None
+        words = unit.text.lower()
+        together = self.lexicon.collective.get(words.split()[-1])
+        if together:
+            return min(given, MOST) if given and given > 1 else int(together)
+        if is_plural(subject) and unit.entry.value[0] != "own":
+            pair = count is not None and "pair" in count.text.lower()
+            return 1 if not given or pair else min(given, MOST)
+        plural = unit.entry.plural or IRREGULAR.get(words.split()[-1]) == words.split()[-1]
+        if count is None or given is None:
+            return _SEVERAL if unit.entry.plural else 1
+        return min(given, MOST) if plural or is_number(count.text) else 1  # "some bread" is one
+
+    def _attach(self, noun: Noun) -> None:
+        """Add a noun, with its relation to those before it."""
+        now, index = self.now, len(self.nouns)
+        kind = self.between.pop(0) if self.between else now.relation
+        if now.of and self.nouns:
+            self._attach_of(noun)
+            return
+        if kind == "in" and noun.subject in self.lexicon.sets["clothes"] and self.nouns:
+            kind = "with"
+        if kind is None and now.joined and self.link is not None and self.link.kind == "with":
+            self._relate("with", [self.link.first], noun)
+        elif kind is None and self.ahead:
+            self.nouns.insert(0, noun)
+            self.relations, self.heads, self.closed = [Relation(self.ahead, 0, 1)], [0], True
+            self.ahead, self.link = None, None
+        elif kind is None:
+            self.nouns.append(noun)
+            self.heads = [index] if self.closed else [*self.heads, index]
+            self.closed, self.link = False, None
+        elif self.nouns:
+            chained = self.link is not None and not now.joined and _chains(self.link.kind, kind)
+            self._relate(kind, [index - 1] if chained else list(self.heads), noun)
+        else:
+            self.nouns.append(noun)
+            self.heads, self.ahead = [0], None if kind == "with" else kind  # "a landscape with a tree" has the tree
+
+    def _attach_of(self, noun: Noun) -> None:
+        """Add the second of "a bowl of apples", in the first; of "a statue of a horse", with it."""
+        last = len(self.nouns) - 1
+        held = self.nouns[last].subject in self.lexicon.sets["containers"]
+        if held and self.heads == [last] and not self.closed:
+            self.nouns.insert(last, noun)
+            self.relations.append(Relation("in", last, last + 1))
+            self.heads, self.closed, self.link = [last + 1], True, self.relations[-1]
+        else:
+            self._relate("with", [last], noun)
+
+    def _relate(self, kind: str, firsts: list[int], noun: Noun) -> None:
+        index = len(self.nouns)
+        self.nouns.append(noun)
+        self.relations += [Relation(kind, first, index) for first in firsts]
+        self.closed, self.link = True, self.relations[-1]
+
+    # --- what belongs to a noun ------------------------------------------------------------------------------------
+
+    def _begin(self, unit: Unit) -> None:
+        if self.now.start is None:
+            self.now.start = unit.start
+
+    def _count(self, unit: Unit) -> None:
+        self._begin(unit)
+        self.now.count = unit
+
+    def _color(self, unit: Unit) -> None:
+        self._begin(unit)
+        if self.now.color is None:
+            self.now.color = unit.entry.value
+        elif self.now.color != unit.entry.value:
+            self.unknown.append(unit.text)
+
+    def _size(self, unit: Unit) -> None:
+        self._begin(unit)
+        self.now.size = unit.entry.value
+
+    def _without(self, unit: Unit) -> None:
+        self._loose()
+        self.now = _Pending(dropped=unit.start)
+
+    def _unknown(self, unit: Unit) -> None:
+        if self.now.dropped is not None:
+            self.unknown.append(self.text[self.now.dropped : unit.end])
+            self.now = _Pending()
+        else:
+            self.unknown.append(unit.text)
+
+    def _loose(self) -> None:
+        """Give a color that found no noun to the noun before it, or to the background."""
+        color = self.now.color
+        if color is None:
+            return
+        if self.now.relation in ("on", "in front of", "with") or not self.nouns:
+            self.found.setdefault("background", color)
+        elif self.nouns[-1].color is None:
+            self.nouns[-1] = replace(self.nouns[-1], color=color)
+        self.now.color = None
+
+    # --- what stands between nouns -----------------------------------------------------------------------------------
+
+    def _relation(self, unit: Unit) -> None:
+        self._loose()
+        self.now = _Pending(relation=unit.entry.value, joined=self.now.joined)
+
+    def _between(self, unit: Unit) -> None:
+        self._loose()
+        self.between = ["right of", "left of"] if self.nouns else []
+        self.now = _Pending()
+
+    def _and(self, unit: Unit) -> None:
+        following = self.units[self.index + 1].kind if self.index + 1 < len(self.units) else ""
+        if self.now.color and following in ("color", "size"):
+            return  # "a red and blue parrot"
+        self._loose()
+        self.now = _Pending(joined=True)
+
+    def _silent(self, unit: Unit) -> None:
+        word = unit.text.lower()
+        if word in ("background", "backdrop") and self.now.color:
+            self.found.setdefault("background", self.now.color)
+            self.now = _Pending()
+        elif word == "of":
+            before = self.units[self.index - 1] if self.index else None
+            self.now.of = before is not None and before.kind == "noun"
+
+    # --- where, when and how -------------------------------------------------------------------------------------------
+
+    def _place(self, unit: Unit) -> None:
+        if self.now.dropped is None:
+            self.places.append(unit)
+        else:
+            self.unknown.append(self.text[self.now.dropped : unit.end])
+        adjoined = self.index + 1 < len(self.units) and self.units[self.index + 1].kind == "noun"
+        if adjoined and not self.units[self.index + 1].breaks:
+            self.now.relation, self.now.start = self.now.relation, None  # "on a beach house": it is the house
+        else:
+            self.now = _Pending()
+
+    def _when(self, unit: Unit) -> None:
+        name, value = unit.entry.value
+        self.found.setdefault(name, value)
+
+    def _style(self, unit: Unit) -> None:
+        style = self.found.setdefault("style", unit.entry.value)
+        if unit.entry.told or style != unit.entry.value:
+            self.replaced.append((unit.text, style))
+        self.now.relation = None
+
+    def _weak_style(self, unit: Unit) -> None:
+        following = self.units[self.index + 1] if self.index + 1 < len(self.units) else None
+        if not (self.nouns and following is not None and following.article and not following.breaks):
+            self.weak = self.weak or unit  # otherwise it is what somebody does: "a man drawing a house"
+            self.now.relation = None
+
+    def _framing(self, unit: Unit) -> None:
+        self.found.setdefault("framing", unit.entry.value)
+        self.now.relation = None
+
+    def _photo(self, unit: Unit) -> None:
+        word = unit.text.removesuffix(" of")
+        if word not in self.unknown:
+            self.unknown.append(word)
+
+    # --- the end -------------------------------------------------------------------------------------------------------
+
+    def _reading(self) -> Reading:
+        if self.weak is not None and "style" not in self.found:
+            self._style(replace(self.weak, kind="style"))
+        setting = self._setting()
+        many = MOST if self.found.get("framing") in ("field", "pattern") else 3 if len(self.nouns) == 1 else 2
+        nouns = tuple(replace(noun, count=many) if noun.count == _SEVERAL else noun for noun in self.nouns)
+        unknown = tuple(dict.fromkeys(self.unknown))
+        replaced = tuple(dict.fromkeys(self.replaced))
+        return Reading(
+            self.text.strip(), nouns, tuple(self.relations), setting, replaced=replaced, unknown=unknown, **self.found
+        )
+
+    def _setting(self) -> str | None:
+        """Choose the setting among the places, and make of the others what goes with it."""
+        places = [(self._where(unit.entry.value), unit) for unit in self.places]
+        firm = [place for place in places if place[0] not in _SOFT and place[0] != "sky"]
+        skies = [unit for name, unit in places if name == "sky"]
+        chosen = next(iter(firm or [place for place in places if place[0] != "sky"]), None)
+        if chosen is None:
+            return self._condition(skies)
+        for name, unit in places:
+            if name in _SOFT and name != chosen[0]:
+                self.found.setdefault(*_SOFT[name])
+            elif name != "sky" and (unit.entry.told or name != chosen[0]):
+                self.replaced.append((unit.text, chosen[0]))
+        return chosen[0]
+
+    def _condition(self, skies: list[Unit]) -> str | None:
+        """Return the setting that weather or time make where there is no place; a sky is a plain background."""
+        if skies and "background" not in self.found and "time" not in self.found:
+            self.found["background"] = self.lexicon.sky
+            self.replaced.append((skies[0].text, f"a {self.found['background']} background"))
+            return None
+        for name, value in self.found.items():
+            if name in ("weather", "time") and value in _SETTING_OF:
+                del self.found[name]
+                return _SETTING_OF[value]
+        return None
+
+    def _where(self, place: str) -> str:
+        if place != "in water":
+            return place
+        swims = self.nouns and self.nouns[0].subject in self.lexicon.sets["swimmers"]
+        return "under water" if swims or not self.nouns else "by the sea"
+
+
+def _chains(last: str, kind: str) -> bool:
+    """Whether a second relation is about the noun of the first: "an apple on a plate on a table"."""
+    return (last in _SUPPORTS and kind in _SUPPORTS) or (last == kind == "with")
+
+
+def is_number(text: str) -> bool:
+    """Whether a count is a number, not "some" or "a herd of"."""
+    return text.isdigit() or text.lower() in _NUMBERS

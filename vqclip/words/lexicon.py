@@ -1,0 +1,246 @@
+"""Every word that is understood, and what it means: `Lexicon.find` looks up one to several words at once."""
+
+from __future__ import annotations
+
+import configparser
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from vqclip import resources
+from vqclip.errors import VqclipError
+from vqclip.words.inflection import is_plural, pluralize, singulars, verb_forms
+from vqclip.words.tokens import key
+
+# what a subject of the table is where it is the scene of a picture, not a thing in it
+PLACES = ("beach", "city", "desert", "sunset", "sunrise", "rain")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What some words mean.
+
+    `kind` is "noun", "place", "when", "style", "weak style", "framing", "relation", "count", "color", "size", "verb",
+    "silent", "without" or "photo". `told`: whether the user would want to know of it. `alternative`: another meaning
+    that the words around may ask for.
+    """
+
+    kind: str
+    value: Any = None
+    told: bool = False
+    plural: bool = False
+    alternative: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The tables: entries by their words, emoji by character, names of subjects with what else they are called."""
+
+    entries: Mapping[str, Entry]
+    emoji: Mapping[str, str]
+    subjects: Mapping[str, tuple[str, ...]]
+    shapes: tuple[str, ...]
+    sets: Mapping[str, frozenset[str]]  # subjects and words that the grammar treats alike: "clothes", "containers" ...
+    collective: Mapping[str, int] = field(default_factory=dict)  # words that mean several, and how many
+    sky: str = "blue"
+    plurals: Mapping[str, str] = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
+    longest: int = 7
+
+    def find(self, words: str) -> Entry | None:
+        """Return what a key of words means, as it stands or as a plural; None if nothing."""
+        found = self.entries.get(words)
+        return found if found is not None else self._plural(words)
+
+    def _plural(self, words: str) -> Entry | None:
+        if words in self.plurals:
+            one = self.entries.get(self.plurals[words])
+            return _many(one) if one else None
+        head, of, tail = words.partition(" of ")
+        before, _, last = head.rpartition(" ")
+        for singular in singulars(last):
+            found = self.entries.get(" ".join(part for part in (before, singular) if part) + of + tail)
+            if found is not None and found.kind in ("noun", "place", "style", "framing", "count"):
+                return _many(found)
+        return None
+
+
+def _many(entry: Entry) -> Entry:
+    return Entry(entry.kind, entry.value, entry.told, True, entry.alternative)
+
+
+@lru_cache(maxsize=1)
+def load() -> Lexicon:
+    """Read the tables that ship with vqclip, once."""
+    world, vocabulary = _world(), _vocabulary()
+    drawings, held = _drawings()
+    subjects: dict[str, list[str]] = {name: [] for name in [*drawings, *world["subjects"]] if name not in held}
+    for name, others in world["subjects"].items():
+        subjects[name] += others[1:]
+    entries: dict[str, Entry] = {}
+    _add_phrases(entries, vocabulary)
+    _add_subjects(entries, subjects, world["shapes"])
+    plurals, known = _add_synonyms(entries, subjects)
+    _add_homographs(entries, vocabulary)
+    emoji = {others[0]: name for name, others in world["subjects"].items()} | _emoji(subjects)
+    sets = {name: frozenset(words) for name, words in vocabulary["nouns"].items()}
+    sets["swimmers"] = frozenset(vocabulary["water"]["swimmers"])
+    collective = {word: int(number) for number, words in vocabulary["collective"].items() for word in words}
+    names = {name: tuple(dict.fromkeys(others)) for name, others in subjects.items()}
+    sky = vocabulary["sky"]["color"][0]
+    return Lexicon(entries, emoji, names, tuple(world["shapes"]), sets, collective, sky, plurals, known)
+
+
+def _world() -> dict[str, Any]:
+    path = resources.path("world/world.yaml")
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise VqclipError(f"cannot read {path}: {error}") from error
+
+
+def _vocabulary() -> dict[str, dict[str, list[str]]]:
+    """Return the lists of vocabulary.ini by section and name."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters=(":",))
+    parser.read_string(resources.path("words/vocabulary.ini").read_text("utf-8"))
+    return {
+        section: {name: [word.strip() for word in words.split(",")] for name, words in parser[section].items()}
+        for section in parser.sections()
+    }
+
+
+def _drawings() -> tuple[list[str], set[str]]:
+    """Return the subjects of the second world's drawings, and those of them that are held out for ever."""
+    with resources.path("world/drawings.tsv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["subject"], row["held"]) for row in csv.DictReader(file, delimiter="\t")]
+    held = {subject for subject, why in rows if why == "subject"}
+    return list(dict.fromkeys(subject for subject, _ in rows)), held
+
+
+def _add(entries: dict[str, Entry], names: Iterable[str], entry: Entry, over: bool = False) -> None:
+    for name in names:
+        words = key(name)
+        if words and (over or words not in entries):
+            entries[words] = entry
+            if " of " in words:
+                entries.setdefault(words.replace(" of the ", " of "), entry)
+
+
+def _add_phrases(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str, list[str]]]) -> None:
+    """Add everything but nouns; what comes first keeps its place."""
+    for section, lists in vocabulary.items():
+        kind, _, value = section.partition(" ")
+        if section.startswith("weak style"):
+            kind, value = "weak style", section.removeprefix("weak style ")
+        if kind in ("place", "style", "weak style"):
+            _add(entries, [value] if kind != "weak style" else [], Entry(kind, value))
+            _add(entries, lists.get("same", []), Entry(kind, value))
+            _add(entries, lists.get("nearer", []), Entry(kind, value, told=True))
+    _add(entries, vocabulary["water"]["names"], Entry("place", "in water"))
+    _add(entries, vocabulary["sky"]["names"], Entry("place", "sky"))
+    for name in ("season", "weather", "time"):
+        for value, names in vocabulary[name].items():
+            _add(entries, names, Entry("when", (name, value)))
+    for kind in ("framing", "relation", "color", "size"):
+        for value, names in vocabulary[kind].items():
+            _add(entries, names, Entry(kind, value))
+    for number, names in vocabulary["count"].items():
+        _add(entries, names, Entry("count", int(number)))
+    _add(entries, ["and", "plus", "as well as", "along with", "and also"], Entry("and"))
+    _add(entries, ["between", "in between"], Entry("between"))
+    _add(entries, vocabulary["told"]["without"], Entry("without"))
+    _add(entries, vocabulary["told"]["photographs"], Entry("photo"))
+    _add(entries, vocabulary["silent"]["words"], Entry("silent"))
+    _add(entries, vocabulary["silent"]["adjectives"], Entry("silent"))
+    for verb in vocabulary["silent"]["verbs"]:
+        _add(entries, verb_forms(verb), Entry("verb"))
+    _add(entries, vocabulary["silent"]["verb forms"], Entry("verb"))
+
+
+def _add_subjects(entries: dict[str, Entry], subjects: Mapping[str, Iterable[str]], shapes: Iterable[str]) -> None:
+    """Add the names of what is drawn, which win over everything else, and the world's other names for it."""
+    for name in subjects:
+        if name not in PLACES:
+            _add(entries, [name], Entry("noun", ("subject", name)), over=True)
+    for name in shapes:
+        _add(entries, [name], Entry("noun", ("shape", name)))
+    _add(entries, ["star shaped"], Entry("noun", ("shape", "star shape")), over=True)
+    for name, others in subjects.items():
+        _add(entries, others, Entry("noun", ("subject", name)), over=True)
+
+
+def _add_synonyms(entries: dict[str, Entry], subjects: dict[str, list[str]]) -> tuple[dict[str, str], frozenset[str]]:
+    """Add the hand-made table and the one that was made from dictionaries; return plurals and mere words."""
+    plurals: dict[str, str] = {}
+    known: set[str] = set()
+    for table in ("words/nouns.tsv", "words/synonyms.tsv"):
+        by_hand = table == "words/nouns.tsv"
+        for line in resources.path(table).read_text("utf-8").splitlines():
+            if line.startswith("#") or not line.strip():
+                continue
+            words, value, kind = line.split("\t")
+            if kind == "plural":
+                plurals[words] = value
+            elif kind == "word":
+                known.add(words)
+            elif value in subjects:
+                entry = Entry("noun", ("subject", value), told=kind == "nearer")
+                # what is written by hand wins over a place or an adjective, but not over a subject's own name
+                name = key(words) if by_hand else words
+                here = entries.get(name)
+                if here is None or (by_hand and here.kind not in ("noun", "relation", "and", "count")):
+                    entries[name] = entry
+                if kind == "same":
+                    subjects[value].append(words)
+            elif by_hand and kind == "unknown":
+                known.add(words)
+    return plurals, frozenset(known)
+
+
+def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str, list[str]]]) -> None:
+    """Give words of two meanings both: colors that are things, nouns that are verbs, mountains."""
+    for value, names in vocabulary["color"].items():
+        for words in map(key, names):
+            here = entries[words]
+            if here.kind == "noun":
+                entries[words] = replace(here, alternative=Entry("color", value))
+    for verb in vocabulary["silent"]["verbs"]:
+        base, third, _ = verb_forms(verb)
+        nouns = [entry for name in (base, *singulars(third)) if (entry := entries.get(name)) and entry.kind == "noun"]
+        if nouns:
+            entries[third] = replace(nouns[0], plural=True, alternative=Entry("verb"))
+            if entries[base].kind == "noun":
+                entries[base] = replace(entries[base], alternative=Entry("verb"))
+    entries["mountains"] = replace(
+        entries["mountains"], alternative=Entry("noun", ("subject", "mountain"), plural=True)
+    )
+
+
+def _emoji(subjects: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Return emoji, without selectors of variants, and the subjects that they show, by the drawings' own identifiers."""
+    found: dict[str, str] = {}
+    with resources.path("world/drawings.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            source, _, codes = row["id"].partition(":")
+            if source == "fluent-3d" and row["subject"] in subjects:
+                character = "".join(chr(int(code, 16)) for code in codes.split("-") if code != "fe0f")
+                found.setdefault(character, row["subject"])
+    return found
+
+
+def own_entries(own: Iterable[str]) -> dict[str, Entry]:
+    """Return the entries of the user's own things: names as they were given, singular and plural."""
+    found: dict[str, Entry] = {}
+    for name in own:
+        words = key(name)
+        if words:
+            found.setdefault(words, Entry("noun", ("own", name)))
+    for name in own:
+        words = key(name)
+        if words and not is_plural(words):
+            found.setdefault(pluralize(words), Entry("noun", ("own", name), plural=True))
+    return found

@@ -1,0 +1,60 @@
+"""Names that are close to what was typed."""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+
+from vqclip.words import lexicon as lexicons
+from vqclip.words.lexicon import Entry, Lexicon
+from vqclip.words.tokens import plain, tokenize
+
+_SHORTEST = 5  # letters of a word that is taken for a mistyped one
+_CLOSE = 0.8
+_CORRECTED = ("noun", "place", "style", "color", "when")
+
+
+def correct(word: str, lexicon: Lexicon) -> Entry | None:
+    """Return what a mistyped word was meant to be ("elefant"); None for a real word or where nothing is close."""
+    if len(word) < _SHORTEST or word in lexicon.words or not word.isalpha():
+        return None
+    found = _nearest(word)
+    if found is None:
+        return None
+    return Entry(found.kind, found.value, told=True, plural=found.plural)
+
+
+@lru_cache(maxsize=4096)
+def _nearest(word: str) -> Entry | None:
+    """Return the entry whose name begins with the same letter and is closest, if it is close."""
+    lexicon = lexicons.load()
+    best, score = None, _CLOSE
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(word)
+    for name in _by_initial().get(word[0], ()):
+        if abs(len(name) - len(word)) > 2:
+            continue
+        matcher.set_seq1(name)
+        if matcher.real_quick_ratio() > score and matcher.quick_ratio() > score and matcher.ratio() >= score:
+            best, score = name, matcher.ratio()
+    return lexicon.find(best) if best else None
+
+
+@lru_cache(maxsize=1)
+def _by_initial() -> dict[str, list[str]]:
+    """Return the single words that a mistyped one may be corrected to, by their first letters."""
+    found: dict[str, list[str]] = {}
+    for name, entry in lexicons.load().entries.items():
+        if entry.kind in _CORRECTED and " " not in name and len(name) >= _SHORTEST and not entry.told:
+            found.setdefault(name[0], []).append(name)
+    return found
+
+
+def suggestions(text: str) -> list[str]:
+    """Return up to five names of subjects that are close to a text in which nothing is known."""
+    lexicon = lexicons.load()
+    names = list(lexicon.subjects)
+    found: list[str] = []
+    for token in tokenize(plain(text)):
+        found += difflib.get_close_matches(token.word, names, n=3, cutoff=0.5)
+    return list(dict.fromkeys(found))[:5]
