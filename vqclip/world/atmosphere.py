@@ -15,7 +15,7 @@ from vqclip.world.backgrounds import floats, indoors, open_air, paint
 from vqclip.world.backgrounds.canvas import Overlay
 from vqclip.world.fields import grid, luma, saturate, shifted_noise, smoothstep
 from vqclip.world.heavens import guess_sky, sky_above
-from vqclip.world.seasons import branch, drift, dress
+from vqclip.world.seasons import adorn, dress, drift
 
 SEASONS = ("spring", "summer", "autumn", "winter")
 WEATHERS = ("rainy", "snowy", "foggy", "cloudy", "stormy")
@@ -28,7 +28,7 @@ _WEATHER_LIGHT: dict[str, _Tint] = {
     "snowy": (0.7, (0.9, 0.93, 0.98), 0.02),
     "foggy": (0.7, (0.95, 0.96, 0.97), 0.0),
     "cloudy": (0.75, (0.84, 0.86, 0.89), 0.0),
-    "stormy": (0.5, (0.42, 0.47, 0.56), 0.0),
+    "stormy": (0.55, (0.5, 0.55, 0.64), 0.0),
 }
 _TIME_LIGHT: dict[str, _Tint] = {
     "dawn": (0.75, (0.88, 0.76, 0.82), 0.07),
@@ -41,7 +41,7 @@ _THING_LIGHT: dict[str, _Tint] = {
     "snowy": (0.9, (0.96, 0.98, 1.0), 0.02),
     "foggy": (0.75, (0.8, 0.81, 0.82), 0.16),
     "cloudy": (0.9, (0.93, 0.94, 0.96), 0.0),
-    "stormy": (0.75, (0.7, 0.74, 0.82), 0.0),
+    "stormy": (0.8, (0.8, 0.83, 0.9), 0.0),
     "dawn": (0.9, (0.92, 0.83, 0.87), 0.05),
     "sunset": (1.05, (0.96, 0.74, 0.58), 0.03),
     "night": (0.75, (0.6, 0.66, 0.86), 0.03),
@@ -57,7 +57,7 @@ _OWN_TIME = {"at night": "night", "in the night sky": "night", "at sunset": "sun
 # the colours of window panes by day and at dusk
 _WINDOWS: dict[str | None, tuple[tuple[int, int, int], ...]] = {
     "in the city": ((206, 226, 240), (255, 222, 120)),
-    "in the street": ((84, 104, 128),),
+    "in the street": ((66, 100, 150),),
 }
 _FOG_BY_TIME = {"dawn": (1.02, 0.93, 0.94), "sunset": (1.02, 0.8, 0.68), "night": (0.3, 0.34, 0.46)}
 
@@ -82,6 +82,8 @@ def behind(
     inside = indoors(setting)
     if setting == "in space" or (season, weather, time) == (None, None, None):
         return picture
+    if setting == "in the rain" and weather is None and time is not None:
+        weather = "rainy"
     if sky is None:
         sky = guess_sky(picture) if open_air(setting) else np.zeros(picture.shape[:2], dtype=np.float32)
     weather = weather if open_air(setting) or inside else None
@@ -93,7 +95,7 @@ def behind(
     if season is not None and not inside:
         if not floats(setting):
             land = dress(land, sky, rng, season)
-        land, sky = branch(land, sky, rng, season)
+        land, sky = adorn(land, sky, rng, season, not floats(setting))
     hour = time or _OWN_TIME.get(setting or "")
     above = picture
     if weather is not None or time is not None or setting not in _OWN_TIME:
@@ -129,6 +131,8 @@ def before(
     picture in 0..1. Raises UsageError for an unknown season, weather or time.
     """
     _check(season, weather, time)
+    if setting == "in the rain":
+        weather = weather or "rainy"
     if setting == "in space" or (season, weather, time) == (None, None, None):
         return picture
     lit = picture
@@ -191,7 +195,7 @@ def _windows_lit(
 ) -> np.ndarray:
     """Light behind about half of the windows; `unlit` is the land by day, whose colours tell the panes."""
     away = [np.abs(unlit - np.array(pane, dtype=np.float32) / 255).max(axis=-1) for pane in panes]
-    pane = 1.0 - smoothstep(0.06, 0.2, np.minimum.reduce(away))
+    pane = 1.0 - smoothstep(0.04, 0.12, np.minimum.reduce(away))
     lit = pane * smoothstep(-0.25, 0.05, shifted_noise(land.shape[0], 16, rng))
     glow = np.array([1.0, 0.84, 0.44], dtype=np.float32)
     return land + (glow - land) * (0.9 * lit)[..., None]

@@ -188,7 +188,7 @@ def _lightning(canvas: Canvas, top: float, bottom: float) -> None:
 
 
 def guess_sky(picture: np.ndarray) -> np.ndarray:
-    """Where the sky probably is, (size, size) in 0..1: what hangs together from the top edge in slowly changing colour."""
+    """Where the sky probably is, (size, size) in 0..1: what hangs together from the top edge, changing slowly."""
     work = min(picture.shape[0], 48)
     small = resize_picture(picture, work, Image.Resampling.BOX)
     found = np.zeros((work, work), dtype=bool)

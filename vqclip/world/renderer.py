@@ -50,6 +50,14 @@ class Renderer:
             picture = STYLES[scene.style](np.clip(picture, 0.0, 1.0), context)
         return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
+    def cut_out(self, scene: Scene, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The scene's subject or shape on nothing: premultiplied colour (size, size, 3) and coverage (size, size).
+
+        Raises UsageError as `render` does.
+        """
+        self._check(scene, size)
+        return self._object(scene, size)
+
     def _check(self, scene: Scene, size: int) -> None:
         world = self.world
         known = (

@@ -8,6 +8,7 @@ from vqclip.world.backgrounds.canvas import Canvas, Color, Overlay
 from vqclip.world.fields import grid, luma, saturate, shifted_noise, smoothstep
 
 _LEAVES: tuple[Color, ...] = ((206, 62, 36), (236, 128, 32), (244, 190, 56), (168, 84, 40))
+_GREEN_LEAVES: tuple[Color, ...] = ((58, 150, 52), (92, 180, 60), (38, 120, 46), (120, 196, 72))
 _BLOSSOMS: tuple[Color, ...] = ((250, 178, 204), (255, 222, 234), (240, 140, 180))
 _SNOW = np.array([0.95, 0.97, 1.0], dtype=np.float32)
 
@@ -18,7 +19,9 @@ def _greens(picture: np.ndarray) -> np.ndarray:
     return smoothstep(0.03, 0.16, excess / (luma(picture) + 0.2))
 
 
-def dress(land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, season: str, strength: float = 1.0) -> np.ndarray:
+def dress(
+    land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, season: str, strength: float = 1.0
+) -> np.ndarray:
     """The land of a setting in a season; `strength` scales the snow of winter."""
     if season == "winter":
         return _snowed(land, sky, rng, strength)
@@ -36,11 +39,9 @@ def dress(land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, season: s
         y, _ = grid(size)
         low = smoothstep(0.52, 0.66, y)[..., None]
         leaves = (leaves + (straw - leaves) * low) * (0.3 + 1.35 * bright)
-        land = land + (leaves - land) * (0.92 * green)
-        return _strewn(land, sky, rng, _LEAVES, 46)
+        return land + (leaves - land) * (0.92 * green)
     fresh = np.array([0.66, 0.9, 0.36], dtype=np.float32) * (0.35 + 1.25 * bright)
-    land = land + (fresh - land) * (0.6 * green)
-    return _strewn(land, sky, rng, _BLOSSOMS, 60)
+    return land + (fresh - land) * (0.6 * green)
 
 
 def _snowed(land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -48,35 +49,25 @@ def _snowed(land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, strengt
     size = land.shape[0]
     bright = luma(land)
     y, _ = grid(size)
-    blue = smoothstep(0.02, 0.14, land[..., 2] - land[..., 0])
-    lies = smoothstep(0.08, 0.3, bright) * (1.0 - 0.8 * blue)
+    mean = float((bright * (1.0 - sky)).sum() / max(1.0, float((1.0 - sky).sum())))
+    # in a land that is dark by itself snow is dim, and lies on what is dark too
+    dark = float(np.clip((0.26 - mean) / 0.14, 0.0, 1.0))
+    blue = smoothstep(0.1, 0.3, land[..., 2] - land[..., 0])
+    lies = smoothstep(0.08, 0.3, bright + 0.3 * dark) * (1.0 - 0.8 * blue)
     plants = _greens(land)
     warm = smoothstep(0.02, 0.2, land[..., 0] - land[..., 2])
     low = smoothstep(0.5, 0.85, y)
-    amount = lies * np.maximum(np.maximum(0.85 * plants, 0.9 * low), 0.55 * warm)
+    amount = lies * np.maximum(np.maximum(0.85 * plants, 0.93 * low), np.maximum(0.55 * warm, 0.3))
     # what stands against the sky carries a cap
     caps = np.zeros_like(sky)
     for depth in (0.008, 0.018, 0.03):
         step = max(1, round(depth * size))
         caps[step:] = np.maximum(caps[step:], sky[:-step])
     amount = np.maximum(amount, caps * (1.0 - sky) * 0.95)
-    drifts = 0.86 + 0.3 * (bright - 0.5)[..., None] + np.float32(0.012) * shifted_noise(size, 12, rng)[..., None]
-    snow = np.clip(_SNOW * np.clip(drifts, 0.62, 1.0) + np.float32(0.06), 0.0, 1.0)
+    drifts = 0.91 + 0.26 * (bright - 0.5)[..., None] + np.float32(0.012) * shifted_noise(size, 12, rng)[..., None]
+    snow = np.clip(_SNOW * np.clip(drifts, 0.7, 1.0) + np.float32(0.05), 0.0, 1.0)
+    snow = snow * (1.0 - dark * np.array([0.56, 0.5, 0.3], dtype=np.float32))
     return land + (snow - land) * (np.float32(strength) * np.clip(amount, 0.0, 0.96))[..., None]
-
-
-def _strewn(
-    land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, colors: tuple[Color, ...], count: int
-) -> np.ndarray:
-    """Leaves or blossoms on the ground, smaller the farther they lie."""
-    size = land.shape[0]
-    overlay = Overlay(size, rng)
-    rows = np.nonzero(sky.mean(axis=1) > 0.2)[0]
-    horizon = max(0.4, rows[-1] / size if len(rows) else 0.0)
-    for x, depth, turn, tone in rng.random((count, 4)):
-        y = horizon + 0.06 + (0.94 - horizon) * depth
-        _leaf(overlay, (x, y), 0.006 + 0.014 * depth, turn, colors[int(tone * len(colors))])
-    return overlay.over(land)
 
 
 def _leaf(canvas: Canvas, at: tuple[float, float], reach: float, turn: float, color: Color) -> None:
@@ -98,13 +89,32 @@ def drift(overlay: Overlay, season: str, coverage: np.ndarray) -> None:
             _leaf(overlay, (x, 0.9 * y), reach * (0.7 + 0.6 * tone), turn, colors[int(tone * len(colors))])
 
 
-def branch(
-    land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, season: str
+def adorn(
+    land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, season: str, grounded: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Let a branch of the season reach in from an upper corner; gives the picture and what is left of the sky."""
-    if season == "summer":
-        return land, sky
+    """Let a branch of the season reach in from an upper corner, and strew leaves or petals on the ground, if any.
+
+    Gives the picture and what is left of the sky.
+    """
     overlay = Overlay(land.shape[0], rng)
+    _branch(overlay, season)
+    if grounded and season in ("spring", "autumn"):
+        rows = np.nonzero(sky.mean(axis=1) > 0.2)[0]
+        _strew(overlay, season, max(0.4, rows[-1] / len(sky) if len(rows) else 0.0))
+    color, alpha = overlay.layer()
+    return land + (color - land) * alpha, sky * (1.0 - alpha[..., 0])
+
+
+def _strew(overlay: Overlay, season: str, horizon: float) -> None:
+    """Leaves or petals on the ground, smaller the farther they lie."""
+    colors = _LEAVES if season == "autumn" else _BLOSSOMS
+    for x, depth, turn, tone in overlay.rng.random((46, 4)):
+        y = horizon + 0.06 + (0.94 - horizon) * depth
+        _leaf(overlay, (x, y), 0.006 + 0.014 * depth, turn, colors[int(tone * len(colors))])
+
+
+def _branch(overlay: Overlay, season: str) -> None:
+    rng = overlay.rng
     side = rng.random() < 0.5
     for level, long in ((rng.uniform(0.02, 0.06), 0.36), (rng.uniform(0.14, 0.2), 0.22)):
         t = np.linspace(0.0, 1.0, 7)
@@ -117,8 +127,6 @@ def branch(
                 overlay.line(above, 0.016 - 0.0016 * k, (250, 252, 255))
         if season != "winter":
             _foliage(overlay, points, season)
-    color, alpha = overlay.layer()
-    return land + (color - land) * alpha, sky * (1.0 - alpha[..., 0])
 
 
 def _foliage(overlay: Overlay, points: list[tuple[float, float]], season: str) -> None:
@@ -133,4 +141,5 @@ def _foliage(overlay: Overlay, points: list[tuple[float, float]], season: str) -
                 overlay.disc(at[0] + 0.011 * np.cos(angle), at[1] + 0.011 * np.sin(angle), 0.01, color)
             overlay.disc(*at, 0.006, (214, 84, 128))
         else:
-            _leaf(overlay, at, 0.024, tone * 3.7, _LEAVES[int(4 * tone)])
+            colors = _LEAVES if season == "autumn" else _GREEN_LEAVES
+            _leaf(overlay, at, 0.024, tone * 3.7, colors[int(4 * tone)])

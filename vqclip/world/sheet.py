@@ -1,15 +1,21 @@
-"""Contact sheets of the world: many scenes on one picture, and the sheets of the documentation."""
+"""Contact sheets of the world: many scenes on one picture, and the sheets of the documentation.
+
+`python -m vqclip.world.sheet FOLDER` writes them all.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from vqclip.errors import UsageError
 from vqclip.world.model import World
 from vqclip.world.renderer import Renderer
 from vqclip.world.scene import Scene
+from vqclip.world.second_sheet import second_sheet
 
 _GAP = 4
 _LABEL = 14
@@ -75,7 +81,7 @@ def setting_rows(world: World) -> list[list[Scene]]:
 
 
 def write_sheets(folder: Path, renderer: Renderer | None = None) -> list[Path]:
-    """Write world-subjects.jpg, world-styles.jpg and world-settings.jpg into `folder`; gives their paths.
+    """Write world-subjects.jpg, world-styles.jpg, world-settings.jpg and world2.jpg into `folder`; gives their paths.
 
     Raises UsageError when the emoji font is not found.
     """
@@ -91,7 +97,35 @@ def write_sheets(folder: Path, renderer: Renderer | None = None) -> list[Path]:
         "world-subjects.jpg": sheet(subjects, painter, 72, names),
         "world-styles.jpg": sheet(styles, painter, 96, heads),
         "world-settings.jpg": sheet(places, painter, 112, marks),
+        "world2.jpg": second_sheet(painter, 56),
     }
     for name, page in pages.items():
         page.save(folder / name, quality=82, optimize=True)
     return [folder / name for name in pages]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the sheets into a folder, the world's font given or found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vqclip.world.sheet", description="Write the world's contact sheets."
+    )
+    parser.add_argument("folder", type=Path, help="where the pictures go; it is made if it does not exist")
+    parser.add_argument("--font", type=Path, help="Noto Color Emoji, if it is not where fonts usually are")
+    parser.add_argument("--second", action="store_true", help="only world2.jpg, the second world's sheet")
+    parser.add_argument("--size", type=int, default=56, help="side of the pictures on world2.jpg, in pixels")
+    given = parser.parse_args(arguments)
+    try:
+        painter = Renderer(given.font)
+        given.folder.mkdir(parents=True, exist_ok=True)
+        if given.second:
+            second_sheet(painter, given.size).save(given.folder / "world2.jpg", quality=82, optimize=True)
+        else:
+            write_sheets(given.folder, painter)
+    except UsageError as error:
+        parser.exit(error.exit_code, f"{error}\n")
+    except OSError as error:
+        parser.exit(1, f"cannot write into {given.folder}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """What is behind the things of a picture: coloured or plain grounds and twenty settings.
 
 A setting draws itself on a `Canvas` in unit coordinates, with random numbers that do not depend on the size.
-`SETTINGS` are the ten of the first world (`world.yaml`), `ALL_SETTINGS` those and the ten of the second (`world2.yaml`).
+`SETTINGS` are the ten of the first world (`world.yaml`); `ALL_SETTINGS` has also the ten of the second (`world2.yaml`).
 """
 
 from __future__ import annotations

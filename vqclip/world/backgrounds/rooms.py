@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from vqclip.world.backgrounds.canvas import Canvas, Color, toned
 
 _WALLS = ((240, 214, 176), (204, 220, 196), (236, 196, 178), (214, 200, 222), (244, 228, 196), (186, 206, 208))
@@ -171,13 +173,18 @@ def _checks(canvas: Canvas, floor: float) -> None:
     light, dark = pairs[int(canvas.rng.integers(3))]
     canvas.box(0.0, floor, 1.0, 1.0, light)
     rows = [floor + (1.0 - floor) * share for share in (0.0, 0.13, 0.31, 0.57, 1.0)]
-    for row, (y0, y1) in enumerate(zip(rows[:-1], rows[1:], strict=True)):
+    for row, (y0, y1) in enumerate(pairwise(rows)):
         for k in range(-8, 8):
             if (k + row) % 2:
                 continue
             pitches = [0.11 + 0.13 * (y - floor) / (1.0 - floor) for y in (y0, y1)]
             upper, lower = pitches
             canvas.polygon(
-                [(0.5 + upper * k, y0), (0.5 + upper * (k + 1), y0), (0.5 + lower * (k + 1), y1), (0.5 + lower * k, y1)],
+                [
+                    (0.5 + upper * k, y0),
+                    (0.5 + upper * (k + 1), y0),
+                    (0.5 + lower * (k + 1), y1),
+                    (0.5 + lower * k, y1),
+                ],
                 dark,
             )

@@ -61,6 +61,8 @@ def night(canvas: Canvas) -> None:
         canvas.disc(moon[0] + dx, moon[1] + dy, radius, (226, 220, 190))
     for x, y, size in rng.random((60, 3)):
         canvas.disc(x, y * horizon * 0.9, 0.0035 + 0.005 * size, (226, 230, 250))
+    lamp = 0.5 + side * rng.uniform(0.36, 0.42)
+    canvas.glow(lamp - 0.05 * side, 0.4, 0.16, (255, 222, 130), 0.8)
     canvas.mark_sky(y1=horizon + 0.06)
     canvas.ridge(waves(rng, 24, horizon - 0.05, (0.04, 0.025)), canvas.tint((30, 40, 82), 4.0))
     for slot in range(5):
@@ -71,7 +73,7 @@ def night(canvas: Canvas) -> None:
     for x, depth, lean in rng.random((40, 3)):
         y = horizon + 0.1 + (0.92 - horizon) * depth
         canvas.line([(x, y), (x + 0.02 * (lean - 0.5), y - 0.03)], 0.006, (44, 82, 78))
-    _lamp(canvas, 0.5 + side * rng.uniform(0.36, 0.42), 0.84, side)
+    _lamp(canvas, lamp, 0.84, side)
 
 
 def _cottage(canvas: Canvas, x: float, foot: float, wide: float) -> None:
@@ -88,7 +90,6 @@ def _lamp(canvas: Canvas, x: float, foot: float, side: float) -> None:
     """A street lamp and the light it throws on the ground."""
     top = foot - 0.46
     canvas.glow(x - 0.05 * side, foot, 0.2, (250, 214, 120), 0.45)
-    canvas.glow(x - 0.05 * side, top + 0.02, 0.17, (255, 222, 130), 0.8)
     canvas.line([(x, foot), (x, top), (x - 0.05 * side, top)], 0.013, (18, 20, 30))
     canvas.oval(x - 0.05 * side, top + 0.018, 0.024, 0.02, (255, 240, 180))
 

@@ -76,7 +76,9 @@ class _View:
         """Where a point of the street lies in the picture."""
         return self.eye[0] + x / z, self.eye[1] + y / z
 
-    def quad(self, ends: tuple[tuple[float, float], tuple[float, float]], near: float, far: float, color: Color) -> None:
+    def quad(
+        self, ends: tuple[tuple[float, float], tuple[float, float]], near: float, far: float, color: Color
+    ) -> None:
         """Fill the strip between two lines that run away from the eye, from `near` to `far`."""
         (xa, ya), (xb, yb) = ends
         corners = [(xa, ya, near), (xb, yb, near), (xb, yb, far), (xa, ya, far)]
@@ -107,7 +109,7 @@ def _townhouse(view: _View, side: float, near: float, far: float) -> None:
             break
         for column in range(across):
             z = near + span * (column + 0.28) / across
-            view.quad(((wall, y), (wall, y + 0.15)), z, z + 0.48 * span / across, (84, 104, 128))
+            view.quad(((wall, y), (wall, y + 0.15)), z, z + 0.48 * span / across, (66, 100, 150))
             view.quad(((wall, y + 0.15), (wall, y + 0.175)), z, z + 0.48 * span / across, (246, 242, 234))
     z = near + span * rng.uniform(0.2, 0.6)
     view.quad(((wall, 0.24), (wall, 0.5)), z, z + 0.22 * span, dark)

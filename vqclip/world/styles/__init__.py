@@ -1,4 +1,4 @@
-"""The thirteen ways of painting: `STYLES[name](picture, context) -> picture`.
+"""The ways of painting: `STYLES[name](picture, context) -> picture` and, with two more, `ALL_STYLES`.
 
 A style takes and gives a (size, size, 3) float32 picture in 0..1 (its result may overshoot a little and is clipped by
 the renderer) and works on any picture, not only on rendered scenes.
@@ -12,6 +12,7 @@ import numpy as np
 
 from vqclip.world.styles.context import StyleContext
 from vqclip.world.styles.drawing import charcoal, neon, pencil_sketch, woodcut
+from vqclip.world.styles.faceted import line_art, low_poly
 from vqclip.world.styles.graphic import cartoon, pixel_art, pop_art
 from vqclip.world.styles.painterly import oil_painting, van_gogh, watercolor
 from vqclip.world.styles.tiles import mosaic, pointillism, stained_glass
@@ -32,4 +33,11 @@ STYLES: dict[str, Callable[[np.ndarray, StyleContext], np.ndarray]] = {
     "cartoon": cartoon,
 }
 
-__all__ = ["STYLES", "StyleContext"]
+# of the second world (world2.yaml); the bundled models of the first one do not know them
+MORE_STYLES: dict[str, Callable[[np.ndarray, StyleContext], np.ndarray]] = {
+    "line art": line_art,
+    "low poly": low_poly,
+}
+ALL_STYLES: dict[str, Callable[[np.ndarray, StyleContext], np.ndarray]] = {**STYLES, **MORE_STYLES}
+
+__all__ = ["ALL_STYLES", "MORE_STYLES", "STYLES", "StyleContext"]
