@@ -134,6 +134,8 @@ def _reordered(order: list[int], first: int, second: int, kind: str) -> list[int
 
 def _place(roots: list[_Group], framing: str | None, setting: str | None, rng: np.random.Generator) -> None:
     """Give every group its spots: those in the air above, the others in rows, the attached ones by their hosts."""
+    if not roots:
+        return
     adrift = floats(setting)
     flying = [] if adrift else [group for group in roots if group.aloft]
     standing_groups = [group for group in roots if group not in flying]
@@ -246,7 +248,8 @@ def _many(
 
 
 def _thing(noun: Noun, spot: Spot, rng: np.random.Generator) -> Thing:
-    mirrored = noun.kind != "own" and not load_things().has("never_mirrored", noun.subject) and rng.random() < 0.5
+    mirrored = noun.kind != "own" and rng.random() < 0.5
+    mirrored = mirrored and not load_things().has("never_mirrored", noun.subject)
     color = noun.color
     if noun.kind == "shape" and color is None:
         color = str(rng.choice(list(load_world().colors)[:9]))

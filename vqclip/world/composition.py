@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from vqclip.errors import UsageError
-from vqclip.world.backgrounds import ground, landscape
+from vqclip.world.atmosphere import before, behind, scenery
+from vqclip.world.backgrounds import ground
 from vqclip.world.compositing import compose, light, place, pyramid, rotate_hue
 from vqclip.world.model import load_world
 from vqclip.world.recoloring import recolor
@@ -130,6 +131,9 @@ class Painter:
             picture = compose(picture, color, coverage)
             covers.append(coverage)
         together = np.max(covers, axis=0) if covers else np.zeros((size, size), np.float32)
+        c = composition
+        air = np.random.default_rng((c.seed, _AIR))
+        picture = before(picture, together, air, c.season, c.weather, c.time, setting=c.setting)
         picture = light(picture, composition)
         if composition.style is not None:
             context = StyleContext(size, np.random.default_rng((composition.seed, _STYLE)), together)
@@ -139,10 +143,12 @@ class Painter:
 
     def _ground(self, composition: Composition, size: int) -> np.ndarray:
         rng = np.random.default_rng((composition.seed, _GROUND))
+        when = composition.season, composition.weather, composition.time
         if composition.setting is not None:
-            return landscape(composition.setting, size, rng)
+            return scenery(composition.setting, size, rng, *when)
         color = composition.background
-        return ground(None if color is None else load_world().colors[color], size, rng)
+        plain = ground(None if color is None else load_world().colors[color], size, rng)
+        return behind(plain, rng, *when)
 
     def _thing(self, thing: Thing, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Premultiplied color (S, S, 3) and coverage (S, S) of a thing, in place."""
