@@ -11,12 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from helpers import CommandLine, threads
 from serving import server  # noqa: F401 - a fixture of several files
 
 from vqclip.cli.allocator import keep_freed_memory
+
+# the same examples every time; --hypothesis-profile nightly looks at many more, others each time
+hypothesis.settings.register_profile("usual", max_examples=100, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", max_examples=5000, deadline=None, derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("usual")
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "", None)
 _REAL = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -166,7 +166,6 @@ def damage(whole, changes):
     return bytes(data)
 
 
-@settings(max_examples=150, deadline=None)
 @given(data=st.one_of(st.binary(max_size=100), damaged_pictures()))
 def test_any_bytes_give_a_picture_or_a_usage_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzz.img"

@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -66,7 +66,6 @@ def test_records_without_the_usual_keys_are_written_all_the_same(tmp_path, recor
     assert metadata.read(path)["record"] == record
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     prompts=st.lists(st.text(st.characters(exclude_categories=())), max_size=4),
     ending=st.sampled_from(ENDINGS),
@@ -180,7 +179,6 @@ def written(tmp_path_factory):
     return {ending: save_image(PICTURE, folder / f"a.{ending}", record).read_bytes() for ending in ENDINGS}
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     ending=st.sampled_from(ENDINGS),
     changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=8),

@@ -7,7 +7,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vqclip.errors import UsageError
@@ -85,14 +85,12 @@ def test_a_bad_prompt_is_a_usage_error_of_one_short_line(bad: str) -> None:
     assert 10 < len(message) < 300
 
 
-@settings(deadline=None, max_examples=150)
 @given(ANY_TEXT.map(clean).filter(bool), FINITE, FINITE | st.just(NO_STOP))
 def test_a_prompt_survives_being_written_and_read(text: str, weight: float, stop: float) -> None:
     prompt = Prompt(text, weight, stop)
     assert parse(str(prompt)) == [prompt]
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.one_of(ANY_TEXT, st.text(st.characters(categories=["Cs", "Cn", "Cc", "Mn"]), max_size=8)))
 def test_any_text_is_prompts_or_a_usage_error(text: str) -> None:
     try:
@@ -166,7 +164,6 @@ def test_splitting_hostile_texts_ends_and_loses_nothing_but_blanks(text: str, li
     assert "".join(parts).replace(" ", "") == text.replace(" ", "")
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.text(st.sampled_from("ab ,.;!\u00e9"), max_size=80), st.integers(3, 12))
 def test_splitting_any_text_loses_nothing_but_blanks(text: str, limit: int) -> None:
     parts = split_long(text, limit, count)

@@ -7,6 +7,7 @@ resolve `${...}` in them: they are plain tuples, set after the merge.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import field
@@ -78,6 +79,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "output.save_every": (0, 1_000_000),
 }
 _LARGEST_SIDE = 16384
+# above everything that any setting allows, and within what a float can hold
+_BEYOND = 1e300
 
 
 def build(
@@ -123,7 +126,7 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
     from omegaconf.errors import OmegaConfBaseException
 
     prompts: dict[str, tuple[str, ...]] = {}
-    merged = OmegaConf.structured(_without_prompts())
+    merged = _schema()
     for layer in layers:
         values = dict(layer)
         for name in PROMPT_FIELDS:
@@ -133,7 +136,7 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
         refuse_interpolation(values)
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(values))
-        except (OmegaConfBaseException, ValueError, TypeError) as error:
+        except (OmegaConfBaseException, ValueError, TypeError, OverflowError) as error:
             key = getattr(error, "full_key", None)
             reason = one_line(error).split(" full_key")[0]
             raise UsageError(f"config: {key or 'value'} does not fit: {reason}") from None
@@ -145,6 +148,7 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
 
 def check(config: Config) -> None:
     """Raise UsageError for the first value that is out of its range or unknown."""
+    _check_finite(config.to_dict())
     for key, (low, high) in _BOUNDS.items():
         value = _get(config, key)
         if value is not None and not low <= value <= high:
@@ -179,6 +183,17 @@ def check(config: Config) -> None:
         raise UsageError(f"optimizer.betas is {config.optimizer.betas}: give two numbers from 0 to below 1")
 
 
+def _check_finite(values: Mapping[str, Any], above: str = "") -> None:
+    """Raise UsageError for the first number that is infinite, none, or too long to be shown and computed with."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _check_finite(value, f"{above}{name}.")
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, (int, float)) and not abs(number) < _BEYOND:
+                shown = f"{number:g}" if isinstance(number, float) else "a number of over 300 digits"
+                raise UsageError(f"{above}{name} is {shown}: give a finite number of a sensible size")
+
+
 def to_yaml(config: Config) -> str:
     """Return the config as YAML that `-c` reads back."""
     return yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
@@ -203,6 +218,17 @@ def _get(config: Config, key: str) -> Any:
     for part in key.split("."):
         value = getattr(value, part)
     return value
+
+
+@functools.cache
+def _schema() -> Any:
+    """Return the tree without its prompt fields as OmegaConf's schema, which takes most of the time to make.
+
+    Merging copies it.
+    """
+    from omegaconf import OmegaConf
+
+    return OmegaConf.structured(_without_prompts())
 
 
 def _without_prompts() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -75,12 +76,37 @@ def _check_keys(values: Mapping[str, Any], kind: type, tree: type, prefix: str) 
     for key, value in values.items():
         if key not in hints:
             _unknown_key(f"{prefix}{key}", tree)
-        if hints[key] == list[str] and isinstance(value, list) and not all(isinstance(item, str) for item in value):
-            raise UsageError(f"config: {prefix}{key} holds {value}, which are not all texts: put each in quotes")
+        _check_items(f"{prefix}{key}", value, hints[key])
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise UsageError(f"config: {prefix}{key} is a group: write {prefix}{key}.NAME=VALUE")
             _check_keys(value, hints[key], tree, f"{prefix}{key}.")
+
+
+def _check_items(key: str, value: Any, hint: Any) -> None:
+    """Raise UsageError for what is no list or mapping where one is declared, and for items that are nested.
+
+    OmegaConf itself takes lists and mappings where numbers are declared.
+    """
+    kind = typing.get_origin(hint)
+    if kind not in (list, dict):
+        return
+    if not isinstance(value, Mapping if kind is dict else (list, tuple)):
+        form = "NAME: NUMBER" if kind is dict else "[A, B]"
+        raise UsageError(f"config: {key} is {_short(value)}: give {form}")
+    items = list(value.values() if kind is dict else value)
+    if typing.get_args(hint)[-1] is str and not all(isinstance(item, str) for item in items):
+        raise UsageError(f"config: {key} holds {_short(value)}, which are not all texts: put each in quotes")
+    if any(isinstance(item, (Mapping, list, tuple)) for item in items):
+        raise UsageError(f"config: {key} holds {_short(value)}: give single numbers in it, nothing nested")
+
+
+def _short(value: Any) -> str:
+    """Return data as Python writes it, on one line and cut."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write whole numbers of over 4300 digits
+        return "a number of thousands of digits"
 
 
 def _unknown_key(key: str, tree: type) -> typing.NoReturn:
