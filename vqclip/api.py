@@ -110,6 +110,8 @@ def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
             frame = frame if prepared.canvas is None else prepared.canvas.finish(frame)
             score = None if scores is None else scores[index]
             known = record(prepared, snapshot.seeds, index) | ({"stopped_at_step": snapshot.step} if early else {})
+            if snapshot.chunks:
+                known["events"] = [{"step": step, "views.chunk": n} for step, n in snapshot.chunks.items()]
             found.append(Picture(frame, snapshot.seeds[index], score, known))
     return found
 

@@ -79,4 +79,5 @@ def _snapshot(run: Run, image: Tensor, resumed: bool = False) -> Snapshot:
         candidates=candidates,
         packed=run.packed,
         resumed=resumed,
+        chunks=dict(run.state.chunks),
     )
