@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vqclip"
 
 GROUND = ["errors", "types", "registry", "resources", "images", "seeding", "atomic", "version", "registries"]
-DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text"]
+DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text", "config_types"]
 PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim", "priors", "embeddings"]
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}

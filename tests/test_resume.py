@@ -378,7 +378,8 @@ def test_memory_that_runs_out_costs_views_at_a_time(error: Exception, monkeypatc
 
     failing(monkeypatch, 6, 1, fail)
     draw(wanted())
-    assert metadata.read("cat.png")["record"]["config"]["views"]["chunk"] == 2
+    record = metadata.read("cat.png")["record"]
+    assert record["events"] == [{"step": 7, "views.chunk": 2}] and record["config"]["views"]["chunk"] == 4
     a, b = (torch.from_numpy(np.asarray(Image.open(f"{n}.png"), np.float32)) for n in ("cat", "straight"))
     assert relative(a, b) < 0.1
 

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 def generate(config: Config, models: Models | None = None) -> Result:
     """Draw the pictures of a config and return them; `generate_stream` shows them on the way.
 
-    Raises UsageError for what the config asks in vain, WeightsError for weights that do not load, MemoryBudgetError,
-    and NumericError if the loss stops being finite.
+    `models`, loaded once, serve many configs that name the same networks. Raises UsageError for what the config asks in
+    vain and for models that are not those it names, WeightsError for weights that do not load, MemoryBudgetError, and
+    NumericError if the loss stops being finite.
     """
-    models = models or Models.load(config)
+    models = Models.given(config, models)
     prepared = prepare(models.resolve(config), models)
     return Result.of(prepared, [snapshot for snapshot in stream(prepared) if snapshot.last])
 
@@ -109,6 +110,8 @@ def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
             frame = frame if prepared.canvas is None else prepared.canvas.finish(frame)
             score = None if scores is None else scores[index]
             known = record(prepared, snapshot.seeds, index) | ({"stopped_at_step": snapshot.step} if early else {})
+            if snapshot.chunks:
+                known["events"] = [{"step": step, "views.chunk": n} for step, n in snapshot.chunks.items()]
             found.append(Picture(frame, snapshot.seeds[index], score, known))
     return found
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import yaml
 
-from vqclip import resources, seeding
+from vqclip import resources
 from vqclip.config_schema import PROMPT_FIELDS, Config
-from vqclip.config_text import check_keys, nest, parse_set, parse_size, read_file, refuse_interpolation
-from vqclip.errors import UsageError, one_line, unknown_name
+from vqclip.config_text import check_keys, nest, parse_set, read_file, refuse_interpolation
+from vqclip.config_types import shown, typed_layer, typed_tree
+from vqclip.errors import UsageError, unknown_name
 from vqclip.registries import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
 
 DEFAULT_PRESET = "tiny"
@@ -77,10 +78,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "best.views": (1, 256),
     "best.patience": (0, 100_000),
     "output.save_every": (0, 1_000_000),
+    "output.fps": (1, 60),
+    "output.length": (0.01, 3600),
 }
 _LARGEST_SIDE = 16384
-# above everything that any setting allows, and within what a float can hold
-_BEYOND = 1e300
 
 
 def build(
@@ -110,13 +111,11 @@ def layers_of(files: Iterable[Path], sets: Iterable[str], flags: Mapping[str, An
 def make_config(*prompts: str, preset: str | None = None, **values: Any) -> Config:
     """Return a config for Python callers, such as `make_config("a cat", seed=3, views={"count": 8})`.
 
-    Keywords are the keys of `Config`; groups take mappings, `size` also a number or "WxH", `seed` also a word.
+    Keywords are the keys of `Config`; groups take mappings, `size` also a number or "WxH", `seed` also a word, or None
+    for a new one. Several prompts, or a list of them, are drawn into one picture.
     """
-    if isinstance(values.get("size"), (int, str)):
-        values["size"] = parse_size(str(values["size"]))
-    if "seed" in values:
-        values["seed"] = seeding.from_text(str(values["seed"]))
-    layer = {"prompts": prompts} | values if prompts else values
+    texts = prompts[0] if len(prompts) == 1 and isinstance(prompts[0], (list, tuple)) else prompts
+    layer = {"prompts": texts} | values if prompts else values
     return from_dict(read_file(resources.path("configs") / f"{_preset(preset)}.yaml"), layer)
 
 
@@ -128,27 +127,37 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
     prompts: dict[str, tuple[str, ...]] = {}
     merged = _schema()
     for layer in layers:
-        values = dict(layer)
-        for name in PROMPT_FIELDS:
-            if name in values:
-                prompts[name] = _texts(name, values.pop(name))
-        check_keys(values, Config)
-        refuse_interpolation(values)
+        check_keys(layer, Config)
+        refuse_interpolation({name: value for name, value in layer.items() if name not in PROMPT_FIELDS})
+        values = typed_layer(layer, Config)
+        prompts |= {name: values.pop(name) for name in PROMPT_FIELDS if name in values}
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(values))
         except (OmegaConfBaseException, ValueError, TypeError, OverflowError) as error:
             key = getattr(error, "full_key", None)
-            reason = one_line(error).split(" full_key")[0]
-            raise UsageError(f"config: {key or 'value'} does not fit: {reason}") from None
+            raise UsageError(f"config: {key or 'a value'} does not fit: see 'vqclip generate --print-config'") from None
     plain = OmegaConf.to_object(merged)
     config = Config(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}, **prompts)
     check(config)
     return config
 
 
+def checked(config: Config) -> Config:
+    """Return a copy of a config, whose fields may have been set to anything, with plain values that are in range.
+
+    Numbers of numpy and paths become Python's own, a single prompt a tuple of one. Whatever draws, loads or writes a
+    config begins with this. Raises UsageError for the first value that is wrong.
+    """
+    if not isinstance(config, Config):
+        raise UsageError(f"the config is {shown(config)}: give one that vqclip.make_config('a cat') made")
+    found = typed_tree(config, Config)
+    refuse_interpolation({name: value for name, value in found.to_dict().items() if name not in PROMPT_FIELDS})
+    check(found)
+    return found
+
+
 def check(config: Config) -> None:
-    """Raise UsageError for the first value that is out of its range or unknown."""
-    _check_finite(config.to_dict())
+    """Raise UsageError for the first value, of those of a config with the declared types, that is not in its range."""
     for key, (low, high) in _BOUNDS.items():
         value = _get(config, key)
         if value is not None and not low <= value <= high:
@@ -156,6 +165,11 @@ def check(config: Config) -> None:
     for key, allowed in _CHOICES.items():
         if _get(config, key) not in allowed:
             raise unknown_name(key, str(_get(config, key)), allowed)
+    if config.seed < -1 < config.seed + config.count:
+        raise UsageError(
+            f"seed is {config.seed} and count {config.count}: seeds counted up pass -1, which asks for a new one; "
+            "give a seed from 0"
+        )
     for name in config.views.augmentations:
         AUGMENTATIONS.check(name)
     for name in config.losses:
@@ -183,34 +197,16 @@ def check(config: Config) -> None:
         raise UsageError(f"optimizer.betas is {config.optimizer.betas}: give two numbers from 0 to below 1")
 
 
-def _check_finite(values: Mapping[str, Any], above: str = "") -> None:
-    """Raise UsageError for the first number that is infinite, none, or too long to be shown and computed with."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            _check_finite(value, f"{above}{name}.")
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, (int, float)) and not abs(number) < _BEYOND:
-                shown = f"{number:g}" if isinstance(number, float) else "a number of over 300 digits"
-                raise UsageError(f"{above}{name} is {shown}: give a finite number of a sensible size")
-
-
 def to_yaml(config: Config) -> str:
-    """Return the config as YAML that `-c` reads back."""
-    return yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    """Return the config as YAML that `-c` reads back; UsageError for one with a wrong value."""
+    return yaml.safe_dump(checked(config).to_dict(), sort_keys=False, allow_unicode=True)
 
 
 def _preset(name: str | None) -> str:
-    name = name or DEFAULT_PRESET
+    name = str(name or DEFAULT_PRESET)
     if name not in resources.presets():
         raise unknown_name("preset", name, resources.presets())
     return name
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-        raise UsageError(f"{name}: give a text or a list of texts, in quotes where YAML reads something else")
-    return tuple(texts)
 
 
 def _get(config: Config, key: str) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 from vqclip import images, savepoint
 from vqclip.api import Picture, of_snapshot, versions
-from vqclip.config import Config
+from vqclip.config import Config, checked
 from vqclip.errors import NumericError, OutputError, ResumeError, VqclipError
 from vqclip.generation.loop import batches, stream
 from vqclip.generation.prepare import Prepared
@@ -38,6 +38,7 @@ _THUMBNAIL = 128
 
 def check_outputs(config: Config) -> None:
     """Raise UsageError or OutputError, before any network is loaded, for files that could not be written."""
+    config = checked(config)
     if config.output.file:
         names.check_suffix(config.output.file, "image")
         names.check_writable(Path(config.output.file).parent)

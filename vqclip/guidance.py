@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -108,6 +110,12 @@ class Guidance:
         self.contrast = contrast or ContrastConfig()
         self.config = config
         self.precision = precision
+
+    def apart(self) -> Guidance:
+        """Return one with the same CLIPs and targets, and views of its own, which trouble in one run may change."""
+        other = copy.copy(self)
+        other.config = dataclasses.replace(self.config)
+        return other
 
     def plan(self, progress: float) -> ViewPlan:
         """Return how views are drawn at `progress` in [0, 1] of the run."""

@@ -85,6 +85,12 @@ def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
     changed = changed_versions(_mapping(record.get("versions")))
     if changed:
         notices.append(Notice(f"drawn with other {', '.join(changed)}: the picture may differ in detail"))
+    events = record.get("events")
+    if isinstance(events, list) and events:
+        step = str(_mapping(events[0]).get("step"))[:20]
+        notices.append(
+            Notice(f"memory ran out at step {step} of it, which changed sums: the picture may differ in detail")
+        )
     for forced in record.get("forced") or ():
         what = ", ".join(str(name) for name in _mapping(forced).get("changed") or ())
         notices.append(Notice(f"the run was changed on the way ({what[:200]}): the picture will differ"))

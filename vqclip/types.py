@@ -285,7 +285,8 @@ class Snapshot:
     judged. `losses` maps each loss to its values (B,). `work` in [0, 1] is the share of the batch's work that is done:
     a step on a finer grid is more work than one on a coarse grid. `candidates` are, at step 0 and if they are to be
     shown, what a prior proposed, by seed. `packed` is the latest state that the run can go on from, of this step or of
-    a few steps before; `resumed` marks the first snapshot of a batch that goes on: it was shown before.
+    a few steps before; `resumed` marks the first snapshot of a batch that goes on: it was shown before. `chunks` tells
+    how many views at a time went through CLIP from which step on, where memory ran out.
     """
 
     step: int
@@ -303,6 +304,7 @@ class Snapshot:
     candidates: Mapping[int, Candidates] = field(default_factory=dict)
     packed: PackedState | None = None
     resumed: bool = False
+    chunks: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:

@@ -23,7 +23,7 @@ def generate_stream(config: Config, models: Models | None = None) -> Iterator[Sn
     one after the other; each snapshot names its seeds. Raises UsageError, WeightsError, MemoryBudgetError, and
     NumericError if the loss stops being finite.
     """
-    models = models or Models.load(config)
+    models = Models.given(config, models)
     yield from stream(prepare(models.resolve(config), models))
 
 
@@ -79,4 +79,5 @@ def _snapshot(run: Run, image: Tensor, resumed: bool = False) -> Snapshot:
         candidates=candidates,
         packed=run.packed,
         resumed=resumed,
+        chunks=dict(run.state.chunks),
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from vqclip.config import Config
-from vqclip.errors import WeightsError
+from vqclip.config import Config, checked
+from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
 from vqclip.generation.scaler import lacks_much
 from vqclip.models import casting
@@ -30,8 +31,9 @@ class Models:
     """A VQGAN, the CLIPs that guide it, maybe a prior and an upsampler, on one device.
 
     `hashes` holds the sha256 of each one's weights by (kind, name), `known` those of the CLIPs in their order,
-    `declined` why prior or upsampler were left out, if they were. `source` is what they were loaded by: decoder and
-    towers keep their weights in its precision, and serve steps in no other (see `casting`).
+    `declined` why prior or upsampler, by kind, were left out, if they were. `source` is what they were loaded by: they
+    serve configs that name the same networks, and decoder and towers keep their weights in its precision (see
+    `casting`). A prior that only a later config needs is loaded then.
     """
 
     vqgan: VQGAN
@@ -39,7 +41,7 @@ class Models:
     hashes: dict[tuple[str, str], str]
     known: list[str]
     prior: Prior | None = None
-    declined: list[str] = field(default_factory=list)
+    declined: dict[str, str] = field(default_factory=dict)
     embedding: EmbeddingPrior | None = None
     upsampler: Upsampler | None = None
     source: Config | None = None
@@ -47,18 +49,31 @@ class Models:
     @classmethod
     def load(cls, config: Config) -> Models:
         """Load the networks that a config names; raises UsageError and WeightsError."""
+        config = checked(config)
         device = torch.device(resolve.device(config.run.device))
         if config.run.deterministic and device.type == "cuda":
             determinism.order_sums()
         found = cls._load_stepped(config, device, resolve.precision(config.run.precision, str(device)))
-        repaints = config.init.image is not None and config.init.mask is None
-        if config.models.prior and (config.init.kind == "prior" or (config.init.kind == "auto" and not repaints)):
-            found._take_prior(config, device)
+        found._take_wanted(config)
         if config.models.upsampler:
             found._take_upsampler(config, device)
-        if config.target.kind == "prior":
-            found._take_embedding(config, device)
         return found
+
+    @classmethod
+    def given(cls, config: Config, models: Models | None) -> Models:
+        """Return the models that a caller brought, or without any those that the config names."""
+        if models is not None and not isinstance(models, Models):
+            raise UsageError(f"the models are of the type {type(models).__name__}: give those of vqclip.Models.load")
+        return cls.load(config) if models is None else models
+
+    def _take_wanted(self, config: Config) -> None:
+        """Load what only some runs need, and this one does, unless it is there or was left out."""
+        device, kind = self.vqgan.codebook.device, config.init.kind
+        # one that was left out is an error where it must begin the run
+        if self.prior is None and _is_proposed(config) and (kind == "prior" or "prior" not in self.declined):
+            self._take_prior(config, device)
+        if config.target.kind == "prior" and self.embedding is None:
+            self._take_embedding(config, device)
 
     @classmethod
     def _load_stepped(cls, config: Config, device: torch.device, precision: str) -> Models:
@@ -100,7 +115,7 @@ class Models:
         except WeightsError as error:
             if config.init.kind == "prior":
                 raise
-            self.declined.append(f"going on without the prior {name!r}: {error}")
+            self.declined["prior"] = f"going on without the prior {name!r}: {error}"
             return
         self.prior = prior.to(device)
         self.hashes["prior", name] = digest
@@ -127,7 +142,7 @@ class Models:
         if self._teller(network) is None:
             reason = reason or "understands another CLIP"
         if reason:
-            self.declined.append(f"going on without the upsampler {name!r}: it {reason}")
+            self.declined["upsampler"] = f"going on without the upsampler {name!r}: it {reason}"
             return
         self.upsampler = network.to(device)
         self.hashes["upsampler", name] = digest
@@ -165,7 +180,14 @@ class Models:
         return {f"{kind}:{told_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
 
     def resolve(self, config: Config) -> Config:
-        """Return the config with every `auto` settled for these networks."""
+        """Return the config with every `auto` settled for these networks.
+
+        Raises UsageError for a config that is wrong, or names other networks than these.
+        """
+        config = checked(config)
+        if self.source is not None:
+            self._check_named(config, self.source)
+            self._take_wanted(config)
         precision = resolve.precision(config.run.precision, resolve.device(config.run.device))
         if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
@@ -175,6 +197,27 @@ class Models:
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
         return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)
+
+    def _check_named(self, config: Config, source: Config) -> None:
+        """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
+        wanted, held = config.models, source.models
+        # an optional one that a config does not ask for waits here unused
+        used = {"prior": _is_proposed(config), "upsampler": True, "embedding": config.target.kind == "prior"}
+        names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
+        pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
+        if len(wanted.clip) == len(held.clip):
+            pairs += [("clip", *pair) for pair in zip(wanted.clip, held.clip, strict=True)]
+        else:
+            pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
+        pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
+        place = torch.device(resolve.device(config.run.device))
+        pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, self.vqgan.codebook.device))))
+        for name, asked, here in pairs:
+            if not _same(asked, here):
+                raise UsageError(
+                    f"the config asks for {name} {asked or 'none'!r} and the models given have {here or 'none'!r}: "
+                    "load them with vqclip.Models.load(config)"
+                )
 
     def _reload_whole(self) -> None:
         """Take decoder and towers with all of their weights, which serve any precision; WeightsError if they changed.
@@ -186,6 +229,18 @@ class Models:
         if changed:
             raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")
         self.vqgan, self.clips = full.vqgan, full.clips
+
+
+def _is_proposed(config: Config) -> bool:
+    """Whether a prior, if it fits, proposes the first grid."""
+    repaints = config.init.image is not None and config.init.mask is None
+    kind = config.init.kind
+    return bool(config.models.prior) and (kind == "prior" or (kind == "auto" and not repaints))
+
+
+def _same(name: str, other: str) -> bool:
+    """Whether two names are those of one network: equal, or of one file."""
+    return name == other or (os.path.exists(name) and os.path.exists(other) and os.path.samefile(name, other))
 
 
 def natural_grid(prior: Prior, height: int, width: int) -> tuple[int, int]:

@@ -87,7 +87,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
     compared = config.init.kind == "prior" and config.init.candidates > 1 and config.init.rivals
-    targets, notices = [], [Notice(text) for text in models.declined]
+    targets, notices = [], [Notice(text) for kind, text in models.declined.items() if getattr(config.models, kind)]
     unreached = models.out_of_reach(config) if config.models.prior and config.init.kind != "image" else ""
     if unreached and config.init.kind == "prior":
         raise WeightsError(f"the prior {config.models.prior!r} cannot begin this run: {unreached}; give --init random")

@@ -50,9 +50,9 @@ def _go_back(run: Run, error: NumericError) -> None:
         raise error
     run.tries += 1
     failed, run.trouble_at = run.state.step + 1, max(run.trouble_at, run.state.step + 1)
-    slowed = run.state.slowed * _SLOWER
+    slowed, chunks = run.state.slowed * _SLOWER, run.state.chunks
     run.state = State.unpack(run.packed, run.config, run.state.z.device)
-    run.state.slowed = slowed
+    run.state.slowed, run.state.chunks = slowed, chunks
     rate = run.config.optimizer.lr * slowed
     run.notices.append(
         Notice(
@@ -64,7 +64,8 @@ def _go_back(run: Run, error: NumericError) -> None:
 def in_memory(run: Run, work: Callable[[], _T]) -> _T:
     """Return what `work` returns; where memory runs out, do it again with half as many views at a time.
 
-    The draws are the same; sums of fewer views at a time round otherwise. Raises MemoryBudgetError at one view.
+    The draws are the same; sums of fewer views at a time round otherwise, so the state notes from which step. Other
+    runs, and the config, keep what they have. Raises MemoryBudgetError at one view.
     """
     while True:
         try:
@@ -72,13 +73,13 @@ def in_memory(run: Run, work: Callable[[], _T]) -> _T:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            views = run.config.views
+            views = run.guidance.config
             chunk = min(views.chunk or views.count, views.count)
         if chunk == 1:
             raise MemoryBudgetError("out of memory with one view at a time: give a smaller --size, or smaller models")
         if run.state.z.device.type == "cuda":
             torch.cuda.empty_cache()
-        views.chunk = (chunk + 1) // 2
+        views.chunk = run.state.chunks[run.state.step + 1] = (chunk + 1) // 2
         run.notices.append(
             Notice(f"out of memory at step {run.state.step + 1}: {views.chunk} views at a time from here")
         )

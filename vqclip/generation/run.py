@@ -35,7 +35,7 @@ class Run:
         scaler: Scaler,
         proposer: Proposer | None = None,
     ) -> None:
-        self.config, self.vqgan, self.guidance = config, vqgan, guidance
+        self.config, self.vqgan, self.guidance = config, vqgan, guidance.apart()
         self.stages, self.seeds = list(stages), tuple(seeds)
         self.scaler, self.canvas, self.proposer = scaler, scaler.canvas, proposer
         self.candidates: dict[int, Candidates] = {}
@@ -46,6 +46,8 @@ class Run:
             weights["init_image"] = config.init.weight
         self.regularizers = {name: (REGULARIZERS.load(name), weight) for name, weight in weights.items() if weight}
         self.state = state
+        if state.chunks:
+            self.guidance.config.chunk = state.chunks[max(state.chunks)]
         # the state to go back to in trouble, how often that was tried, how far the run had come, and what to tell
         self.packed: PackedState | None = None
         self.tries, self.trouble_at = 0, 0

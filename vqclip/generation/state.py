@@ -15,7 +15,8 @@ from vqclip.types import PackedState
 # names of the first moment in torch's optimizers
 _MOMENTA = ("exp_avg", "momentum_buffer")
 _OF_BEST = ("score", "z", "image")
-_OPTIMIZER = "optimizer."
+_OPTIMIZER, _CHUNK = "optimizer.", "chunk."
+_MOST_VIEWS = 100_000
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Best:
 class State:
     """Latents (B, C, h, w), their optimizer and moving average, the best iterate, and the next step's number.
 
-    `slowed` is the factor that numeric trouble left of the learning rate.
+    `slowed` is the factor that numeric trouble left of the learning rate, `chunks` how many views go through CLIP at a
+    time from which step on, where memory ran out.
     """
 
     z: Tensor
@@ -60,6 +62,7 @@ class State:
     kind: int = 0
     # the best with the score of an end that is no step of the schedule: shown, but not what later steps depend on
     shown: Best | None = None
+    chunks: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def start(cls, z: Tensor, config: Config) -> State:
@@ -96,6 +99,7 @@ class State:
         numbers = {"step": self.step, "stage": self.stage, "slowed": self.slowed, "kind": self.kind}
         for name, value in self.optimizer.state.get(self.z, {}).items():
             (tensors if isinstance(value, Tensor) else numbers)[f"optimizer.{name}"] = value
+        numbers |= {f"{_CHUNK}{step}": views for step, views in self.chunks.items()}
         if self.average is not None:
             tensors["average"] = self.average.total
             numbers["average"] = self.average.weight
@@ -117,6 +121,10 @@ class State:
         # another optimizer, which a resumed run may be forced to take, begins its own
         if moments and numbers.get("kind", _kind(config)) == _kind(config):
             state.optimizer.state[state.z] = moments
+        chunks = {int(n.removeprefix(_CHUNK)): views for n, views in numbers.items() if n.startswith(_CHUNK)}
+        if not all(1 <= views <= _MOST_VIEWS for views in chunks.values()):
+            raise ValueError("views at a time that no run has")
+        state.chunks = {step: int(views) for step, views in chunks.items()}
         if state.average is not None and "average" in tensors:
             state.average.total.copy_(tensors["average"])
             state.average.weight = float(numbers["average"])
