@@ -18,6 +18,7 @@ from test_resume import draw, failing, folder, frames, ready, rewritten, wanted 
 from vqclip import drawing, savepoint
 from vqclip.errors import NumericError, OutputError, ResumeError
 from vqclip.generation import recover
+from vqclip.registries import OPTIMIZERS
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 from vqclip.writers.video import VideoWriter
@@ -293,3 +294,39 @@ def test_views_that_do_not_fit_are_scored_in_parts() -> None:
     alone = run.guidance.score(image, (7,), 4)
     run.guidance.config.chunk = 4
     assert torch.allclose(alone, run.guidance.score(image, (7,), 4), rtol=1e-5)
+
+
+# --- the optimizer's name --------------------------------------------------------------------------------------------
+
+
+def by_place(place: float) -> None:
+    """Make the state of cat.run one of version 0.1: the optimizer's place in that version's list."""
+
+    def change(told: dict[str, Any]) -> None:
+        told.pop("optimizer")
+        told["numbers"]["kind"] = place
+
+    rewritten(change)
+
+
+@pytest.mark.parametrize(("name", "place"), [("adam", 0), ("nadam", 2), ("sgd", 7)])
+@pytest.mark.parametrize("old", [False, True])
+def test_moments_are_found_again_by_name_whatever_else_is_registered(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, name: str, place: int, old: bool
+) -> None:
+    optimizer = {"name": name, "lr": 0.05}
+    draw(wanted("straight.png", optimizer=optimizer))
+    draw(wanted(optimizer=optimizer), 11)
+    assert savepoint.read(Path("cat.run")).packed.optimizer == name
+    if old:
+        by_place(place)
+    monkeypatch.setattr(OPTIMIZERS, "_records", {"first": "torch.optim:ASGD", **OPTIMIZERS._records})
+    assert cli("resume", "cat.run").code == 0 and sha("cat.png") == sha("straight.png")
+
+
+@pytest.mark.parametrize("place", [8, -1, math.inf, math.nan])
+def test_a_place_that_no_optimizer_had_is_refused(cli: CommandLine, place: float) -> None:
+    draw(wanted(), 11)
+    by_place(place)
+    told = cli("resume", "cat.run")
+    assert (told.code, len(told.complaints)) == (5, 1) and "does not fit its config" in told.err

@@ -77,6 +77,19 @@ def parse(text: str) -> list[Prompt]:
     return prompts
 
 
+def written_parts(text: str) -> list[tuple[str, Numbers]]:
+    """Return what stands between the bars of a text, as it is written, and the numbers at the end of each part.
+
+    Raises UsageError for a number that is too large.
+    """
+    for private in _ESCAPED.values():
+        text = text.replace(private, "")
+    hidden = re.sub(r"\\([:|])", lambda match: _ESCAPED[match[1]], text)
+    shown = {ord(code): f"\\{character}" for character, code in _ESCAPED.items()}
+    parts = [part.strip() for part in hidden.split("|")]
+    return [(part.translate(shown), numbers_of(part)) for part in parts if part]
+
+
 @dataclass(frozen=True)
 class Numbers:
     """The `:weight:stop` at the end of a text, as written and as numbers."""

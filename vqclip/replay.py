@@ -10,7 +10,7 @@ from vqclip import config as configs
 from vqclip.config import Config
 from vqclip.errors import UsageError, WeightsError
 from vqclip.types import Notice
-from vqclip.writers import metadata
+from vqclip.writers import foreign, metadata
 
 if TYPE_CHECKING:
     from vqclip.generation.prepare import Prepared
@@ -25,13 +25,39 @@ _OUTSIDE = {
     "models.upsampler": "--upsampler",
     "models.embedding": "--set models.embedding",
 }
+# what pictures of other programs tell, and the config key of each
+_TOLD = {"prompt": "prompts", "negative": "negative", "seed": "seed", "size": "size", "steps": "steps"}
+_LISTED = 12
+
+
+def read_source(picture: Path) -> tuple[dict[str, Any] | None, foreign.Foreign | None]:
+    """Return the record of a picture of vqclip's, or else what one of another program tells.
+
+    Raises UsageError for a picture that tells nothing that can be drawn.
+    """
+    if metadata.read(picture)["record"] is None:
+        found = foreign.read(picture)
+        if found is not None:
+            return None, found
+    return read(picture), None
+
+
+def foreign_notice(picture: Path, found: foreign.Foreign, asked: Iterable[str] = ()) -> Notice:
+    """Return what is said of a picture of another program: what was taken, unless `asked` for anew, and what left."""
+    taken = [name for name, _ in found.told() if _TOLD[name] not in set(asked)]
+    left = ", ".join(found.left[:_LISTED]) + (", ..." if len(found.left) > _LISTED else "")
+    text = f"{picture} was made by {found.program}: took {', '.join(taken) or 'nothing'}; left {left or 'nothing'}"
+    return Notice(f"{text}; models and look are vqclip's own")
 
 
 def read(picture: Path) -> dict[str, Any]:
     """Return the record in a picture's metadata; UsageError if there is none that can be drawn."""
     record = metadata.read(picture)["record"]
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
-        raise UsageError(f"{picture} holds no vqclip metadata to draw from: give a picture that vqclip saved as PNG")
+        raise UsageError(
+            f"{picture} holds no metadata to draw from: give a picture that vqclip saved, or one of "
+            "AUTOMATIC1111's web UI, ComfyUI or InvokeAI"
+        )
     schema = record.get("schema")
     if schema != metadata.SCHEMA:
         raise UsageError(f"{picture} has metadata of schema {schema!r}, this version reads {metadata.SCHEMA}")

@@ -133,6 +133,7 @@ def write(folder: Path, point: Savepoint) -> None:
     told = {name: getattr(point, name) for name in _TOLD}
     packed = point.packed or PackedState(0, {}, {})
     told |= {"begun": point.packed is not None, "numbers": dict(packed.numbers) | {"step": packed.step}}
+    told["optimizer"] = packed.optimizer
     tensors = {name: value.cpu().contiguous() for name, value in packed.tensors.items()}
     payload = safetensors.torch.save(tensors, {"format": FORMAT, "run": json.dumps(told)})
     try:
@@ -194,7 +195,9 @@ def _read(path: Path) -> Savepoint:
         raise ValueError(f"{path.name} is no state of this version of vqclip")
     told = json.loads(metadata["run"])
     numbers = {str(name): float(value) for name, value in told["numbers"].items()}
-    packed = PackedState(int(numbers["step"]), tensors, numbers) if told["begun"] is True else None
+    # states of version 0.1 do not name it
+    optimizer = str(told.get("optimizer", ""))
+    packed = PackedState(int(numbers["step"]), tensors, numbers, optimizer) if told["begun"] is True else None
     pictures = tuple(told["pictures"])
     for name in pictures:
         # a state from a stranger writes beside its folder

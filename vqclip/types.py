@@ -266,14 +266,16 @@ class Candidates:
 
 @dataclass(frozen=True)
 class PackedState:
-    """All that later steps of a batch depend on, after `step`: named tensors, and plain numbers.
+    """All that later steps of a batch depend on, after `step`: named tensors, plain numbers, the optimizer's name.
 
-    What is random in a step depends on seed and step alone, so that a run goes on from here as if nothing had happened.
+    States of version 0.1 have no name, but `kind` among the numbers: the optimizer's place in that version's list. What
+    is random in a step depends on seed and step alone, so that a run goes on from here as if nothing had happened.
     """
 
     step: int
     tensors: Mapping[str, Tensor]
     numbers: Mapping[str, float]
+    optimizer: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ from vqclip.weights import catalog
 @click.option("--preset", help="A preset of configs/; 'tiny' is the default.")
 @click.option("-c", "files", multiple=True, type=click.Path(path_type=Path), help="A config file (YAML).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of --print-config.")
-@click.option("--from", "source", type=click.Path(path_type=Path), help="Draw a picture of vqclip's again.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="Draw a picture again; of other programs, its prompt, seed, size and steps.",
+)
 @click.option("--print-config", is_flag=True, help="Print the config as YAML and stop.")
 @click.option("--quiet", is_flag=True, help="Show nothing but the files' names.")
 @click.option("--json-progress", is_flag=True, help="A JSON line a step on stderr.")
@@ -44,12 +49,16 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
 
     if options["offline"]:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    record = replay.read(options["source"]) if options["source"] else None
+    record, foreign = replay.read_source(options["source"]) if options["source"] else (None, None)
     asked = _asked(prompt, flags, options)
     if "init.image" in asked and not {"init.kind", "init.mask"} & set(asked) and not replay.began_with_image(record):
         asked["init.kind"] = "image"
     if record is not None and options["preset"]:
         raise UsageError("--from and --preset exclude each other: the picture brings its own settings")
+    if foreign is not None:
+        told = replay.foreign_notice(options["source"], foreign, asked)
+        Progress.of(quiet=options["quiet"], as_json=options["json_progress"]).notice(told)
+        asked = foreign.settings() | asked
     if record is None:
         # priors and upsamplers know the codes of one VQGAN alone
         others = () if options["model"] in (None, "tiny") else ("models.prior=", "models.upsampler=")

@@ -65,7 +65,7 @@ class Prepared:
             state = State.unpack(packed, self.config, self.models.vqgan.codebook.device)
             stage = self.stages[state.stage]
             fits = state.z.shape == (len(seeds), self.models.vqgan.codebook.shape[1], stage.height, stage.width)
-        except (IndexError, KeyError, TypeError, ValueError, RuntimeError):
+        except (IndexError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError):
             fits = False
         if not fits or not 0 <= packed.step <= self.config.total_steps:
             raise ResumeError("the saved state does not fit its config: draw the picture anew")

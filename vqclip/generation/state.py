@@ -9,7 +9,6 @@ from torch import Tensor
 
 from vqclip import latents, optim
 from vqclip.config import Config
-from vqclip.registries import OPTIMIZERS
 from vqclip.types import PackedState
 
 # names of the first moment in torch's optimizers
@@ -17,6 +16,8 @@ _MOMENTA = ("exp_avg", "momentum_buffer")
 _OF_BEST = ("score", "z", "image")
 _OPTIMIZER, _CHUNK = "optimizer.", "chunk."
 _MOST_VIEWS = 100_000
+# the optimizers of version 0.1, whose states tell a place in this list
+_BY_PLACE = ("adam", "adamw", "nadam", "radam", "adamax", "adagrad", "rmsprop", "sgd")
 
 
 @dataclass
@@ -58,8 +59,8 @@ class State:
     best: Best | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     slowed: float = 1.0
-    # which of the known optimizers it is
-    kind: int = 0
+    # the optimizer's name
+    kind: str = ""
     # the best with the score of an end that is no step of the schedule: shown, but not what later steps depend on
     shown: Best | None = None
     chunks: dict[int, int] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class State:
         # sums over a grid that was loaded again round as before: its memory is laid out the same
         z = z.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
         average = latents.Average(config.latent.ema, z) if config.latent.ema else None
-        return cls(z, optim.build(config.optimizer, z), average, kind=_kind(config))
+        return cls(z, optim.build(config.optimizer, z), average, kind=config.optimizer.name)
 
     def restart(self, z: Tensor, config: Config) -> None:
         """Go on from other latents, of another grid perhaps: moments, average and best iterate begin anew."""
@@ -96,7 +97,7 @@ class State:
     def pack(self) -> PackedState:
         """Return copies of everything that later steps depend on."""
         tensors = {"z": self.z}
-        numbers = {"step": self.step, "stage": self.stage, "slowed": self.slowed, "kind": self.kind}
+        numbers = {"step": self.step, "stage": self.stage, "slowed": self.slowed}
         for name, value in self.optimizer.state.get(self.z, {}).items():
             (tensors if isinstance(value, Tensor) else numbers)[f"optimizer.{name}"] = value
         numbers |= {f"{_CHUNK}{step}": views for step, views in self.chunks.items()}
@@ -106,7 +107,8 @@ class State:
         if self.best is not None:
             tensors |= {f"best.{name}": getattr(self.best, name) for name in _OF_BEST}
             numbers["best"] = self.best.step
-        return PackedState(self.step, {name: value.detach().clone() for name, value in tensors.items()}, numbers)
+        copies = {name: value.detach().clone() for name, value in tensors.items()}
+        return PackedState(self.step, copies, numbers, self.kind)
 
     @classmethod
     def unpack(cls, packed: PackedState, config: Config, device: torch.device) -> State:
@@ -119,7 +121,7 @@ class State:
         every = {**tensors, **numbers}
         moments = {n.removeprefix(_OPTIMIZER): value for n, value in every.items() if n.startswith(_OPTIMIZER)}
         # another optimizer, which a resumed run may be forced to take, begins its own
-        if moments and numbers.get("kind", _kind(config)) == _kind(config):
+        if moments and _name_of(packed, config) == config.optimizer.name:
             state.optimizer.state[state.z] = moments
         chunks = {int(n.removeprefix(_CHUNK)): views for n, views in numbers.items() if n.startswith(_CHUNK)}
         if not all(1 <= views <= _MOST_VIEWS for views in chunks.values()):
@@ -156,5 +158,11 @@ class State:
         return self.average.value
 
 
-def _kind(config: Config) -> int:
-    return list(OPTIMIZERS).index(config.optimizer.name)
+def _name_of(packed: PackedState, config: Config) -> str:
+    """Return the name of a packed state's optimizer; ValueError for a place that version 0.1 did not have."""
+    if packed.optimizer or "kind" not in packed.numbers:
+        return packed.optimizer or config.optimizer.name
+    place = int(packed.numbers["kind"])
+    if not 0 <= place < len(_BY_PLACE):
+        raise ValueError(f"the optimizer of place {place}: there were {len(_BY_PLACE)}")
+    return _BY_PLACE[place]

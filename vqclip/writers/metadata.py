@@ -25,24 +25,24 @@ from xml.sax.saxutils import escape, quoteattr
 
 from PIL import Image, PngImagePlugin
 
+from vqclip import prompts
+from vqclip.errors import UsageError
 from vqclip.images import DAMAGE, open_image
+from vqclip.writers import comment
 
 # of the record under `vqclip`: a version that reads another one refuses it
 SCHEMA = 1
 MAX_JSON = 2**20
+_FORMATS = ("PNG", "JPEG", "WEBP")
 # A JPEG segment holds 65 535 bytes: its length, a header of up to 29 bytes, and the rest of the packet share them.
 MAX_JPEG = 56_000
-MAX_COMMENT = 20_000
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-EXIF_IFD, USER_COMMENT = 0x8769, 0x9286
 NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "vqclip": "urn:vqclip:metadata:1",
 }
-# `text:weight` and `text:weight:stop` with a weight below zero; after a digit a colon belongs to the text ("8:-30").
-NEGATIVE = re.compile(r"(?<!\d):\s*-(?:\d+\.?\d*|\.\d+)\s*(?::[^:]*)?$")
 
 
 def clean(text: str) -> str:
@@ -55,13 +55,13 @@ def clean(text: str) -> str:
 def parameters_text(record: Mapping[str, Any]) -> str:
     """Return the record in the form of AUTOMATIC1111's `parameters`: prompt, negative prompt, `Steps: ...` line.
 
-    Prompts of negative weight, without that weight, make up the second line, which is left out if there are none.
+    Prompts of negative weight, without their numbers, make up the second line, which is left out if there are none.
     Missing keys of the record are left out as well.
     """
-    prompts = _texts(_at(record, "config", "prompts"))
-    negative = [NEGATIVE.sub("", p) for p in prompts if NEGATIVE.search(p)]
-    negative += _texts(_at(record, "config", "negative"))
-    lines = [" | ".join(p for p in prompts if not NEGATIVE.search(p))]
+    parts = [part for text in _texts(_at(record, "config", "prompts")) for part in _signed(text)]
+    parts += [part for text in _texts(_at(record, "config", "negative")) for part in _signed(text, -1)]
+    lines = [" | ".join(text for text, sign in parts if sign > 0)]
+    negative = [text for text, sign in parts if sign < 0]
     if negative:
         lines.append("Negative prompt: " + " | ".join(negative))
     lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in _settings(record) if value is not None))
@@ -81,9 +81,7 @@ def embed(record: Mapping[str, Any], format: str) -> dict[str, Any]:
         info.add_itxt("XML:com.adobe.xmp", _xmp(record, None).decode())
         return {"pnginfo": info}
     if format in ("JPEG", "WEBP"):
-        exif = Image.Exif()
-        exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + _comment(text).encode("utf-16-be")
-        return {"exif": exif.tobytes(), "xmp": _xmp(record, data)}
+        return {"exif": comment.exif_block(_comment(text)), "xmp": _xmp(record, data)}
     raise ValueError(f"metadata go into PNG, JPEG and WEBP, not {format}")
 
 
@@ -98,15 +96,59 @@ def read(path: str | Path) -> dict[str, Any]:
     Absent, damaged and foreign metadata give None; the record is not validated beyond being a JSON object. Raises
     UsageError for a file that is no such picture.
     """
-    with open_image(path, ("PNG", "JPEG", "WEBP")) as image:
-        info = image.info
-        parameters = _bounded(info.get("parameters"))
-        if parameters is None:
-            parameters = _user_comment(image)
-        record = _parsed(_bounded(info.get("vqclip")))
-        if record is None:
-            record = _parsed(_xmp_record(info.get("xmp")))
-    return {"parameters": parameters, "record": record}
+    with open_image(path, _FORMATS) as image:
+        texts = _texts_of(image)
+        packet = image.info.get("xmp")
+    record = parsed(texts.get("vqclip"))
+    if record is None:
+        record = parsed(_xmp_record(packet))
+    return {"parameters": texts.get("parameters"), "record": record}
+
+
+def read_texts(path: str | Path) -> dict[str, str]:
+    """Return the texts of a PNG, JPEG or WebP file by name, whatever program wrote them, none above 1 MiB.
+
+    The UserComment of EXIF stands under `parameters`; what ComfyUI puts into EXIF fields of WebP, as `prompt:{...}`,
+    under the name in front of the colon. Raises UsageError for a file that is no such picture.
+    """
+    with open_image(path, _FORMATS) as image:
+        return _texts_of(image)
+
+
+def _texts_of(image: Image.Image) -> dict[str, str]:
+    """Return the texts of an open picture; those of a PNG may stand behind its pixels, where some tools put them."""
+    if image.format == "PNG" and not any(isinstance(value, str) for value in image.info.values()):
+        with contextlib.suppress(*DAMAGE):
+            image.load()
+    texts = {str(name): text for name, value in image.info.items() if (text := _bounded(value)) is not None}
+    said = _bounded(comment.read_comment(image)) if "parameters" not in texts else None
+    if said is not None:
+        texts["parameters"] = said
+    with contextlib.suppress(*DAMAGE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for field in map(_bounded, image.getexif().values()):
+            name, colon, text = (field or "").partition(":")
+            if colon and name.lower() in ("prompt", "workflow") and name.lower() not in texts:
+                texts[name.lower()] = text.rstrip("\0 ")
+    return texts
+
+
+def _signed(text: str, sign: int = 1) -> list[tuple[str, int]]:
+    """Return the parts of a prompt with the signs of their weights times `sign`.
+
+    The numbers of a part stay where its sign is that of its weight alone and not negative: `1.5` tells how much it
+    counts, `-0.3` what the line for negative prompts says already.
+    """
+    try:
+        parts = prompts.written_parts(text)
+    except UsageError:
+        return [(text, sign)]
+    found = []
+    for part, numbers in parts:
+        negative = bool(numbers.numbers) and numbers.numbers[0] < 0
+        bare = part[: len(part) - len(numbers.text)].strip()
+        found.append((bare if negative or sign < 0 else part, -sign if negative else sign))
+    return found
 
 
 def _settings(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -156,10 +198,20 @@ def _quoted(value: Any) -> str:
 
 def _comment(text: str) -> str:
     """Return `parameters` short enough for EXIF: a long prompt loses its end, the line of settings stays whole."""
-    if len(text) <= MAX_COMMENT:
+    if _utf16_bytes(text) <= comment.MAX_BYTES:
         return text
     prompt, _, settings = text.rpartition("\n")
-    return f"{prompt[: MAX_COMMENT - min(len(settings), MAX_COMMENT // 2)]}...\n{settings[: MAX_COMMENT // 2]}"
+    settings = _cut(settings, comment.MAX_BYTES // 2)
+    return f"{_cut(prompt, comment.MAX_BYTES - _utf16_bytes(settings) - 10)}...\n{settings}"
+
+
+def _utf16_bytes(text: str) -> int:
+    return len(text.encode("utf-16-be"))
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return as much of the beginning of a text as `limit` bytes of UTF-16 hold."""
+    return text.encode("utf-16-be")[:limit].decode("utf-16-be", "ignore")
 
 
 def _room(format: str) -> int:
@@ -199,7 +251,7 @@ def _bounded(value: Any) -> str | None:
     return str(value) if isinstance(value, str) and len(value) <= MAX_JSON else None
 
 
-def _parsed(text: str | None) -> dict[str, Any] | None:
+def parsed(text: str | None) -> dict[str, Any] | None:
     """Return the JSON object in `text`, or None for anything else."""
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(text or "")
@@ -221,21 +273,3 @@ def _xmp_record(packet: Any) -> str | None:
         if found and closed:
             return _bounded(html.unescape(body))
     return None
-
-
-def _user_comment(image: Image.Image) -> str | None:
-    """Return the EXIF UserComment (EXIF 2.3, 4.6.5): its first 8 bytes name the encoding."""
-    value = None
-    with contextlib.suppress(*DAMAGE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        value = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)
-    if isinstance(value, str):
-        return _bounded(value)
-    if not isinstance(value, bytes) or len(value) > 2 * MAX_JSON:
-        return None
-    code, body = value[:8], value[8:]
-    if code == b"UNICODE\0":
-        # The byte order is nowhere fixed; in mostly Latin text the zero bytes come first in big endian.
-        big = body[0::2].count(0) >= body[1::2].count(0)
-        return _bounded(body.decode("utf-16-be" if big else "utf-16-le", "replace"))
-    return _bounded(body.decode("utf-8", "replace").rstrip("\0 ")) if code == b"ASCII\0\0\0" else None
