@@ -29,7 +29,7 @@ DEFAULT_PRESET = "tiny"
 _CHOICES = {
     "optimizer.name": tuple(OPTIMIZERS),
     "optimizer.schedule": tuple(SCHEDULES),
-    "init.kind": ("auto", "random", "image", "prior"),
+    "init.kind": ("auto", "random", "image", "sketch", "prior"),
     "target.kind": ("text", "prior"),
     "run.precision": ("auto", "fp32", "bf16", "fp16"),
     "run.compile": ("auto", "on", "off"),
@@ -42,6 +42,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "batch_size": (1, 256),
     "init.strength": (0, 1),
     "init.weight": (0, 1e6),
+    "init.paint": (0, 1e6),
     "init.candidates": (1, 1024),
     "init.keep": (1, 256),
     "init.rivals": (0, 1e6),

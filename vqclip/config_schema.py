@@ -13,9 +13,9 @@ PROMPT_FIELDS = ("prompts", "negative", "image_prompts")
 
 @dataclass
 class ModelsConfig:
-    """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last three is none.
+    """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last four is none.
 
-    `vqgan_config` is the YAML of a VQGAN from another program, which must agree with its weights.
+    `memory` holds the drawings that sketches are laid out from. `vqgan_config` is the YAML of a VQGAN from another program, which must agree with its weights.
     """
 
     vqgan: str = "tiny"
@@ -24,6 +24,7 @@ class ModelsConfig:
     prior: str = ""
     upsampler: str = ""
     embedding: str = ""
+    memory: str = ""
 
 
 @dataclass
@@ -40,8 +41,12 @@ class TargetConfig:
 
 @dataclass
 class InitConfig:
-    """The first latent grid: `kind` random, image, prior or auto; `image` with a share `strength` of random codes.
+    """The first latent grid: `kind` random, image, sketch, prior or auto.
 
+    `image` begins with a picture, with a share `strength` of random codes. A sketch is laid out from the memory's
+    drawings as the prompt says; `like` gives it drawings of the user's own, each as "NAME=FILE,FILE", where NAME stands
+    in the prompt. `paint` is how strongly a run that begins with a picture or a sketch is held to it as the world's
+    painter paints it in the prompt's style (0: not at all; without a value by the kind of start).
     Only where the `mask` is not black may the image change; a prior, if there is one, draws that part anew. Of a
     prior's `candidates` the `keep` that fit the prompts best each begin a picture; `rivals` is what it weighs that they
     could be taken for something else, of prompts from the picture world.
@@ -50,8 +55,10 @@ class InitConfig:
     kind: str = "auto"
     image: str | None = None
     mask: str | None = None
-    strength: float = 0.2
+    strength: float | None = None
     weight: float = 0.0
+    like: list[str] = field(default_factory=list)
+    paint: float | None = None
     candidates: int = 1
     keep: int = 1
     rivals: float = 1.0

@@ -43,6 +43,15 @@ def read_image(path: str | Path) -> Image.Image:
         return _to_rgb(_upright(image))
 
 
+def read_cut_out(path: str | Path) -> Image.Image:
+    """Read a picture file as RGBA, upright; what it shows through stays transparent. Otherwise as `read_image`."""
+    with open_image(path) as image, _damage_as_usage_error(path):
+        image.load()
+        upright = _upright(image)
+        see_through = upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info
+        return upright.convert("RGBA") if see_through else _to_rgb(upright).convert("RGBA")
+
+
 @contextlib.contextmanager
 def open_image(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
     """Open a picture file without decoding its pixels: format, file size and pixel count are checked first.

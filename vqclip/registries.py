@@ -34,6 +34,7 @@ REGULARIZERS = Registry(
     "loss",
     {
         "init_image": "vqclip.losses.regularizers:init_image",
+        "painted": "vqclip.losses.regularizers:painted",
         "tv": "vqclip.losses.regularizers:total_variation",
         "latent": "vqclip.losses.regularizers:latent_norm",
         "commitment": "vqclip.losses.regularizers:commitment",

@@ -33,14 +33,14 @@ class Canvas:
 
     def at(self, height: int, width: int) -> Tensor:
         """Return the init image (1, 3, height, width)."""
-        return _scaled(self.image, height, width, "bicubic")
+        return scaled(self.image, height, width, "bicubic")
 
     def composite(self, image: Tensor) -> Tensor:
         """Return pictures (B, 3, H, W) with everything outside the mask as it is in the init image."""
         if self.mask is None:
             return image
         side = image.shape[-2:]
-        return torch.lerp(self.at(*side), image, _scaled(self.mask, *side, "bilinear"))
+        return torch.lerp(self.at(*side), image, scaled(self.mask, *side, "bilinear"))
 
     def cells(self, height: int, width: int) -> Tensor | None:
         """Return which cells (1, 1, height, width) of a grid the mask touches; None without a mask."""
@@ -68,7 +68,7 @@ def read_canvas(
     size = (config.size[0], config.size[1])
     given = read_outside(config.init.image, "init.image", outside)
     picture = images.cover(given, *size)
-    image = _padded(images.to_tensor(picture), factor).to(device)
+    image = padded(images.to_tensor(picture), factor).to(device)
     if config.init.mask is None:
         return Canvas(picture, image)
     if given.size != size:
@@ -83,7 +83,7 @@ def read_canvas(
         raise UsageError(f"the mask {config.init.mask} is black, nothing may change: paint white what is to be drawn")
     if darkest:
         notices.append(Notice("the mask covers the whole picture: no pixel is sure to stay as it is"))
-    return Canvas(picture, image, area, _padded(images.to_tensor(area)[:, :1], factor).to(device))
+    return Canvas(picture, image, area, padded(images.to_tensor(area)[:, :1], factor).to(device))
 
 
 def read_outside(path: str, key: str, outside: dict[str, dict[str, Any]]) -> Image.Image:
@@ -93,7 +93,14 @@ def read_outside(path: str, key: str, outside: dict[str, dict[str, Any]]) -> Ima
     return picture
 
 
-def _padded(image: Tensor, factor: int) -> Tensor:
+def read_own(path: str, key: str, outside: dict[str, dict[str, Any]]) -> Image.Image:
+    """Read a picture from outside with its transparency and note its base name and sha256 under a key."""
+    picture = images.read_cut_out(path)
+    outside[key] = {"name": Path(path).name, "sha256": files.sha256(Path(path))}
+    return picture
+
+
+def padded(image: Tensor, factor: int) -> Tensor:
     """Return an image with its edges repeated until `factor` divides its sides, so that the middle stays in place."""
     height, width = image.shape[-2:]
     more_height, more_width = -height % factor, -width % factor
@@ -101,7 +108,7 @@ def _padded(image: Tensor, factor: int) -> Tensor:
     return pad(image, sides, mode="replicate")
 
 
-def _scaled(image: Tensor, height: int, width: int, mode: str) -> Tensor:
+def scaled(image: Tensor, height: int, width: int, mode: str) -> Tensor:
     if image.shape[-2:] == (height, width):
         return image
     return interpolate(image, (height, width), mode=mode, antialias=True).clamp(0, 1)

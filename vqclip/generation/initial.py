@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from vqclip import images, latents, seeding
 from vqclip.errors import UsageError, WeightsError
+from vqclip.generation.canvas import padded
 from vqclip.guidance import autocast
 from vqclip.types import MASKED, Candidates
 
@@ -34,6 +35,10 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Tensor, dict
         found = {seed: candidates(prepared, seed) for seed in dict.fromkeys(seeds)}
         grids = [_to_stage(prepared, found[seed].codes[: seeds.count(seed)], seed) for seed in found]
         return _outside_kept(prepared, torch.cat(grids)), found if config.output.save_candidates else {}
+    if config.init.kind == "sketch":
+        factor, device = vqgan.factor, vqgan.codebook.device
+        plain = [padded(prepared.sketcher.picture(seed, plain=True), factor) for seed in seeds]
+        return prepared.scaler.encode(torch.cat(plain).to(device), stage.height, stage.width), {}
     codes = latents.random_grid(vqgan.live_codebook, seeds, stage.height, stage.width)
     if config.init.kind == "image":
         if prepared.canvas is None:

@@ -11,17 +11,18 @@ from torch import Tensor
 
 from vqclip.config import Config, checked
 from vqclip.errors import UsageError, WeightsError
-from vqclip.generation import determinism, resolve
+from vqclip.generation import determinism, resolve, sketching
 from vqclip.generation.scaler import lacks_much
 from vqclip.models import casting
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import VQGAN
-from vqclip.weights.load import load_clip, load_embedding, load_prior, load_upsampler, load_vqgan, told_name
+from vqclip.weights.load import load_clip, load_embedding, load_memory, load_prior, load_upsampler, load_vqgan, told_name
 
 if TYPE_CHECKING:
     from vqclip.models.embedding import EmbeddingPrior
+    from vqclip.models.memory import Memory
     from vqclip.models.upsampler import Upsampler
     from vqclip.weights.load import Prior
 
@@ -44,6 +45,7 @@ class Models:
     declined: dict[str, str] = field(default_factory=dict)
     embedding: EmbeddingPrior | None = None
     upsampler: Upsampler | None = None
+    memory: Memory | None = None
     source: Config | None = None
 
     @classmethod
@@ -57,6 +59,8 @@ class Models:
         found._take_wanted(config)
         if config.models.upsampler:
             found._take_upsampler(config, device)
+        if sketching.is_sketched(config):
+            found._take_memory(config)
         return found
 
     @classmethod
@@ -74,6 +78,8 @@ class Models:
             self._take_prior(config, device)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
+        if self.memory is None and sketching.is_sketched(config):
+            self._take_memory(config)
 
     @classmethod
     def _load_stepped(cls, config: Config, device: torch.device, precision: str) -> Models:
@@ -119,6 +125,15 @@ class Models:
             return
         self.prior = prior.to(device)
         self.hashes["prior", name] = digest
+
+    def _take_memory(self, config: Config) -> None:
+        """Load the memory; WeightsError if it holds codes of another VQGAN."""
+        name = config.models.memory
+        memory, digest = load_memory(name)
+        if not self._knows_codes(memory.codebook):
+            raise WeightsError(f"the memory {name!r} holds codes of another VQGAN: give --init prior or random")
+        self.memory = memory
+        self.hashes["memory", name] = digest
 
     def _misfit(self, prior: Prior) -> str:
         """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
@@ -196,13 +211,14 @@ class Models:
         usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights)
+        sketched = self.memory is not None and sketching.is_sketched(config)
+        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched)
 
     def _check_named(self, config: Config, source: Config) -> None:
         """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
         wanted, held = config.models, source.models
         # an optional one that a config does not ask for waits here unused
-        used = {"prior": _is_proposed(config), "upsampler": True, "embedding": config.target.kind == "prior"}
+        used = {"prior": _is_proposed(config), "memory": sketching.is_sketched(config), "upsampler": True, "embedding": config.target.kind == "prior"}
         names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
         pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
         if len(wanted.clip) == len(held.clip):
@@ -233,6 +249,8 @@ class Models:
 
 def _is_proposed(config: Config) -> bool:
     """Whether a prior, if it fits, proposes the first grid."""
+    if sketching.is_sketched(config):
+        return False
     repaints = config.init.image is not None and config.init.mask is None
     kind = config.init.kind
     return bool(config.models.prior) and (kind == "prior" or (kind == "auto" and not repaints))

@@ -18,11 +18,12 @@ from vqclip.config import Config
 from vqclip.embeddings import sample_embeddings
 from vqclip.errors import ResumeError, UsageError, WeightsError
 from vqclip.generation import initial, recover, stages
-from vqclip.generation.canvas import Canvas, read_canvas, read_outside
+from vqclip.generation.canvas import Canvas, padded, read_canvas, read_outside
 from vqclip.generation.models import Models
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Run
 from vqclip.generation.scaler import Scaler, ToldUpsampler
+from vqclip.generation.sketching import Sketcher, paint_canvas, styled
 from vqclip.generation.state import State
 from vqclip.guidance import Guidance
 from vqclip.losses.prompt import Rivals, Targets
@@ -35,7 +36,7 @@ from vqclip.types import Notice, PackedState, Perceptor
 class Prepared:
     """What all batches of a run share; `canvas` is what it begins with, `proposer` its prior, if there are any.
 
-    `scaler` moves its pictures to finer grids.
+    `scaler` moves its pictures to finer grids; `sketcher` draws what it begins with, if that is a sketch.
 
     `outside` tells of each file that came from outside its name and sha256, `forced` of changes that a resumed run was
     forced to take: from which step, and what.
@@ -49,13 +50,15 @@ class Prepared:
     proposer: Proposer | None
     scaler: Scaler
     notices: list[Notice]
+    sketcher: Sketcher | None = None
     outside: dict[str, dict[str, Any]] = field(default_factory=dict)
     forced: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""
         z, candidates = initial.first_grid(self, tuple(seeds))
-        run = self._run(seeds, State.start(z, self.config))
+        painted = self.painted(tuple(seeds))
+        run = self._run(seeds, State.start(z, self.config), painted)
         run.candidates = candidates
         return run
 
@@ -69,13 +72,26 @@ class Prepared:
             fits = False
         if not fits or not 0 <= packed.step <= self.config.total_steps:
             raise ResumeError("the saved state does not fit its config: draw the picture anew")
-        run = self._run(seeds, state)
+        run = self._run(seeds, state, self.painted(tuple(seeds)))
         if run.plateaued:
             run.waits_from = state.step
         return run
 
-    def _run(self, seeds: Sequence[int], state: State) -> Run:
-        run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, state, self.scaler, self.proposer)
+    def painted(self, seeds: tuple[int, ...]) -> Tensor | None:
+        """Return what each picture is held to, (B, 3, H, W) in [0, 1]: its sketch, or the init image in a style."""
+        device = self.models.vqgan.codebook.device
+        if self.sketcher is not None:
+            factor = self.models.vqgan.factor
+            return torch.cat([padded(self.sketcher.picture(seed), factor) for seed in seeds]).to(device)
+        style = self.config.init.paint and self.canvas is not None and styled(self.config)
+        if not style:
+            return None
+        return torch.cat([paint_canvas(self.canvas, style, seed) for seed in seeds]).to(device)
+
+    def _run(self, seeds: Sequence[int], state: State, painted: Tensor | None) -> Run:
+        run = Run(
+            self.config, self.models.vqgan, self.guidance, self.stages, seeds, state, self.scaler, self.proposer, painted
+        )
         recover.keep(run)
         return run
 
@@ -94,7 +110,10 @@ def prepare(config: Config, models: Models) -> Prepared:
     if unreached:
         notices.append(Notice(f"going on without the prior {config.models.prior!r}: {unreached}"))
     template = prompts.clean(config.views.detail_prompt)
+    sketcher = Sketcher.of(config, models, outside, notices) if config.init.kind == "sketch" else None
+    asked = texts
     for clip in models.clips:
+        texts = asked if sketcher is None else [sketcher.guiding(prompt, clip.words) for prompt in asked]
         embeddings, told = guides.encode_prompts(clip, texts)
         notices += told
         for index, picture in enumerate(pictures):
@@ -107,7 +126,9 @@ def prepare(config: Config, models: Models) -> Prepared:
             details += embeddings[len(texts) :]
             notices += [] if told else told_of_details
         targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
-    notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
+    texts = asked
+    if sketcher is None:
+        notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
     own = _imagined(config, models, targets, texts)
     guidance = Guidance(models.clips, targets, config.views, config.run.precision, config.contrast, own)
     canvas = read_canvas(config, models.vqgan.factor, models.clips[0].mean.device, outside, notices)
@@ -121,7 +142,8 @@ def prepare(config: Config, models: Models) -> Prepared:
     network = models.upsampler if config.models.upsampler else None
     told = network and ToldUpsampler.of(network, targets[models.teller(network)], config.upsampling)
     scaler = Scaler(models.vqgan, canvas, config.run.precision, told)
-    return Prepared(config, models, guidance, plan, canvas, proposer, scaler, list(dict.fromkeys(notices)), outside)
+    told = list(dict.fromkeys(notices))
+    return Prepared(config, models, guidance, plan, canvas, proposer, scaler, told, sketcher, outside)
 
 
 def _check_kept(config: Config) -> None:

@@ -17,6 +17,9 @@ from vqclip.weights import memory
 
 _NOISE = 0.5
 _LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.01, 30
+# the rate from a picture or sketch, and how strongly these hold a run to themselves as they are painted
+_LR_SHOWN, _STEPS_SHOWN, _PAINT = 0.06, 30, 6.0
+_STAGES, _STAGES_SHOWN = ("128:0.85", "full:0.15"), ("full:1",)
 _VIEWS, _VIEWS_SMALL, _SMALL = 32, 16, 64
 
 
@@ -26,10 +29,12 @@ def resolve(
     clips: Sequence[CLIPArchitecture],
     usual: Mapping[str, float] | None = None,
     weights: int = 0,
+    sketched: bool = False,
 ) -> Config:
     """Return the config with what a rule decides settled: seed, device, precision, init, noise, rate, views, sampling.
 
-    `usual` is how the prior is usually drawn from, None if there is none; `weights` what the networks weigh in bytes.
+    `usual` is how the prior is usually drawn from, None if there is none; `weights` what the networks weigh in bytes,
+    `sketched` whether a sketch begins the run where nothing else was asked for.
 
     Raises UsageError for a device this machine lacks, and MemoryBudgetError if the estimate exceeds its memory.
     """
@@ -41,7 +46,9 @@ def resolve(
     resolved.run.compile = "off" if config.run.compile == "auto" else config.run.compile
     if resolved.init.kind == "auto":
         repainted = config.init.image and not (config.init.mask and has_prior)
-        resolved.init.kind = "image" if repainted else "prior" if has_prior else "random"
+        drawn = "sketch" if sketched else "prior" if has_prior else "random"
+        resolved.init.kind = "image" if repainted else drawn
+    _settle_start(resolved)
     if config.latent.noise is None:
         # noise keeps cells of a random grid from settling early; it would wipe out a picture
         resolved.latent.noise = _NOISE if resolved.init.kind == "random" else 0.0
@@ -65,12 +72,26 @@ def resolve(
     return resolved
 
 
+def _settle_start(resolved: Config) -> None:
+    """Settle what the kind of the first grid decides: strength, painting, stages."""
+    kind, init = resolved.init.kind, resolved.init
+    if init.strength is None:
+        init.strength = 0.0
+    if init.paint is None:
+        init.paint = _PAINT if kind in ("sketch", "image") else 0.0
+    if not resolved.stages:
+        # a coarse grid loses the small shapes of a picture that is there already
+        resolved.stages = list(_STAGES_SHOWN if kind in ("sketch", "image") else _STAGES)
+
+
 def _rate(kind: str, steps: int) -> float:
     """Return the learning rate of a run of `steps` from a first grid of some kind.
 
     A grid that a prior proposed shows the prompt already. Adam moves a cell by up to the rate at every step, whether or
     not that still serves: 500 steps at the rate of 30 would take the picture apart.
     """
+    if kind in ("image", "sketch"):
+        return _LR_SHOWN * min(1.0, _STEPS_SHOWN / max(steps, 1))
     return _LR if kind != "prior" else _LR_PROPOSED * min(1.0, _STEPS_PROPOSED / max(steps, 1))
 
 

@@ -11,6 +11,7 @@ from vqclip import latents, optim, schedules
 from vqclip.config import Config
 from vqclip.errors import NumericError
 from vqclip.generation import recover
+from vqclip.generation.canvas import scaled
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.scaler import Scaler
 from vqclip.generation.stages import Stage
@@ -34,16 +35,20 @@ class Run:
         state: State,
         scaler: Scaler,
         proposer: Proposer | None = None,
+        painted: Tensor | None = None,
     ) -> None:
         self.config, self.vqgan, self.guidance = config, vqgan, guidance.apart()
         self.stages, self.seeds = list(stages), tuple(seeds)
         self.scaler, self.canvas, self.proposer = scaler, scaler.canvas, proposer
+        self.painted, self._painted_codes = painted, None
         self.candidates: dict[int, Candidates] = {}
         self.low, self.high = latents.bounds(vqgan.codebook)
         self.interventions = [INTERVENTIONS.load(name)() for name in INTERVENTIONS]
         weights = dict(config.losses)
         if config.init.weight:
             weights["init_image"] = config.init.weight
+        if config.init.paint and painted is not None:
+            weights["painted"] = config.init.paint
         self.regularizers = {name: (REGULARIZERS.load(name), weight) for name, weight in weights.items() if weight}
         self.state = state
         if state.chunks:
@@ -140,13 +145,29 @@ class Run:
         losses = {"prompt": self.guidance.backward(leaf, seeds, self.state.step, progress)}
         if self.regularizers:
             init = None if self.canvas is None else self.canvas.at(*leaf.shape[-2:])
-            inputs = LossInputs(leaf, z, z_q, init)
+            inputs = LossInputs(leaf, z, z_q, init, *self._painted(part, leaf, z))
             terms = {name: weight * loss(inputs) for name, (loss, weight) in self.regularizers.items()}
             torch.stack(list(terms.values())).sum().backward(retain_graph=True)
             losses |= {name: value.detach() for name, value in terms.items()}
         # the same gradient from a number: given one of the picture's shape, torch first imports its symbolic shapes
         (image * leaf.grad).sum().backward()
         return leaf.detach(), losses
+
+    def _painted(self, part: slice, image: Tensor, z: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Return what pictures are held to, at the side of `image`, and its codes on the grid of `z`; None if nothing."""
+        if self.painted is None:
+            return None, None
+        if self._painted_codes is None or self._painted_codes.shape[-2:] != z.shape[-2:]:
+            self._painted_codes = self.scaler.encode(self.painted, *z.shape[-2:])
+        return scaled(self.painted[part], *image.shape[-2:], "bicubic"), self._painted_codes[part]
+
+    def _strayed(self, image: Tensor) -> Tensor:
+        """Return how far pictures (B, 3, H, W) are from the painted ones, weighed as in the steps, (B,)."""
+        if "painted" not in self.regularizers:
+            return image.new_zeros(len(image))
+        loss, weight = self.regularizers["painted"]
+        wanted = scaled(self.painted, *image.shape[-2:], "bicubic")
+        return weight * loss(LossInputs(image, image, image, painted=wanted))
 
     def _shaken(self, z: Tensor, seeds: Sequence[int], progress: float) -> Tensor:
         """Return latents with noise that fades to nothing at two thirds of the run, so that no cell settles early."""
@@ -185,7 +206,7 @@ class Run:
             return
         image = self.decode(state.output)
         parts = [self.guidance.score(image[p], self.seeds[p], self.config.best.views) for p in self.parts()]
-        now = Best(torch.cat(parts), state.output.clone(), image, state.step)
+        now = Best(torch.cat(parts) + self._strayed(image), state.output.clone(), image, state.step)
         best = now if state.best is None else state.best.better(now)
         if planned:
             state.best = best

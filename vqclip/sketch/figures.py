@@ -11,8 +11,8 @@ from vqclip.world.drawings import Drawing
 
 # sets of drawings in one manner; a picture takes from one of them what it has
 _MANNERS = ("noto", "fluent-3d", "fluent-flat", "twemoji", "noto-v1", "emojione2", "openclipart")
-# how often each is the manner of a picture: clip art is of every kind, so it seldom is
-_SHARES = (0.22, 0.24, 0.16, 0.13, 0.11, 0.08, 0.06)
+# how often each is the manner of a picture: clip art is of every kind, so it hardly ever is
+_SHARES = (0.24, 0.26, 0.17, 0.14, 0.11, 0.07, 0.01)
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Figures:
     def choose(self, subject: str, kind: str, count: int = 1) -> list[Figure]:
         """Return `count` figures of a subject, a shape or a thing of the user's own ("own").
 
-        They are alike half the time, else different ones of the same manner. Raises KeyError for an unknown subject.
+        They are alike more often than not, else different ones of the same manner. Raises KeyError for an unknown subject.
         """
         if kind == "shape":
             return [Figure(subject, subject)] * count
         names = list(self._own[subject]) if kind == "own" else self._of_one_manner(self._known[subject])
         order = self._rng.permutation(len(names))
-        alike = kind != "own" and self._rng.random() < 0.5
+        alike = kind != "own" and self._rng.random() < 0.6
         chosen = [names[order[0 if alike else k % len(names)]] for k in range(count)]
         return [Figure(name, subject, *self._extent(name)) for name in chosen]
 

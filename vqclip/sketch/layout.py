@@ -28,6 +28,9 @@ _ROW = 0.96  # the width of a row
 _MOST_IN_ROW = 3
 # things with attached ones leave room for them
 _HOSTING = {"on": 0.62, "in": 0.7, "with": 0.85, "under": 1.0, "behind": 0.85, "in front of": 0.9, "above": 0.75}
+# how much of the picture things fill together, and by how much they are enlarged at most to do so
+_WIDE, _MARGIN, _MOST_ENLARGED = 0.92, 0.08, 1.5
+_OWN_SCALE = ("portrait", "close-up", "landscape", "logo")
 _BESIDE = ("next to", "left of", "right of")
 _OWN_SIZE = {"big": 1.3, "small": 0.62, None: 1.0}
 
@@ -149,6 +152,34 @@ def _place(roots: list[_Group], framing: str | None, setting: str | None, rng: n
         for group in root.everything():
             for kind, guest in group.attached:
                 guest.spots = attach(kind, group.spots, guest.figures, guest.size / group.size, rng)
+    if framing not in _OWN_SCALE:
+        _fit([group for root in standing_groups for group in root.everything()])
+
+
+def _fit(groups: list[_Group]) -> None:
+    """Enlarge or shrink things about their common foot, so that together they fill the picture and lie inside it."""
+    spots = [spot for group in groups for spot in group.spots]
+    if not spots:
+        return
+    left, right = min(spot.x - spot.width / 2 for spot in spots), max(spot.x + spot.width / 2 for spot in spots)
+    top, foot = min(spot.top for spot in spots), max(spot.foot for spot in spots)
+    factor = min(_WIDE / (right - left), (min(foot, 0.97) - _MARGIN) / (foot - top), _MOST_ENLARGED)
+    if 1 <= factor < 1.05:
+        return
+    # a single thing is as large as its row made it; only what overlaps the edges, or is small together, changes
+    factor = min(factor, 1.0) if len(spots) == 1 else factor
+    middle, shift = (left + right) / 2, 0.5 - (left + right) / 2
+    shift = shift if factor != 1.0 and len(spots) > 1 else 0.0
+    for group in groups:
+        group.spots = [
+            replace(
+                spot,
+                x=middle + shift + factor * (spot.x - middle),
+                y=min(foot, 0.97) + factor * (spot.y - foot),
+                scale=factor * spot.scale,
+            )
+            for spot in group.spots
+        ]
 
 
 def _row(

@@ -22,7 +22,7 @@ _HOMES = (
     ("indoor", ("in a room",)),
 )
 # how often a picture whose ground nobody asked for shows a setting, or a colored ground; else a plain one
-_SETTING, _COLORED = 0.62, 0.16
+_SETTING, _COLORED = 0.75, 0.1
 # grounds that go with anything; black, gray and brown make a picture dull
 _DULL = ("black", "gray", "brown")
 _PLAIN_FRAMINGS = ("pattern", "logo", "portrait", "close-up")

@@ -16,7 +16,7 @@ from vqclip.world.compositing import compose, light, place, pyramid, rotate_hue
 from vqclip.world.model import load_world
 from vqclip.world.recoloring import recolor
 from vqclip.world.shapes import shape_mask
-from vqclip.world.styles import STYLES, StyleContext
+from vqclip.world.styles import ALL_STYLES, StyleContext
 
 # streams of random numbers, one per stage: changing one attribute leaves the other stages alone
 _GROUND, _STYLE, _AIR = 11, 33, 44
@@ -137,7 +137,7 @@ class Painter:
         picture = light(picture, composition)
         if composition.style is not None:
             context = StyleContext(size, np.random.default_rng((composition.seed, _STYLE)), together)
-            picture = STYLES[composition.style](np.clip(picture, 0.0, 1.0), context)
+            picture = ALL_STYLES[composition.style](np.clip(picture, 0.0, 1.0), context)
         pixels = (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
         return Painted(pixels, np.stack(covers) if covers else together[None][:0])
 

@@ -1,0 +1,177 @@
+"""Sketches as the first grid of a run: read from the prompts, laid out from the memory's drawings, painted in a style."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqclip import images, prompts, seeding
+from vqclip.config import Config
+from vqclip.errors import UsageError
+from vqclip.generation.canvas import Canvas, read_own
+from vqclip.guidance import autocast
+from vqclip.prompts import Prompt
+from vqclip.sketch.figures import Figures
+from vqclip.sketch.layout import lay_out
+from vqclip.sketch.memory import MemorySprites
+from vqclip.sketch.own import OwnSprites, check_named, parse_like
+from vqclip.types import Notice
+from vqclip.words import Reading, read, suggestions
+from vqclip.world.composition import AllSprites, Composition, Painter
+from vqclip.world.styles import ALL_STYLES, StyleContext
+
+if TYPE_CHECKING:
+    from vqclip.generation.models import Models
+
+
+def is_sketched(config: Config) -> bool:
+    """Whether a sketch begins a run: asked for, or without a word of the start where there are a memory and words."""
+    init = config.init
+    if not config.models.memory or init.kind not in ("auto", "sketch"):
+        return False
+    if init.kind == "sketch":
+        return True
+    return init.image is None and init.mask is None and reading_of(config).known
+
+
+def reading_of(config: Config) -> Reading:
+    """Return what the prompts of positive weight say together."""
+    texts = [prompt.text for prompt in prompts.parse_all(config.prompts) if prompt.weight > 0]
+    return _read(", ".join(texts), tuple(parse_like(config.init.like)))
+
+
+@lru_cache(maxsize=16)
+def _read(text: str, own: tuple[str, ...]) -> Reading:
+    return read(text, own)
+
+
+@dataclass(frozen=True)
+class Sketcher:
+    """Draws the sketch of any seed of one run; the same seed gives the same sketch."""
+
+    reading: Reading
+    sprites: MemorySprites
+    own: OwnSprites
+    painter: Painter
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, config: Config, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]) -> Sketcher:
+        """Return the sketcher of a resolved run; tells of what it cannot draw.
+
+        Raises UsageError where nothing of the prompt is known, for names that the prompt does not hold, and for files
+        that are no pictures.
+        """
+        reading = reading_of(config)
+        if not reading.known:
+            near = ", ".join(suggestions(reading.text)[:5])
+            hint = f"such as {near}" if near else "see 'vqclip words'"
+            raise UsageError(f"no word of {reading.text[:80]!r} can be drawn: give others, {hint}, or --init prior")
+        like = parse_like(config.init.like)
+        check_named(list(like), reading.text)
+        own = OwnSprites(
+            {
+                name: [read_own(path, f"init.like.{name}.{k}", outside) for k, path in enumerate(paths)]
+                for name, paths in like.items()
+            }
+        )
+        notices += [Notice(text) for text in reading.notices()]
+        precision = config.run.precision
+
+        def decode(codes: Tensor) -> Tensor:
+            with autocast(models.vqgan.codebook.device.type, precision):
+                return models.vqgan.decode(models.vqgan.codes(codes.to(models.vqgan.codebook.device)))
+
+        sprites = MemorySprites(models.memory, decode)
+        return cls(reading, sprites, own, Painter(AllSprites(own, sprites)), (config.size[0], config.size[1]))
+
+    def composition(self, seed: int) -> Composition:
+        """Return the layout of a seed's sketch."""
+        words = zlib.crc32(self.reading.text.encode("utf-8", "surrogatepass"))
+        rng = np.random.default_rng([seeding.derive(seed, "sketch"), words])
+        figures = Figures(self.sprites.subjects, self.own.names, self._extent, rng)
+        laid_out = lay_out(self.reading, figures, rng, int(rng.integers(2**31)))
+        return replace(laid_out, style=self.reading.style)
+
+    def picture(self, seed: int, plain: bool = False) -> Tensor:
+        """Return the sketch of a seed, (1, 3, H, W) in [0, 1], of the run's size; `plain` is without its style."""
+        width, height = self.size
+        composition = self.composition(seed)
+        if plain:
+            composition = replace(composition, style=None)
+        painted = self.painter.paint(composition, max(width, height, 16)).picture
+        return images.crop_center(_tensor(painted), width, height)
+
+    def guiding(self, prompt: Prompt, words: frozenset[str]) -> Prompt:
+        """Return a prompt as a CLIP that knows only some words is told of it; one of negative weight stays."""
+        if prompt.weight <= 0:
+            return prompt
+        return dataclasses.replace(prompt, text=guiding_text(prompt.text, words, self.own.names))
+
+    def _extent(self, name: str) -> tuple[float, float]:
+        return self.own.extent(name) if name.startswith("own:") else self.sprites.extent(name)
+
+
+def styled(config: Config) -> str | None:
+    """Return the style that a run's prompts name, if it is one that the world's painter knows and may paint."""
+    return reading_of(config).style if config.models.memory else None
+
+
+def paint_canvas(canvas: Canvas, style: str, seed: int) -> Tensor:
+    """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of the canvas' size."""
+    height, width = canvas.image.shape[-2:]
+    side = max(height, width)
+    # styles paint squares: the shorter side is mirrored at its edges
+    above, before = (side - height) // 2, (side - width) // 2
+    pixels = canvas.image[0].permute(1, 2, 0).cpu().numpy()
+    around = ((above, side - height - above), (before, side - width - before), (0, 0))
+    square = np.pad(pixels, around, mode="symmetric").astype(np.float32)
+    context = StyleContext(side, np.random.default_rng([seeding.derive(seed, "painted")]), np.zeros((side, side), np.float32))
+    picture = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
+    return _tensor((picture[above : above + height, before : before + width] * 255 + 0.5).astype(np.uint8))
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def guiding_text(text: str, words: frozenset[str], own: Mapping[str, Any]) -> str:
+    """Return what a CLIP that knows only some words is told of a prompt: the same without what it does not know.
+
+    An empty set means that it knows any.
+    """
+    if not words:
+        return text
+    reading = _read(text, tuple(own))
+
+    def knows(phrase: str | None) -> bool:
+        return phrase is None or not prompts.unknown_words([prompts.Prompt(phrase)], words)
+
+    if not prompts.unknown_words([prompts.Prompt(text)], words):
+        return text
+    nouns = tuple(
+        dataclasses.replace(noun, count=1, size=None)
+        for noun in reading.nouns
+        if noun.kind != "own" and knows(noun.subject)
+    )
+    kept = dataclasses.replace(
+        reading,
+        nouns=nouns[:1],
+        relations=(),
+        season=None,
+        weather=None,
+        time=None,
+        framing=None,
+        setting=reading.setting if knows(reading.setting) else None,
+        style=reading.style if knows(reading.style) else None,
+    )
+    caption = kept.caption().strip(", ")
+    return f"a picture, {caption}" if not nouns and caption else caption or "a picture"
