@@ -36,7 +36,7 @@ class Entry:
     alternative: Entry | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lexicon:
     """The tables: entries by their words, emoji by character, names of subjects with what else they are called."""
 
@@ -76,6 +76,11 @@ def _many(entry: Entry) -> Entry:
 @lru_cache(maxsize=1)
 def load() -> Lexicon:
     """Read the tables that ship with vqclip, once."""
+    return build()
+
+
+def build(by_hand: bool = False) -> Lexicon:
+    """Read the tables that ship with vqclip; `by_hand` leaves out what was made from dictionaries."""
     world, vocabulary = _world(), _vocabulary()
     drawings, held = _drawings()
     subjects: dict[str, list[str]] = {name: [] for name in [*drawings, *world["subjects"]] if name not in held}
@@ -84,7 +89,7 @@ def load() -> Lexicon:
     entries: dict[str, Entry] = {}
     _add_phrases(entries, vocabulary)
     _add_subjects(entries, subjects, world["shapes"])
-    plurals, known = _add_synonyms(entries, subjects)
+    plurals, known = _add_synonyms(entries, subjects, ("nouns", "synonyms")[: 1 if by_hand else 2])
     _add_homographs(entries, vocabulary)
     emoji = {others[0]: name for name, others in world["subjects"].items()} | _emoji(subjects)
     sets = {name: frozenset(words) for name, words in vocabulary["nouns"].items()}
@@ -173,32 +178,34 @@ def _add_subjects(entries: dict[str, Entry], subjects: Mapping[str, Iterable[str
         _add(entries, others, Entry("noun", ("subject", name)), over=True)
 
 
-def _add_synonyms(entries: dict[str, Entry], subjects: dict[str, list[str]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Add the hand-made table and the one that was made from dictionaries; return plurals and mere words."""
+def _add_synonyms(
+    entries: dict[str, Entry], subjects: dict[str, list[str]], tables: Iterable[str]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """Add the table that was made by hand and the one from dictionaries; return plurals and words that mean nothing."""
     plurals: dict[str, str] = {}
-    known: set[str] = set()
-    for table in ("words/nouns.tsv", "words/synonyms.tsv"):
-        by_hand = table == "words/nouns.tsv"
-        for line in resources.path(table).read_text("utf-8").splitlines():
-            if line.startswith("#") or not line.strip():
+    mere: set[str] = set()
+    for table in tables:
+        for line in resources.path(f"words/{table}.tsv").read_text("utf-8").splitlines():
+            if line.startswith("#"):
                 continue
             words, value, kind = line.split("\t")
             if kind == "plural":
                 plurals[words] = value
             elif kind == "word":
-                known.add(words)
+                mere.add(words)
             elif value in subjects:
-                entry = Entry("noun", ("subject", value), told=kind == "nearer")
-                # what is written by hand wins over a place or an adjective, but not over a subject's own name
-                name = key(words) if by_hand else words
-                here = entries.get(name)
-                if here is None or (by_hand and here.kind not in ("noun", "relation", "and", "count")):
-                    entries[name] = entry
+                _add_synonym(entries, words, Entry("noun", ("subject", value), told=kind == "nearer"), table == "nouns")
                 if kind == "same":
                     subjects[value].append(words)
-            elif by_hand and kind == "unknown":
-                known.add(words)
-    return plurals, frozenset(known)
+    return plurals, frozenset(mere)
+
+
+def _add_synonym(entries: dict[str, Entry], words: str, entry: Entry, by_hand: bool) -> None:
+    """Add a word for a subject: by hand it wins over places and adjectives, but not over a subject's own name."""
+    name = key(words) if by_hand else words
+    here = entries.get(name)
+    if here is None or (by_hand and here.kind not in ("noun", "relation", "and", "count")):
+        entries[name] = entry
 
 
 def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str, list[str]]]) -> None:
