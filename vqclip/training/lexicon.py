@@ -26,7 +26,9 @@ from vqclip.words.lexicon import Entry, Lexicon
 from vqclip.words.suggest import correct
 
 TARGET = "words/synonyms.tsv"
-HEADER = "# Made by vqclip/training/lexicon.py from WordNet 3.0 and emojibase: see checkpoints/LICENSE.txt. Do not edit.\n"
+HEADER = (
+    "# Made by vqclip/training/lexicon.py from WordNet 3.0 and emojibase: see checkpoints/LICENSE.txt. Do not edit.\n"
+)
 
 # lexicographer files of things that can be drawn: animal, artifact, body, food, object, phenomenon, plant; and person
 _DRAWN, _PERSON = frozenset({5, 6, 8, 13, 17, 19, 20}), 18
@@ -41,25 +43,38 @@ _KINDS = {
 # subjects that are people, though their names have another sense that can be drawn
 _PEOPLE = frozenset(
     {"artist", "doctor", "farmer", "groom", "judge", "mechanic", "nurse", "pilot", "runner", "sailor", "singer"}
-    | {"student", "teacher", "climber", "cowboy", "detective", "diver", "jester", "clown", "dancer", "swimmer", "person"}
+    | {
+        "student",
+        "teacher",
+        "climber",
+        "cowboy",
+        "detective",
+        "diver",
+        "jester",
+        "clown",
+        "dancer",
+        "swimmer",
+        "person",
+    }
 )
 # which sense a subject's name has in WordNet, where it is not the first that can be drawn; 0: none of them
 _SENSES = {
-    "abacus": 2, "alien": 3, "barrel": 2, "cake": 3, "carousel": 2, "child": 0, "chocolate": 2, "clown": 2, "coral": 4,
-    "crown": 4, "dock": 3, "dolphin": 2, "egg": 2, "fire": 0, "ghost": 3, "hammer": 2, "hedgehog": 2, "hut": 2, "lime": 6,
-    "magnolia": 2, "olive": 4, "peach": 3, "peacock": 2, "person": 1, "plate": 4, "plum": 2, "queen": 2, "ring": 0,
-    "rock": 1, "school": 2, "scooter": 3, "seahorse": 2, "seal": 0, "shield": 2, "shrimp": 3, "star": 0, "table": 2,
-    "television": 3, "toilet": 2, "volcano": 2, "wheat": 1, "witch": 1, "wizard": 2, "cloud": 0, "sponge": 0, "moon": 0,
-    "bank": 0, "battery": 0, "beach": 0, "bell pepper": 0, "bolt": 0, "bone": 0, "bow": 0, "brain": 0, "christmas tree": 0,
-    "city": 0, "coin": 1, "desert": 0, "ear": 0, "eye": 0, "eyes": 0, "foot": 0, "gear": 0, "hand": 0, "herb": 0, "iron": 0,
-    "jupiter": 0, "keyboard": 0, "king": 1, "kiwi": 0, "leg": 0, "mars": 0, "memo": 0, "merman": 0, "microwave": 2,
-    "monitor": 0, "mouse": 1, "neptune": 0, "nose": 0, "notebook": 0, "phoenix": 0, "planet": 0, "pluto": 0, "plunger": 0,
-    "pyramid": 0, "rain": 0, "rake": 0, "shooting star": 0, "slide": 0, "siren": 0, "sun": 0, "sunrise": 0, "sunset": 0,
-    "tongue": 0, "tooth": 0, "uranus": 0, "urn": 0, "venus": 0, "wagon": 1, "well": 0, "wheel": 0, "wood": 0, "chain": 0,
-    "devil": 1, "baby": 0, "boy": 0, "girl": 0, "yarn": 0, "salt": 0, "oil lamp": 1, "sparkler": 1, "lantern": 1, "lips": 0,
-    "skull": 0, "moustache": 0, "sari": 1, "tepee": 1, "egg timer": 0, "crystal ball": 1, "milk": 0, "honey": 0, "pill": 0,
-    "satellite": 1, "candy": 1, "reed": 0, "fly": 1, "antenna": 0, "box": 1, "fort": 1, "robot": 1, "bull": 1, "razor": 1,
-    "turtle": 2, "skunk": 4, "mug": 4, "swallow": 3, "runner": 2, "joystick": 0, "heart": 0, "dragon": 1, "crane": 0,
+    "abacus": 2, "alien": 3, "barrel": 2, "cake": 3, "carousel": 2, "child": 0, "chocolate": 2, "clown": 2, "coral":
+    4, "crown": 4, "dock": 3, "dolphin": 2, "egg": 2, "fire": 0, "ghost": 3, "hammer": 2, "hedgehog": 2, "hut": 2,
+    "lime": 6, "magnolia": 2, "olive": 4, "peach": 3, "peacock": 2, "person": 1, "plate": 4, "plum": 2, "queen": 2,
+    "ring": 0, "rock": 1, "school": 2, "scooter": 3, "seahorse": 2, "seal": 0, "shield": 2, "shrimp": 3, "star": 0,
+    "table": 2, "television": 3, "toilet": 2, "volcano": 2, "wheat": 1, "witch": 1, "wizard": 2, "cloud": 0,
+    "sponge": 0, "moon": 0, "bank": 0, "battery": 0, "beach": 0, "bell pepper": 0, "bolt": 0, "bone": 0, "bow": 0,
+    "brain": 0, "christmas tree": 0, "city": 0, "coin": 1, "desert": 0, "ear": 0, "eye": 0, "eyes": 0, "foot": 0,
+    "gear": 0, "hand": 0, "herb": 0, "iron": 0, "jupiter": 0, "keyboard": 0, "king": 1, "kiwi": 0, "leg": 0, "mars":
+    0, "memo": 0, "merman": 0, "microwave": 2, "monitor": 0, "mouse": 1, "neptune": 0, "nose": 0, "notebook": 0,
+    "phoenix": 0, "planet": 0, "pluto": 0, "plunger": 0, "pyramid": 0, "rain": 0, "rake": 0, "shooting star": 0,
+    "slide": 0, "siren": 0, "sun": 0, "sunrise": 0, "sunset": 0, "tongue": 0, "tooth": 0, "uranus": 0, "urn": 0,
+    "venus": 0, "wagon": 1, "well": 0, "wheel": 0, "wood": 0, "chain": 0, "devil": 1, "baby": 0, "boy": 0, "girl":
+    0, "yarn": 0, "salt": 0, "oil lamp": 1, "sparkler": 1, "lantern": 1, "lips": 0, "skull": 0, "moustache": 0,
+    "sari": 1, "tepee": 1, "egg timer": 0, "crystal ball": 1, "milk": 0, "honey": 0, "pill": 0, "satellite": 1,
+    "candy": 1, "reed": 0, "fly": 1, "antenna": 0, "box": 1, "fort": 1, "robot": 1, "bull": 1, "razor": 1, "turtle":
+    2, "skunk": 4, "mug": 4, "swallow": 3, "runner": 2, "joystick": 0, "heart": 0, "dragon": 1, "crane": 0,
 }  # fmt: skip
 # what subjects are called in WordNet, where it is something else
 _CALLED = {
@@ -68,8 +83,10 @@ _CALLED = {
     "cup of tea": "tea", "peanuts": "peanut", "t-rex": "tyrannosaur", "donut": "doughnut", "sandals": "sandal",
     "socks": "sock", "gloves": "glove", "trousers": "trouser", "firecracker": "firecracker", "piano keys": "",
 }  # fmt: skip
-_RUDE = re.compile("slur|offensive|disparaging|derogatory|obscene|vulgar|slang|prostitut|sexual|pervert|drug|excrement|insult"
-                   "|contempt|stupid|mistress|whore|racist")
+_RUDE = re.compile(
+    "slur|offensive|disparaging|derogatory|obscene|vulgar|slang|prostitut|sexual|pervert|drug|excrement|insult|contempt"
+    "|stupid|mistress|whore|racist"
+)
 
 
 @dataclass
@@ -202,7 +219,7 @@ def _usual(net: WordNet, lemma: str, number: int) -> bool:
     first, this = net.counts.get((lemma, 1), 0), net.counts.get((lemma, number), 0)
     if number == 1:
         return True
-    return this * 2 >= first and this > 0 or (first == 0 and number == 2)
+    return (this * 2 >= first and this > 0) or (first == 0 and number == 2)
 
 
 def _nearest(net: WordNet, synsets: dict[str, str], sense: str) -> tuple[str, int] | None:
@@ -221,14 +238,17 @@ def labels(folder: Path, lexicon: Lexicon, taken: Iterable[str]) -> dict[str, tu
     try:
         records = json.loads((folder / "data.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {folder / 'data.json'}: {error}; give the folder 'en' of emojibase-data") from None
+        raise UsageError(
+            f"cannot read {folder / 'data.json'}: {error}; give the folder 'en' of emojibase-data"
+        ) from None
     known, found = set(taken), {}
     for record in records:
         word, subject = lexicons.key(record["label"]), lexicon.emoji.get(record["emoji"].replace("\ufe0f", ""))
         first = lexicon.entries.get(word.split(" ")[0])
         plain = re.fullmatch(r"[a-z]{3,}( [a-z]+){0,2}", word) and not word.endswith("oclock")
         colored = first is not None and (first.kind == "color" or first.alternative is not None)
-        if subject and plain and not colored and word not in known and lexicon.find(word) is None:
+        doing = re.match(r"(?:wo)?m[ae]n \w+ing\b|person \w+ing\b", word)  # the grammar reads it: who, and what he does
+        if subject and plain and not colored and not doing and word not in known and lexicon.find(word) is None:
             found[word] = subject, "same"
     return found
 
@@ -241,7 +261,9 @@ def irregular(net: WordNet, lexicon: Lexicon, known: Iterable[str]) -> dict[str,
         for plural, singular in net.plurals.items()
         if (singular in names or singular in lexicon.entries)
         and singular not in singulars(plural.rpartition(" ")[2])
-        and lexicon.find(plural) is None and re.fullmatch("[a-z ]+", plural) and plural != singular
+        and lexicon.find(plural) is None
+        and re.fullmatch("[a-z ]+", plural)
+        and plural != singular
     }
 
 
