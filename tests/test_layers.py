@@ -61,7 +61,8 @@ FENCES: dict[str, tuple[str, ...]] = {
     "shelve": (),
     "dill": (),
 }
-TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words", "weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
+TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words"]
+TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

@@ -18,6 +18,7 @@ _COMMANDS = {
     "evaluate": "vqclip.cli.evaluate:evaluate",
     "info": "vqclip.cli.info:info",
     "models": "vqclip.cli.models:models",
+    "words": "vqclip.cli.words:words",
     "doctor": "vqclip.cli.doctor:doctor",
 }
 _LONGEST = 1500

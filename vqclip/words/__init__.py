@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from vqclip.words import lexicon as lexicons
 from vqclip.words.grammar import Grammar
 from vqclip.words.lexicon import own_entries
-from vqclip.words.reading import FRAMINGS, RELATIONS, SEASONS, SETTINGS, STYLES, TIMES, WEATHERS, Noun, Reading, Relation
+from vqclip.words.reading import (
+    FRAMINGS,
+    RELATIONS,
+    SEASONS,
+    SETTINGS,
+    STYLES,
+    TIMES,
+    WEATHERS,
+    Noun,
+    Reading,
+    Relation,
+)
 from vqclip.words.suggest import suggestions
 from vqclip.words.tokens import plain, tokenize
 from vqclip.words.units import segment

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from vqclip.words.clauses import Clauses
 from vqclip.words.inflection import IRREGULAR, is_plural, singulars
-from vqclip.words.lexicon import Lexicon
-from vqclip.words.reading import MOST, Noun, Reading, Relation
+from vqclip.words.lexicon import Entry, Lexicon
+from vqclip.words.places import choose
+from vqclip.words.reading import MOST, Noun, Reading
 from vqclip.words.units import Unit
 
-_SETTING_OF = {"rainy": "in the rain", "snowy": "in the snow", "night": "at night", "sunset": "at sunset"}
-# places that are a condition of any other place, and which
-_SOFT = {"in the snow": ("weather", "snowy"), "in the night sky": ("time", "night")}
-_SUPPORTS = ("on", "in", "under")
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "both")
 _SEVERAL = 0  # a plural without a number, until it is known how many nouns there are
 
@@ -38,18 +36,13 @@ class Grammar:
 
     def __init__(self, text: str, lexicon: Lexicon) -> None:
         self.text, self.lexicon = text, lexicon
-        self.nouns: list[Noun] = []
-        self.relations: list[Relation] = []
+        self.clauses = Clauses(lexicon.sets)
+        self.nouns = self.clauses.nouns
         self.replaced: list[tuple[str, str]] = []
         self.unknown: list[str] = []
         self.found: dict[str, str] = {}  # style, framing, season, weather, time, background
         self.places: list[Unit] = []
         self.weak: Unit | None = None
-        self.heads: list[int] = []  # the nouns that the next relation is about
-        self.closed = False  # the heads have a relation: a noun without one begins anew
-        self.link: Relation | None = None  # the last relation, that "and" goes on with
-        self.between: list[str] = []  # the relations of the nouns after "between"
-        self.ahead: str | None = None  # "under a tree, a fox": the relation that waits for its first noun
         self.now = _Pending()
         self.units: list[Unit] = []
         self.index = 0
@@ -68,7 +61,7 @@ class Grammar:
             before = units[self.index - 1].kind if self.index else ""
             if unit.breaks:
                 self._loose()
-                self.now, self.link = _Pending(), None
+                self.now, self.clauses.link = _Pending(), None
             elif unit.article and self.now.relation and before not in ("relation", "verb", "between", "silent"):
                 self.now.relation = None
             if unit.kind in steps:
@@ -76,7 +69,7 @@ class Grammar:
         self._loose()
         return self._reading()
 
-    # --- nouns -----------------------------------------------------------------------------------------------------
+    # --- nouns
 
     def _noun(self, unit: Unit) -> None:
         now = self.now
@@ -93,7 +86,10 @@ class Grammar:
             kind = "shape"
         subject = self._one_of(subject)
         noun = Noun(subject, kind, written, self._number(unit, subject), now.color, now.size)
-        self._attach(noun)
+        if now.of and self.nouns:
+            self.clauses.add_part(noun)
+        else:
+            self.clauses.add(noun, now.relation, now.joined)
         if unit.entry.told or now.modified:
             self.replaced.append((written, noun.subject))
         elif now.count and now.count.entry.value > MOST:
@@ -137,50 +133,7 @@ class Grammar:
             return _SEVERAL if unit.entry.plural else 1
         return min(given, MOST) if plural or is_number(count.text) else 1  # "some bread" is one
 
-    def _attach(self, noun: Noun) -> None:
-        """Add a noun, with its relation to those before it."""
-        now, index = self.now, len(self.nouns)
-        kind = self.between.pop(0) if self.between else now.relation
-        if now.of and self.nouns:
-            self._attach_of(noun)
-            return
-        if kind == "in" and noun.subject in self.lexicon.sets["clothes"] and self.nouns:
-            kind = "with"
-        if kind is None and now.joined and self.link is not None and self.link.kind == "with":
-            self._relate("with", [self.link.first], noun)
-        elif kind is None and self.ahead:
-            self.nouns.insert(0, noun)
-            self.relations, self.heads, self.closed = [Relation(self.ahead, 0, 1)], [0], True
-            self.ahead, self.link = None, None
-        elif kind is None:
-            self.nouns.append(noun)
-            self.heads = [index] if self.closed else [*self.heads, index]
-            self.closed, self.link = False, None
-        elif self.nouns:
-            chained = self.link is not None and not now.joined and _chains(self.link.kind, kind)
-            self._relate(kind, [index - 1] if chained else list(self.heads), noun)
-        else:
-            self.nouns.append(noun)
-            self.heads, self.ahead = [0], None if kind == "with" else kind  # "a landscape with a tree" has the tree
-
-    def _attach_of(self, noun: Noun) -> None:
-        """Add the second of "a bowl of apples", in the first; of "a statue of a horse", with it."""
-        last = len(self.nouns) - 1
-        held = self.nouns[last].subject in self.lexicon.sets["containers"]
-        if held and self.heads == [last] and not self.closed:
-            self.nouns.insert(last, noun)
-            self.relations.append(Relation("in", last, last + 1))
-            self.heads, self.closed, self.link = [last + 1], True, self.relations[-1]
-        else:
-            self._relate("with", [last], noun)
-
-    def _relate(self, kind: str, firsts: list[int], noun: Noun) -> None:
-        index = len(self.nouns)
-        self.nouns.append(noun)
-        self.relations += [Relation(kind, first, index) for first in firsts]
-        self.closed, self.link = True, self.relations[-1]
-
-    # --- what belongs to a noun ------------------------------------------------------------------------------------
+    # --- what belongs to a noun
 
     def _begin(self, unit: Unit) -> None:
         if self.now.start is None:
@@ -223,15 +176,17 @@ class Grammar:
             self.nouns[-1] = replace(self.nouns[-1], color=color)
         self.now.color = None
 
-    # --- what stands between nouns -----------------------------------------------------------------------------------
+    # --- what stands between nouns
 
     def _relation(self, unit: Unit) -> None:
         self._loose()
-        self.now = _Pending(relation=unit.entry.value, joined=self.now.joined)
+        kind = unit.entry.value
+        full = kind == "full of"  # "a basket full of apples" is a basket of apples
+        self.now = _Pending(relation=None if full else kind, of=full, joined=self.now.joined)
 
     def _between(self, unit: Unit) -> None:
         self._loose()
-        self.between = ["right of", "left of"] if self.nouns else []
+        self.clauses.between = ["right of", "left of"] if self.nouns else []
         self.now = _Pending()
 
     def _and(self, unit: Unit) -> None:
@@ -250,7 +205,7 @@ class Grammar:
             before = self.units[self.index - 1] if self.index else None
             self.now.of = before is not None and before.kind == "noun"
 
-    # --- where, when and how -------------------------------------------------------------------------------------------
+    # --- where, when and how
 
     def _place(self, unit: Unit) -> None:
         if self.now.dropped is None:
@@ -280,6 +235,10 @@ class Grammar:
             self.now.relation = None
 
     def _framing(self, unit: Unit) -> None:
+        if unit.entry.value == "field" and self.nouns:  # "a cow in a field of flowers" is a picture of the cow
+            self.places.append(replace(unit, entry=Entry("place", "in a meadow")))
+            self.now, self.clauses.closed = _Pending(), True
+            return
         self.found.setdefault("framing", unit.entry.value)
         self.now.relation = None
 
@@ -288,57 +247,40 @@ class Grammar:
         if word not in self.unknown:
             self.unknown.append(word)
 
-    # --- the end -------------------------------------------------------------------------------------------------------
+    # --- the end
 
     def _reading(self) -> Reading:
         if self.weak is not None and "style" not in self.found:
             self._style(replace(self.weak, kind="style"))
-        setting = self._setting()
-        many = MOST if self.found.get("framing") in ("field", "pattern") else 3 if len(self.nouns) == 1 else 2
-        nouns = tuple(replace(noun, count=many) if noun.count == _SEVERAL else noun for noun in self.nouns)
+        places = [(self._where(unit.entry.value), unit) for unit in self.places]
+        setting, replaced = choose(places, self.found, self.lexicon.sky)
+        self.replaced += replaced
+        nouns = tuple(self._settled(noun) for noun in self.nouns)
         unknown = tuple(dict.fromkeys(self.unknown))
         replaced = tuple(dict.fromkeys(self.replaced))
         return Reading(
-            self.text.strip(), nouns, tuple(self.relations), setting, replaced=replaced, unknown=unknown, **self.found
+            self.text.strip(),
+            nouns,
+            tuple(self.clauses.relations),
+            setting,
+            replaced=replaced,
+            unknown=unknown,
+            **self.found,
         )
 
-    def _setting(self) -> str | None:
-        """Choose the setting among the places, and make of the others what goes with it."""
-        places = [(self._where(unit.entry.value), unit) for unit in self.places]
-        firm = [place for place in places if place[0] not in _SOFT and place[0] != "sky"]
-        skies = [unit for name, unit in places if name == "sky"]
-        chosen = next(iter(firm or [place for place in places if place[0] != "sky"]), None)
-        if chosen is None:
-            return self._condition(skies)
-        for name, unit in places:
-            if name in _SOFT and name != chosen[0]:
-                self.found.setdefault(*_SOFT[name])
-            elif name != "sky" and (unit.entry.told or name != chosen[0]):
-                self.replaced.append((unit.text, chosen[0]))
-        return chosen[0]
-
-    def _condition(self, skies: list[Unit]) -> str | None:
-        """Return the setting that weather or time make where there is no place; a sky is a plain background."""
-        if skies and "background" not in self.found and "time" not in self.found:
-            self.found["background"] = self.lexicon.sky
-            self.replaced.append((skies[0].text, f"a {self.found['background']} background"))
-            return None
-        for name, value in self.found.items():
-            if name in ("weather", "time") and value in _SETTING_OF:
-                del self.found[name]
-                return _SETTING_OF[value]
-        return None
-
     def _where(self, place: str) -> str:
+        """Return the setting of a place: in water swims what can, all else is by the sea."""
         if place != "in water":
             return place
-        swims = self.nouns and self.nouns[0].subject in self.lexicon.sets["swimmers"]
-        return "under water" if swims or not self.nouns else "by the sea"
+        swims = not self.nouns or self.nouns[0].subject in self.lexicon.sets["swimmers"]
+        return "under water" if swims else "by the sea"
 
-
-def _chains(last: str, kind: str) -> bool:
-    """Whether a second relation is about the noun of the first: "an apple on a plate on a table"."""
-    return (last in _SUPPORTS and kind in _SUPPORTS) or (last == kind == "with")
+    def _settled(self, noun: Noun) -> Noun:
+        """Give a number to a plural without one, and to what is repeated all over the picture."""
+        repeated = self.found.get("framing") in ("field", "pattern") and noun is self.nouns[0]
+        if noun.count == _SEVERAL or (repeated and noun.count == 1):
+            return replace(noun, count=MOST if repeated else 3 if len(self.nouns) == 1 else 2)
+        return noun
 
 
 def is_number(text: str) -> bool:

@@ -12,7 +12,8 @@ IRREGULAR = {
     "die": "dice", "sheep": "sheep", "deer": "deer", "fish": "fish", "bison": "bison", "moose": "moose",
     "shrimp": "shrimp", "squid": "squid", "salmon": "salmon", "swine": "swine", "aircraft": "aircraft",
     "potato": "potatoes", "tomato": "tomatoes", "hero": "heroes", "superhero": "superheroes", "mango": "mangoes",
-    "torpedo": "torpedoes", "mosquito": "mosquitoes", "volcano": "volcanoes", "tornado": "tornadoes", "buffalo": "buffaloes",
+    "torpedo": "torpedoes", "mosquito": "mosquitoes", "volcano": "volcanoes", "tornado": "tornadoes",
+    "buffalo": "buffaloes",
     "octopus": "octopuses", "bus": "buses", "suv": "suvs", "ninja": "ninja", "dango": "dango",
 }  # fmt: skip
 _SINGULAR = {

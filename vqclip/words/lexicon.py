@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import configparser
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from vqclip import resources
-from vqclip.errors import VqclipError
 from vqclip.words.inflection import is_plural, pluralize, singulars, verb_forms
 from vqclip.words.tokens import key
 
 # what a subject of the table is where it is the scene of a picture, not a thing in it
 PLACES = ("beach", "city", "desert", "sunset", "sunrise", "rain")
+# what may follow the head of a name: "glasses of wine", "men with a beard"
+_JOINT = re.compile(r" (?:of|in|with|on|behind|getting|covering|full|without) ")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Entry:
     alternative: Entry | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lexicon:
     """The tables: entries by their words, emoji by character, names of subjects with what else they are called."""
 
@@ -60,10 +60,11 @@ class Lexicon:
         if words in self.plurals:
             one = self.entries.get(self.plurals[words])
             return _many(one) if one else None
-        head, of, tail = words.partition(" of ")
+        joint = _JOINT.search(words)
+        head, tail = (words[: joint.start()], words[joint.start() :]) if joint else (words, "")
         before, _, last = head.rpartition(" ")
         for singular in singulars(last):
-            found = self.entries.get(" ".join(part for part in (before, singular) if part) + of + tail)
+            found = self.entries.get(" ".join(part for part in (before, singular) if part) + tail)
             if found is not None and found.kind in ("noun", "place", "style", "framing", "count"):
                 return _many(found)
         return None
@@ -76,31 +77,26 @@ def _many(entry: Entry) -> Entry:
 @lru_cache(maxsize=1)
 def load() -> Lexicon:
     """Read the tables that ship with vqclip, once."""
-    world, vocabulary = _world(), _vocabulary()
-    drawings, held = _drawings()
-    subjects: dict[str, list[str]] = {name: [] for name in [*drawings, *world["subjects"]] if name not in held}
-    for name, others in world["subjects"].items():
-        subjects[name] += others[1:]
+    return build()
+
+
+def build(by_hand: bool = False) -> Lexicon:
+    """Read the tables that ship with vqclip; `by_hand` leaves out what was made from dictionaries."""
+    vocabulary = _vocabulary()
+    drawings, emoji = _drawings()
+    subjects: dict[str, list[str]] = {name: [] for name in drawings}
+    shapes = vocabulary["nouns"].pop("shapes")
     entries: dict[str, Entry] = {}
     _add_phrases(entries, vocabulary)
-    _add_subjects(entries, subjects, world["shapes"])
-    plurals, known = _add_synonyms(entries, subjects)
+    _add_subjects(entries, subjects, shapes)
+    plurals, known = _add_synonyms(entries, subjects, ("nouns", "synonyms")[: 1 if by_hand else 2])
     _add_homographs(entries, vocabulary)
-    emoji = {others[0]: name for name, others in world["subjects"].items()} | _emoji(subjects)
     sets = {name: frozenset(words) for name, words in vocabulary["nouns"].items()}
     sets["swimmers"] = frozenset(vocabulary["water"]["swimmers"])
     collective = {word: int(number) for number, words in vocabulary["collective"].items() for word in words}
     names = {name: tuple(dict.fromkeys(others)) for name, others in subjects.items()}
     sky = vocabulary["sky"]["color"][0]
-    return Lexicon(entries, emoji, names, tuple(world["shapes"]), sets, collective, sky, plurals, known)
-
-
-def _world() -> dict[str, Any]:
-    path = resources.path("world/world.yaml")
-    try:
-        return yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise VqclipError(f"cannot read {path}: {error}") from error
+    return Lexicon(entries, emoji, names, tuple(shapes), sets, collective, sky, plurals, known)
 
 
 def _vocabulary() -> dict[str, dict[str, list[str]]]:
@@ -113,12 +109,17 @@ def _vocabulary() -> dict[str, dict[str, list[str]]]:
     }
 
 
-def _drawings() -> tuple[list[str], set[str]]:
-    """Return the subjects of the second world's drawings, and those of them that are held out for ever."""
+def _drawings() -> tuple[list[str], dict[str, str]]:
+    """Return the subjects that are not held out for ever, and the emoji, without selectors, that show them."""
     with resources.path("world/drawings.tsv").open(encoding="utf-8", newline="") as file:
-        rows = [(row["subject"], row["held"]) for row in csv.DictReader(file, delimiter="\t")]
-    held = {subject for subject, why in rows if why == "subject"}
-    return list(dict.fromkeys(subject for subject, _ in rows)), held
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["held"] != "subject"]
+    emoji: dict[str, str] = {}
+    for row in rows:
+        source, _, codes = row["id"].partition(":")
+        if source == "fluent-3d":
+            character = "".join(chr(int(code, 16)) for code in codes.split("-") if code != "fe0f")
+            emoji.setdefault(character, row["subject"])
+    return list(dict.fromkeys(row["subject"] for row in rows)), emoji
 
 
 def _add(entries: dict[str, Entry], names: Iterable[str], entry: Entry, over: bool = False) -> None:
@@ -161,44 +162,46 @@ def _add_phrases(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str
     _add(entries, vocabulary["silent"]["verb forms"], Entry("verb"))
 
 
-def _add_subjects(entries: dict[str, Entry], subjects: Mapping[str, Iterable[str]], shapes: Iterable[str]) -> None:
-    """Add the names of what is drawn, which win over everything else, and the world's other names for it."""
+def _add_subjects(entries: dict[str, Entry], subjects: Iterable[str], shapes: Iterable[str]) -> None:
+    """Add the names of what is drawn, which win over everything else."""
     for name in subjects:
         if name not in PLACES:
             _add(entries, [name], Entry("noun", ("subject", name)), over=True)
     for name in shapes:
-        _add(entries, [name], Entry("noun", ("shape", name)))
+        _add(entries, [name], Entry("noun", ("shape", name)), over=name not in subjects)
     _add(entries, ["star shaped"], Entry("noun", ("shape", "star shape")), over=True)
-    for name, others in subjects.items():
-        _add(entries, others, Entry("noun", ("subject", name)), over=True)
 
 
-def _add_synonyms(entries: dict[str, Entry], subjects: dict[str, list[str]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Add the hand-made table and the one that was made from dictionaries; return plurals and mere words."""
+def _add_synonyms(
+    entries: dict[str, Entry], subjects: dict[str, list[str]], tables: Iterable[str]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """Add the table that was made by hand and the one from dictionaries; return plurals and words that mean nothing."""
     plurals: dict[str, str] = {}
-    known: set[str] = set()
-    for table in ("words/nouns.tsv", "words/synonyms.tsv"):
-        by_hand = table == "words/nouns.tsv"
-        for line in resources.path(table).read_text("utf-8").splitlines():
-            if line.startswith("#") or not line.strip():
+    mere: set[str] = set()
+    for table in tables:
+        for line in resources.path(f"words/{table}.tsv").read_text("utf-8").splitlines():
+            if line.startswith("#"):
                 continue
             words, value, kind = line.split("\t")
             if kind == "plural":
                 plurals[words] = value
             elif kind == "word":
-                known.add(words)
+                mere.add(words)
+                if table == "nouns":
+                    entries.setdefault(key(words), Entry("unknown"))
             elif value in subjects:
-                entry = Entry("noun", ("subject", value), told=kind == "nearer")
-                # what is written by hand wins over a place or an adjective, but not over a subject's own name
-                name = key(words) if by_hand else words
-                here = entries.get(name)
-                if here is None or (by_hand and here.kind not in ("noun", "relation", "and", "count")):
-                    entries[name] = entry
+                _add_synonym(entries, words, Entry("noun", ("subject", value), told=kind == "nearer"), table == "nouns")
                 if kind == "same":
                     subjects[value].append(words)
-            elif by_hand and kind == "unknown":
-                known.add(words)
-    return plurals, frozenset(known)
+    return plurals, frozenset(mere)
+
+
+def _add_synonym(entries: dict[str, Entry], words: str, entry: Entry, by_hand: bool) -> None:
+    """Add a word for a subject: by hand it wins over places and adjectives, but not over a subject's own name."""
+    name = key(words) if by_hand else words
+    here = entries.get(name)
+    if here is None or (by_hand and here.kind not in ("noun", "relation", "and", "count")):
+        entries[name] = entry
 
 
 def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str, list[str]]]) -> None:
@@ -215,21 +218,8 @@ def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[
             entries[third] = replace(nouns[0], plural=True, alternative=Entry("verb"))
             if entries[base].kind == "noun":
                 entries[base] = replace(entries[base], alternative=Entry("verb"))
-    entries["mountains"] = replace(
-        entries["mountains"], alternative=Entry("noun", ("subject", "mountain"), plural=True)
-    )
-
-
-def _emoji(subjects: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Return emoji, without selectors of variants, and the subjects that they show, by the drawings' own identifiers."""
-    found: dict[str, str] = {}
-    with resources.path("world/drawings.tsv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            source, _, codes = row["id"].partition(":")
-            if source == "fluent-3d" and row["subject"] in subjects:
-                character = "".join(chr(int(code, 16)) for code in codes.split("-") if code != "fe0f")
-                found.setdefault(character, row["subject"])
-    return found
+    for places, one in (("mountains", "mountain"), ("woods", "wood")):
+        entries[places] = replace(entries[places], alternative=replace(entries[one], plural=True))
 
 
 def own_entries(own: Iterable[str]) -> dict[str, Entry]:

@@ -102,9 +102,9 @@ class Noun:
         plural = self.count > 1
         words.append(pluralize(self.subject) if plural else self.subject)
         if not bare:
-            lead = _NUMBERS[self.count] if plural else "" if self.kind == "own" else article(" ".join(words), self.subject)
-            words = [lead, *words] if lead else words
-        return " ".join(words)
+            alone = "" if self.kind == "own" else article(" ".join(words), self.subject)
+            words = [_NUMBERS[self.count] if plural else alone, *words]
+        return " ".join(word for word in words if word)
 
 
 @dataclass(frozen=True)

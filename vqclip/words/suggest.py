@@ -18,20 +18,19 @@ def correct(word: str, lexicon: Lexicon) -> Entry | None:
     """Return what a mistyped word was meant to be ("elefant"); None for a real word or where nothing is close."""
     if len(word) < _SHORTEST or word in lexicon.words or not word.isalpha():
         return None
-    found = _nearest(word)
+    found = _nearest(word, lexicon)
     if found is None:
         return None
     return Entry(found.kind, found.value, told=True, plural=found.plural)
 
 
 @lru_cache(maxsize=4096)
-def _nearest(word: str) -> Entry | None:
+def _nearest(word: str, lexicon: Lexicon) -> Entry | None:
     """Return the entry whose name begins with the same letter and is closest, if it is close."""
-    lexicon = lexicons.load()
     best, score = None, _CLOSE
     matcher = difflib.SequenceMatcher(autojunk=False)
     matcher.set_seq2(word)
-    for name in _by_initial().get(word[0], ()):
+    for name in _by_initial(lexicon).get(word[0], ()):
         if abs(len(name) - len(word)) > 2:
             continue
         matcher.set_seq1(name)
@@ -40,11 +39,11 @@ def _nearest(word: str) -> Entry | None:
     return lexicon.find(best) if best else None
 
 
-@lru_cache(maxsize=1)
-def _by_initial() -> dict[str, list[str]]:
+@lru_cache(maxsize=2)
+def _by_initial(lexicon: Lexicon) -> dict[str, list[str]]:
     """Return the single words that a mistyped one may be corrected to, by their first letters."""
     found: dict[str, list[str]] = {}
-    for name, entry in lexicons.load().entries.items():
+    for name, entry in lexicon.entries.items():
         if entry.kind in _CORRECTED and " " not in name and len(name) >= _SHORTEST and not entry.told:
             found.setdefault(name[0], []).append(name)
     return found

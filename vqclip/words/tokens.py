@@ -10,7 +10,9 @@ from dataclasses import dataclass
 _ARTICLES = {"a", "an", "the"}
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "ʼ": "'", "‐": "-", "‑": "-", "–": "-", "—": ","})
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*'?|&|[,;.:!?()\[\]{}\"/|\n+=<>*…]")
+_PLAIN = re.compile("[a-z]+(?: [a-z]+)*")
 _INVISIBLE = re.compile("[\ufe0e\ufe0f\u200b\u200c\u200e\u200f\u20e3\U0001f3fb-\U0001f3ff]")
+_SHORTENED = ("mr", "mrs", "ms", "dr", "st", "vs")  # a dot after these ends nothing
 _LONGEST = 2000  # characters that are read: a prompt is a sentence or two
 
 
@@ -56,7 +58,9 @@ def _pieces(text: str, emoji: Mapping[str, str]) -> list[tuple[str, int, int]]:
     """Return the words in order with their places; a break is an empty word."""
     found = []
     for match in _WORD.finditer(text):
-        word = match.group().lower()
+        word = _unaccented(match.group().lower())
+        if word == "." and found and found[-1][0] in _SHORTENED:
+            continue
         if word[0].isalnum() or word == "&":
             found.append(("and" if word == "&" else word, match.start(), match.end()))
         else:
@@ -71,6 +75,12 @@ def _pieces(text: str, emoji: Mapping[str, str]) -> list[tuple[str, int, int]]:
     return sorted(found, key=lambda piece: (piece[1], piece[2]))
 
 
+def _unaccented(word: str) -> str:
+    if word.isascii():
+        return word
+    return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)) or word
+
+
 def tokens_of(name: str) -> list[str]:
     """Return the words of a name, as `key` joins them."""
     return [token.word for token in tokenize(plain(name))]
@@ -78,4 +88,6 @@ def tokens_of(name: str) -> list[str]:
 
 def key(name: str) -> str:
     """Return a name as it is looked up: lower case, without articles, hyphens, apostrophes and dots."""
+    if _PLAIN.fullmatch(name) and not _ARTICLES & set(name.split(" ")):
+        return name  # as nearly all are
     return " ".join(tokens_of(name))

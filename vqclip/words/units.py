@@ -14,7 +14,22 @@ from vqclip.words.tokens import Token
 _JOINTS = frozenset(
     {"of", "in", "on", "at", "by", "to", "from", "under", "with", "for", "as", "out", "into", "below", "beneath"}
     | {"inside", "made", "like", "full", "behind", "not", "no", "without", "what", "over", "than", "until", "during"}
-    | {"all", "both", "half", "such", "quite", "lit", "covered", "among", "is", "between", "taking", "having", "vs"}
+    | {
+        "all",
+        "both",
+        "half",
+        "such",
+        "quite",
+        "lit",
+        "covered",
+        "among",
+        "is",
+        "between",
+        "taking",
+        "having",
+        "getting",
+        "on",
+    }
 )
 
 
@@ -80,7 +95,7 @@ def _reach(tokens: list[Token], place: int, longest: int) -> int:
     last = place + 1
     while last < min(len(tokens), place + longest):
         token, before = tokens[last], tokens[last - 1]
-        if token.breaks or (token.article and before.word not in _JOINTS) :
+        if token.breaks or (token.article and before.word not in _JOINTS):
             break
         last += 1
     return last
