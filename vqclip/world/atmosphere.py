@@ -32,8 +32,8 @@ _WEATHER_LIGHT: dict[str, _Tint] = {
 }
 _TIME_LIGHT: dict[str, _Tint] = {
     "dawn": (0.75, (0.88, 0.76, 0.82), 0.07),
-    "sunset": (0.95, (0.86, 0.56, 0.44), 0.02),
-    "night": (0.55, (0.27, 0.32, 0.5), 0.0),
+    "sunset": (0.95, (0.92, 0.62, 0.5), 0.02),
+    "night": (0.55, (0.31, 0.37, 0.56), 0.0),
 }
 # the same for things in front, which have to stay readable
 _THING_LIGHT: dict[str, _Tint] = {
@@ -235,8 +235,8 @@ def _in_the_air(
     if weather == "foggy":
         y, _ = grid(size)
         fog = _FOG * np.array(_FOG_BY_TIME.get(time or "", (1.0, 1.0, 1.0)), dtype=np.float32)
-        banks = smoothstep(0.2, 1.6, shifted_noise(size, 3, rng) + 0.6 * np.float32(1.0) * (y - 0.2))
-        picture = picture + (fog - picture) * (0.1 + 0.34 * banks)[..., None]
+        banks = smoothstep(-1.2, 2.4, shifted_noise(size, 3, rng) + np.float32(0.6) * y)
+        picture = picture + (fog - picture) * (0.04 + 0.42 * banks)[..., None]
     return picture
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
-from vqclip.world.backgrounds.canvas import Canvas, Color
-from vqclip.world.fields import luma, resize_field, resize_picture, smoothstep
+from vqclip.world.backgrounds.canvas import Canvas, Color, toned
+from vqclip.world.fields import grid, luma, resize_field, resize_picture, smoothstep
 
 _Stops = tuple[tuple[float, Color], ...]
 _BY_TIME: dict[str, _Stops] = {
@@ -64,15 +66,21 @@ def sky_above(
     if weather is not None:
         tint = _TIME_TINT.get(time or "", (1.0, 1.0, 1.0))
         stops = [(at, _times(color, tint)) for at, color in _BY_WEATHER[weather]]
-        canvas.gradient(stops, top, bottom)
+        _spread(canvas, stops, top, bottom)
         _overcast(canvas, weather, tint, top, bottom)
     elif time is not None:
-        canvas.gradient([(at, canvas.tint(color, 5.0)) for at, color in _BY_TIME[time]], top, bottom)
+        _spread(canvas, [(at, canvas.tint(color, 5.0)) for at, color in _BY_TIME[time]], top, bottom)
         _lights(canvas, sky, time, top, bottom)
     else:
-        canvas.gradient([(at, canvas.tint(color, 5.0)) for at, color in _BY_SEASON[season]], top, bottom)
+        _spread(canvas, [(at, canvas.tint(color, 5.0)) for at, color in _BY_SEASON[season]], top, bottom)
         _fair(canvas, sky, season, top, bottom)
     return canvas.finish()
+
+
+def _spread(canvas: Canvas, stops: Sequence[tuple[float, Color]], top: float, bottom: float) -> None:
+    """A gradient from `top` to `bottom`; what little of the sky shows below takes its last colour."""
+    canvas.box(0.0, bottom - 0.01, 1.0, 1.0, toned(stops[-1][1], 1.0))
+    canvas.gradient(stops, top, bottom)
 
 
 def _times(color: Color, tint: tuple[float, float, float]) -> tuple[int, int, int]:
@@ -188,20 +196,30 @@ def _lightning(canvas: Canvas, top: float, bottom: float) -> None:
 
 
 def guess_sky(picture: np.ndarray) -> np.ndarray:
-    """Where the sky probably is, (size, size) in 0..1: what hangs together from the top edge, changing slowly."""
+    """Where the sky probably is, (size, size) in 0..1: what hangs together from the top edge, changing slowly.
+
+    Of a plain ground, which is one colour down to the bottom, the upper two thirds are taken.
+    """
     work = min(picture.shape[0], 48)
     small = resize_picture(picture, work, Image.Resampling.BOX)
     found = np.zeros((work, work), dtype=bool)
     color = np.median(small[0], axis=0)
-    above = np.ones(work, dtype=bool)
+    # how many more rows an obstacle, such as a cloud, may hide what is below it
+    patience = np.full(work, work // 6)
     for row in range(work):
-        near = np.abs(small[row] - color).max(axis=-1) < 0.14
-        reached = above.copy()
-        reached[1:] |= above[:-1]
-        reached[:-1] |= above[1:]
-        found[row] = above = near & reached
-        if not above.any():
+        white = small[row].min(axis=-1) > 0.9
+        alike = np.abs(small[row] - color).max(axis=-1) < 0.1
+        near = alike | (white & (row < work // 3))
+        reached = np.maximum(patience, np.maximum(np.roll(patience, 1), np.roll(patience, -1))) > 0
+        found[row] = near & reached
+        if not found[row].any():
             break
-        color = 0.5 * color + 0.5 * small[row][above].mean(axis=0)
+        patience = np.where(found[row], work // 6, patience - 1)
+        if (alike & found[row]).any():
+            color = 0.5 * color + 0.5 * np.median(small[row][alike & found[row]], axis=0)
     field = resize_field(found.astype(np.float32), picture.shape[0], Image.Resampling.BILINEAR)
-    return smoothstep(0.3, 0.7, field).astype(np.float32)
+    sky = smoothstep(0.3, 0.7, field)
+    if found[-1].mean() > 0.5:
+        y, _ = grid(picture.shape[0])
+        sky = sky * (1.0 - smoothstep(0.6, 0.72, y))
+    return sky.astype(np.float32)

@@ -97,7 +97,7 @@ def adorn(
     Gives the picture and what is left of the sky.
     """
     overlay = Overlay(land.shape[0], rng)
-    _branch(overlay, season)
+    _branch(overlay, season, _clear_side(land, rng))
     if grounded and season in ("spring", "autumn"):
         rows = np.nonzero(sky.mean(axis=1) > 0.2)[0]
         _strew(overlay, season, max(0.4, rows[-1] / len(sky) if len(rows) else 0.0))
@@ -113,18 +113,29 @@ def _strew(overlay: Overlay, season: str, horizon: float) -> None:
         _leaf(overlay, (x, y), 0.006 + 0.014 * depth, turn, colors[int(tone * len(colors))])
 
 
-def _branch(overlay: Overlay, season: str) -> None:
+def _clear_side(land: np.ndarray, rng: np.random.Generator) -> bool:
+    """Whether a branch comes from the right: either side, but in a dark sky not before the moon."""
+    right = bool(rng.random() < 0.5)
+    bright = luma(land[: max(1, len(land) // 3)])
+    if float(bright.mean()) > 0.3:
+        return right
+    middle = bright.shape[1] // 2
+    lights = float(bright[:, :middle].sum()) - float(bright[:, middle:].sum())
+    return lights > 0
+
+
+def _branch(overlay: Overlay, season: str, right: bool) -> None:
+    """Two thin twigs with blossoms, leaves or snow, from an upper corner to about a third of the way across."""
     rng = overlay.rng
-    side = rng.random() < 0.5
     for level, long in ((rng.uniform(0.02, 0.06), 0.36), (rng.uniform(0.14, 0.2), 0.22)):
         t = np.linspace(0.0, 1.0, 7)
         xs, ys = long * t - 0.02, level + 0.05 * np.sin(2.6 * t + 2.0 * level) * t + 0.03 * t
-        points = [(1.0 - x if side else x, y) for x, y in zip(xs.tolist(), ys.tolist(), strict=True)]
+        points = [(1.0 - x if right else x, y) for x, y in zip(xs.tolist(), ys.tolist(), strict=True)]
         for k in range(6):
-            overlay.line(points[k : k + 2], 0.02 - 0.0024 * k, (86, 58, 44))
+            overlay.line(points[k : k + 2], 0.022 - 0.0024 * k, (86, 58, 44))
             if season == "winter":
-                above = [(x, y - 0.012) for x, y in points[k : k + 2]]
-                overlay.line(above, 0.016 - 0.0016 * k, (250, 252, 255))
+                above = [(x, y - 0.015) for x, y in points[k : k + 2]]
+                overlay.line(above, 0.026 - 0.0026 * k, (250, 252, 255))
         if season != "winter":
             _foliage(overlay, points, season)
 

@@ -27,13 +27,13 @@ AIRS: tuple[_Air, ...] = (
 
 
 def scene_picture(
-    renderer: Renderer, subject: str, setting: str, air: _Air, size: int, seed: int
+    renderer: Renderer, subject: str, setting: str, air: _Air, size: int, seed: int = 3, scale: float = 0.44
 ) -> tuple[np.ndarray, np.ndarray]:
     """A subject standing in a setting: the picture (size, size, 3) and the subject's coverage (size, size)."""
     place = paint(setting, size, np.random.default_rng((seed, 1)))
     picture = behind(place.picture, np.random.default_rng((seed, 2)), *air, setting=setting, sky=place.sky)
     far, near = standing(setting)
-    feet, scale = 0.4 * far + 0.6 * near, 0.44
+    feet = 0.4 * far + 0.6 * near
     color, coverage = renderer.cut_out(Scene(subject=subject, x=0.5, y=feet - 0.5 * scale, scale=scale), size)
     shadow = np.roll(blur(coverage, 0.02), size // 50, axis=0) * (1.0 - coverage)
     picture = picture * (1.0 - np.float32(0.25) * shadow[..., None]) * (1.0 - coverage[..., None]) + color
@@ -45,9 +45,9 @@ def air_rows(renderer: Renderer, size: int, seed: int = 3) -> list[list[np.ndarr
     return [[scene_picture(renderer, "dog", setting, air, size, seed)[0] for air in AIRS] for setting in ALL_SETTINGS]
 
 
-def style_row(renderer: Renderer, size: int, subject: str = "cat", setting: str = "in a garden") -> list[np.ndarray]:
+def style_row(renderer: Renderer, size: int, subject: str = "cat", setting: str = "in a meadow") -> list[np.ndarray]:
     """One scene in all fifteen styles."""
-    picture, coverage = scene_picture(renderer, subject, setting, AIRS[0], size, 3)
+    picture, coverage = scene_picture(renderer, subject, setting, AIRS[0], size, scale=0.72)
     context = [StyleContext(size, np.random.default_rng((3, 4)), coverage) for _ in ALL_STYLES]
     return [style(picture, about) for style, about in zip(ALL_STYLES.values(), context, strict=True)]
 

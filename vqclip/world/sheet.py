@@ -19,6 +19,7 @@ from vqclip.world.second_sheet import second_sheet
 
 _GAP = 4
 _LABEL = 14
+_SECOND, _SECOND_SIZE = "world2.jpg", 52
 _Rows = Sequence[Sequence[Scene]]
 
 
@@ -97,11 +98,16 @@ def write_sheets(folder: Path, renderer: Renderer | None = None) -> list[Path]:
         "world-subjects.jpg": sheet(subjects, painter, 72, names),
         "world-styles.jpg": sheet(styles, painter, 96, heads),
         "world-settings.jpg": sheet(places, painter, 112, marks),
-        "world2.jpg": second_sheet(painter, 56),
+        _SECOND: second_sheet(painter, _SECOND_SIZE),
     }
     for name, page in pages.items():
-        page.save(folder / name, quality=82, optimize=True)
+        _save(page, folder / name)
     return [folder / name for name in pages]
+
+
+def _save(page: Image.Image, path: Path) -> None:
+    """Write a sheet; the second world's holds 275 pictures and is pressed harder."""
+    page.save(path, quality=70 if path.name == _SECOND else 82, optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -112,13 +118,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="where the pictures go; it is made if it does not exist")
     parser.add_argument("--font", type=Path, help="Noto Color Emoji, if it is not where fonts usually are")
     parser.add_argument("--second", action="store_true", help="only world2.jpg, the second world's sheet")
-    parser.add_argument("--size", type=int, default=56, help="side of the pictures on world2.jpg, in pixels")
+    parser.add_argument("--size", type=int, default=_SECOND_SIZE, help="side of the pictures on world2.jpg, in pixels")
     given = parser.parse_args(arguments)
     try:
         painter = Renderer(given.font)
         given.folder.mkdir(parents=True, exist_ok=True)
         if given.second:
-            second_sheet(painter, given.size).save(given.folder / "world2.jpg", quality=82, optimize=True)
+            _save(second_sheet(painter, given.size), given.folder / _SECOND)
         else:
             write_sheets(given.folder, painter)
     except UsageError as error:

@@ -22,6 +22,9 @@ def garden(canvas: Canvas) -> None:
         for slot in range(9):
             x, radius = (slot + rng.uniform(0.2, 0.8)) / 9, rng.uniform(0.07, 0.11)
             canvas.disc(x, base + 0.02, radius * (1.2 if back else 0.8), green)
+    if rng.random() < 0.45:
+        side = 1.0 if rng.random() < 0.5 else -1.0
+        _fruit_tree(canvas, 0.5 + side * rng.uniform(0.3, 0.42), fence + 0.03)
     _pickets(canvas, fence)
     lawn = canvas.tint((112, 184, 72), 8.0)
     canvas.box(0.0, fence + 0.05, 1.0, 1.0, lawn)
@@ -29,6 +32,8 @@ def garden(canvas: Canvas) -> None:
     for k in range(-4, 4):
         near, far = 0.5 + 0.34 * np.array([k, k + 0.5]), 0.5 + 0.15 * np.array([k, k + 0.5])
         canvas.polygon([(far[0], fence + 0.05), (far[1], fence + 0.05), (near[1], 1.0), (near[0], 1.0)], light)
+    if rng.random() < 0.5:
+        _stepping_stones(canvas, fence + 0.1, rng.uniform(0.36, 0.64))
     _flower_bed(canvas, fence + 0.06, 0.0, 1.0, 26, 0.016)
     for x0, x1 in ((-0.02, 0.17), (0.83, 1.02)):
         canvas.polygon(
@@ -41,14 +46,37 @@ def garden(canvas: Canvas) -> None:
 
 
 def _pickets(canvas: Canvas, y: float) -> None:
-    """A fence of white boards with pointed tops."""
+    """A fence of boards with pointed tops, white or of bare wood."""
     white, shade = (250, 250, 246), (206, 210, 212)
+    if canvas.rng.random() < 0.3:
+        white, shade = (196, 150, 100), (150, 110, 70)
     for rail in (-0.03, 0.03):
         canvas.box(0.0, y + rail, 1.0, y + rail + 0.018, shade)
     for k in range(17):
         x = k / 16.5 + 0.004
         top, foot = y - 0.07, y + 0.075
         canvas.polygon([(x, foot), (x, top), (x + 0.019, top - 0.025), (x + 0.038, top), (x + 0.038, foot)], white)
+
+
+def _fruit_tree(canvas: Canvas, x: float, foot: float) -> None:
+    """A round tree with red or yellow fruit."""
+    canvas.line([(x, foot), (x, foot - 0.24)], 0.035, (112, 78, 50))
+    green = canvas.tint((66, 148, 66), 8.0)
+    for dx, dy, radius in ((-0.07, -0.2, 0.085), (0.07, -0.2, 0.085), (0.0, -0.28, 0.1)):
+        canvas.disc(x + dx, foot + dy, radius, green)
+    fruit = (214, 50, 50) if canvas.rng.random() < 0.6 else (250, 196, 60)
+    for dx, dy in canvas.rng.random((9, 2)):
+        canvas.disc(x + 0.22 * (dx - 0.5), foot - 0.15 - 0.19 * dy, 0.014, fruit)
+
+
+def _stepping_stones(canvas: Canvas, top: float, aim: float) -> None:
+    """Flat stones in the grass, from the front to the fence."""
+    stone = canvas.tint((186, 182, 172), 6.0)
+    for share in (0.0, 0.14, 0.32, 0.56, 0.9):
+        y, half = top + (0.98 - top) * share, 0.035 + 0.05 * share
+        x = aim + (0.5 - aim) * share + 0.03 * (canvas.rng.random() - 0.5)
+        canvas.oval(x, y, half, 0.32 * half, toned(stone, 0.78))
+        canvas.oval(x, y - 0.05 * half, half, 0.3 * half, stone)
 
 
 def _flower_bed(canvas: Canvas, y: float, x0: float, x1: float, count: int, radius: float) -> None:
@@ -77,7 +105,8 @@ def farm(canvas: Canvas) -> None:
     _barn(canvas, 0.5 + side * rng.uniform(0.27, 0.32), horizon + 0.14, side)
     for x, y in rng.random((3, 2)):
         _bale(canvas, 0.5 - side * (0.12 + 0.34 * x), horizon + 0.1 + 0.05 * y)
-    field = canvas.tint((128, 168, 70), 8.0)
+    crops = ((128, 168, 70), (170, 190, 80), (86, 146, 74))
+    field = canvas.tint(crops[int(rng.integers(3))], 8.0)
     line = horizon + 0.2
     canvas.gradient([(0, field), (1, toned(field, 0.82))], line, 1.0)
     soil = canvas.tint((150, 108, 68), 8.0)
