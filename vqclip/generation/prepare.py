@@ -107,6 +107,7 @@ def prepare(config: Config, models: Models) -> Prepared:
             details += embeddings[len(texts) :]
             notices += [] if told else told_of_details
         targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
+    notices += [Notice(text) for text in prompts.remarks([*config.prompts, *config.negative])]
     notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
     own = _imagined(config, models, targets, texts)
     guidance = Guidance(models.clips, targets, config.views, config.run.precision, config.contrast, own)
