@@ -10,8 +10,6 @@ import textwrap
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from vqclip.errors import OutputError, UsageError
@@ -295,35 +293,3 @@ def test_ctrl_c_for_the_whole_group_does_not_reach_ffmpeg(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
     subprocess.run(command, check=True, start_new_session=True, capture_output=True)
     assert len(decode(tmp_path / "a.mp4", WIDTH, HEIGHT)) == 5
-
-
-def test_plan_of_known_runs():
-    assert video.plan(500) == video.FramePlan(30, 500, 500)
-    assert video.plan(500, fps=60) == video.FramePlan(60, 500, 500)
-    assert video.plan(500, length=10) == video.FramePlan(50, 500, 500)
-    assert video.plan(500, length=5) == video.FramePlan(60, 500, 300)
-    assert video.plan(20, length=10) == video.FramePlan(10, 20, 20)
-    assert video.plan(500, fps=30, length=10) == video.FramePlan(30, 500, 300)
-    assert video.plan(100, fps=30, length=10) == video.FramePlan(30, 100, 100)
-    assert video.plan(500, length=5, suffix=".gif") == video.FramePlan(50, 500, 250)
-    assert video.plan(0) == video.FramePlan(30, 1, 1)
-    assert video.plan(500, fps=30, length=8).stride == pytest.approx(500 / 240)
-
-
-@given(steps=st.integers(1, 900), fps=st.none() | st.floats(1, 50), length=st.none() | st.floats(0.01, 100))
-def test_plan_keeps_as_many_steps_as_it_says_and_the_last(steps, fps, length):
-    for suffix in (".mp4", ".gif"):
-        plan = video.plan(steps, fps, length, suffix)
-        assert sum(map(plan.keeps, range(steps))) == plan.frames and plan.keeps(steps - 1)
-        assert 1 <= plan.fps <= video.highest_fps(suffix) and plan.stride >= 1
-        if length is not None and plan.frames > 1:
-            assert plan.frames / plan.fps <= length + 0.51 / plan.fps
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"fps": 0}, {"fps": float("nan")}, {"fps": 61}, {"fps": 51, "suffix": ".gif"}, {"length": 0}, {"length": 1e9}],
-)
-def test_plan_refuses_what_is_out_of_range(options):
-    with pytest.raises(UsageError, match="out of range"):
-        video.plan(100, **options)

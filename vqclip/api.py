@@ -165,5 +165,6 @@ def _base(name: str | None) -> str | None:
 
 
 def _base_prompt(text: str) -> str:
-    prompt = parse_image_prompt(text)
-    return str(type(prompt)(Path(prompt.text).name, prompt.weight, prompt.stop))
+    """Return an image prompt, FILE[:weight[:stop]], with the file's base name and the numbers as they were written."""
+    name = parse_image_prompt(text).text
+    return Path(name).name + text[len(name) :]

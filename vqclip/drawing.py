@@ -7,7 +7,6 @@ While it runs, `<picture without ending>.run/` stands beside each picture; it go
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqclip import images, savepoint
+from vqclip import savepoint
 from vqclip.api import Picture, of_snapshot, versions
 from vqclip.config import Config, checked
 from vqclip.errors import NumericError, OutputError, ResumeError, VqclipError
@@ -25,15 +24,14 @@ from vqclip.generation.prepare import Prepared
 from vqclip.savepoint import Savepoint, Saver
 from vqclip.types import Notice, PackedState, Snapshot
 from vqclip.writers import metadata, names
-from vqclip.writers.image import FORMATS, save_image
-from vqclip.writers.video import FramePlan, VideoWriter, check_encoder, plan
+from vqclip.writers.frames import FramePlan, plan, remarks
+from vqclip.writers.image import FORMATS, candidates_sheet, save_image
+from vqclip.writers.video import VideoWriter, check_encoder
 
 # frames after which a segment of a video may end: few, since those of an unfinished one are drawn again
 _SEGMENT = 25
 # steps after which one ends however few its frames
 _FAR = 100
-# pixels of a candidate on its sheet
-_THUMBNAIL = 128
 
 
 def check_outputs(config: Config) -> None:
@@ -89,6 +87,9 @@ def draw(
     folder, from which it can be gone on with; the error follows. `begin` is such a folder with its savepoint.
     """
     listener = listener or Listener()
+    output = prepared.config.output
+    for remark in remarks(output.video, prepared.config.size, output.fps, output.length) if begin is None else ():
+        listener.on_notice(Notice(remark))
     own = names.OwnNames(replace, begin[1].used if begin else ())
     drawn, every = Drawn(), list(enumerate(batches(prepared.config)))
     first = begin[1].batch if begin else 0
@@ -323,11 +324,7 @@ class _Batch:
     def _save_candidates(self, snapshot: Snapshot) -> None:
         """Write a contact sheet of what the prior proposed beside the picture of each seed, best first."""
         for seed, candidates in snapshot.candidates.items():
-            shown = _thumbnail(snapshot.size)
-            pictures = [images.cover(images.to_pil(picture), *shown) for picture in candidates.pictures]
-            captions = [f"{place}: {score:.3f}" for place, score in enumerate(candidates.scores.tolist(), 1)]
-            columns = math.ceil(math.sqrt(len(pictures)))
-            sheet = images.contact_sheet(pictures, captions, columns, _THUMBNAIL)
+            sheet = candidates_sheet(candidates, snapshot.size)
             first = next((k for k in self.wanted if snapshot.seeds[k] == seed), None)
             if first is not None:
                 path = self.paths[first].with_suffix(".candidates.png")
@@ -336,17 +333,26 @@ class _Batch:
                 self.listener.on_notice(Notice(f"the prior's candidates, best first: {path}"))
 
     def _write_frames(self, snapshot: Snapshot) -> None:
-        early = snapshot.last and snapshot.step < self.config.total_steps
-        if self.frames is None or not (early or self.frames.keeps(max(snapshot.step - 1, 0))):
+        times = 0 if self.frames is None else self._times(snapshot)
+        if not times:
             return
         # a step that is done again, after trouble, has its frame already
         if snapshot.step <= self.framed and (self.config.total_steps or snapshot.resumed):
             return
         self.framed = snapshot.step
-        self.since_cut += 1
+        self.since_cut += times
         pictures = snapshot.pictures()
         for k, video in self.videos.items():
-            video.write(np.asarray(pictures[k]))
+            frame = np.asarray(pictures[k])
+            for _ in range(times):
+                video.write(frame)
+
+    def _times(self, snapshot: Snapshot) -> int:
+        """Return how many frames of the video show a step; the last one that came early fills what was asked for."""
+        step = max(snapshot.step - 1, 0)
+        if not snapshot.last or snapshot.step >= self.config.total_steps:
+            return self.frames.times(step)
+        return max(self.frames.frames - self.frames.before(step) if self.config.output.length else 0, 1)
 
     def _preview(self, snapshot: Snapshot) -> None:
         every = self.config.output.save_every
@@ -386,11 +392,6 @@ class _Batch:
         if remove:
             for folder in self.folders.values():
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _thumbnail(size: tuple[int, int]) -> tuple[int, int]:
-    width, height = (max(round(side * _THUMBNAIL / max(size)), 1) for side in size)
-    return width, height
 
 
 def _frame_plan(config: Config) -> FramePlan:

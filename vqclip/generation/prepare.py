@@ -127,6 +127,7 @@ def prepare(config: Config, models: Models) -> Prepared:
             notices += [] if told else told_of_details
         targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
     texts = asked
+    notices += [Notice(text) for text in prompts.remarks([*config.prompts, *config.negative])]
     if sketcher is None:
         notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
     own = _imagined(config, models, targets, texts)

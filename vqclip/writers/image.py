@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from vqclip import atomic
+from vqclip import atomic, images
 from vqclip.errors import OutputError, one_line
+from vqclip.types import Candidates
 from vqclip.writers import metadata
 from vqclip.writers.names import check_suffix
 
+# pixels of a candidate on its sheet
+_THUMBNAIL = 128
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -50,3 +54,11 @@ def save_image(
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {path} as {format}: {one_line(error)}; try .png") from error
     return atomic.write(path, lambda stream: stream.write(encoded.getbuffer()))
+
+
+def candidates_sheet(candidates: Candidates, size: tuple[int, int]) -> Image.Image:
+    """Return a sheet of what a prior proposed for a picture of `size` (width, height), best first, with the scores."""
+    width, height = (max(round(side * _THUMBNAIL / max(size)), 1) for side in size)
+    pictures = [images.cover(images.to_pil(picture), width, height) for picture in candidates.pictures]
+    captions = [f"{place}: {score:.3f}" for place, score in enumerate(candidates.scores.tolist(), 1)]
+    return images.contact_sheet(pictures, captions, math.ceil(math.sqrt(len(pictures))), _THUMBNAIL)

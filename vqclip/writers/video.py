@@ -22,13 +22,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vqclip import atomic
-from vqclip.errors import OutputError, UsageError, one_line
+from vqclip.errors import OutputError, one_line
+from vqclip.writers.frames import highest_fps
 from vqclip.writers.metadata import clean
 from vqclip.writers.names import check_suffix
 
-DEFAULT_FPS, LOWEST_FPS, HIGHEST_FPS = 30.0, 10.0, 60.0
-# A GIF counts hundredths of a second, and players slow down what lasts fewer than two of them.
-HIGHEST_GIF_FPS = 50.0
 MAX_COMMENT = 8000
 SECONDS_TO_CLOSE = 600
 LIST = "segments.txt"
@@ -43,24 +41,6 @@ TO_BT709 = (
 
 
 @dataclass(frozen=True)
-class FramePlan:
-    """Which of `steps` steps become the `frames` frames of a video of `fps` frames a second."""
-
-    fps: float
-    steps: int
-    frames: int
-
-    @property
-    def stride(self) -> float:
-        """Steps a frame, 1 or more; not always whole, so that any length can be met."""
-        return self.steps / self.frames
-
-    def keeps(self, step: int) -> bool:
-        """Say whether `step` (from 0) becomes a frame; of all steps exactly `frames` do, the last among them."""
-        return (step + 1) * self.frames // self.steps > step * self.frames // self.steps
-
-
-@dataclass(frozen=True)
 class Codec:
     """How segments are encoded: x264's quality (`crf`: 0 lossless to 51), effort (`preset`) and threads.
 
@@ -70,30 +50,6 @@ class Codec:
     crf: int = 18
     preset: str = "medium"
     threads: int = 1
-
-
-def plan(steps: int, fps: float | None = None, length: float | None = None, suffix: str = ".mp4") -> FramePlan:
-    """Return which steps become frames, for a rate `fps` in 1/s and a `length` in seconds, both optional.
-
-    Without `length` every step is a frame. With `length` alone the rate is chosen between 10 and 60 (GIF: 50) a
-    second; with both, steps are skipped to meet the length. No step is shown twice: a run of few steps gives a video
-    shorter than `length`. Raises UsageError for values out of range.
-    """
-    highest = highest_fps(suffix)
-    if fps is not None and not 1 <= fps <= highest:
-        raise UsageError(f"--fps {fps:g} is out of range: give 1 to {highest:g} frames a second for {suffix}")
-    if length is not None and not 0 < length <= 86400:
-        raise UsageError(f"--length {length:g} is out of range: give seconds, more than 0 and at most 86400")
-    steps = max(steps, 1)
-    if length is None:
-        return FramePlan(fps or DEFAULT_FPS, steps, steps)
-    frames = min(steps, max(1, round(length * (fps or highest))))
-    return FramePlan(fps or min(max(frames / length, LOWEST_FPS), highest), steps, frames)
-
-
-def highest_fps(suffix: str) -> float:
-    """Return the highest rate that players of a kind of file show truly."""
-    return HIGHEST_GIF_FPS if suffix == ".gif" else HIGHEST_FPS
 
 
 def check_encoder(path: str | Path = "video.mp4") -> str:
