@@ -271,6 +271,8 @@ def test_a_sun_in_summer_stars_at_night_and_lit_windows() -> None:
     yellow = (night[..., 0] > 0.6) & (night[..., 0] - night[..., 2] > 0.2)
     assert 0.005 < yellow.mean() < 0.2
     assert ((day[..., 0] > 0.6) & (day[..., 0] - day[..., 2] > 0.2)).mean() < yellow.mean()
+    snow = outdoors("in the city", 4, season="winter", time="night")[56:]
+    assert not ((snow[..., 0] > 0.6) & (snow[..., 0] - snow[..., 2] > 0.2)).any()
     sky = paint("by the sea", 64, rng(4)).sky > 0.9
     stars = luma(outdoors("by the sea", 4, time="night"))[sky]
     assert stars.max() > 0.6 and np.median(stars) < 0.2

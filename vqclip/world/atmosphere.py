@@ -105,11 +105,10 @@ def behind(
     if inside:
         land = _lit(land, _LAMPLIGHT.get(time or ""))
     else:
-        unlit = land
         land = _lit(land, _WEATHER_LIGHT.get(weather or ""))
         land = _darker(land, time) if time == "night" else _lit(land, _TIME_LIGHT.get(time or ""))
         if hour == "night" and setting in _WINDOWS:
-            land = _windows_lit(land, unlit, rng, _WINDOWS[setting])
+            land = _windows_lit(land, picture, rng, _WINDOWS[setting])
         if weather == "foggy":
             land, above = _fogged(land, above, rng, hour)
     return np.clip(land + (above - land) * sky[..., None], 0.0, 1.0)
@@ -191,10 +190,10 @@ def _darker(land: np.ndarray, time: str) -> np.ndarray:
 
 
 def _windows_lit(
-    land: np.ndarray, unlit: np.ndarray, rng: np.random.Generator, panes: Sequence[tuple[int, int, int]]
+    land: np.ndarray, day: np.ndarray, rng: np.random.Generator, panes: Sequence[tuple[int, int, int]]
 ) -> np.ndarray:
-    """Light behind about half of the windows; `unlit` is the land by day, whose colours tell the panes."""
-    away = [np.abs(unlit - np.array(pane, dtype=np.float32) / 255).max(axis=-1) for pane in panes]
+    """Light behind about half of the windows; `day` is the land without snow by day, whose colours tell the panes."""
+    away = [np.abs(day - np.array(pane, dtype=np.float32) / 255).max(axis=-1) for pane in panes]
     pane = 1.0 - smoothstep(0.04, 0.12, np.minimum.reduce(away))
     lit = pane * smoothstep(-0.25, 0.05, shifted_noise(land.shape[0], 16, rng))
     glow = np.array([1.0, 0.84, 0.44], dtype=np.float32)
