@@ -20,7 +20,7 @@ PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim",
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
 BELOW_GUIDANCE = {*BELOW_PARTS, *PARTS}
-BELOW_GENERATION = {*BELOW_GUIDANCE, "world", "words", "models", "weights", "guidance"}
+BELOW_GENERATION = {*BELOW_GUIDANCE, "world", "words", "sketch", "models", "weights", "guidance"}
 BELOW_API = {*BELOW_GENERATION, "generation", "writers"}
 BELOW_AROUND = {*BELOW_API, "api", "savepoint"}
 FACES = {"__init__", "__main__", "cli", "web"}
@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(DESCRIPTION, BELOW_PARTS),
     "world": set(GROUND),
     "words": set(GROUND),
+    "sketch": {*BELOW_PARTS, "words", "world", "models"},
     "models": set(GROUND),
     "weights": {*GROUND, "models"},
     **dict.fromkeys(PARTS, BELOW_PARTS),

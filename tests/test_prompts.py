@@ -105,7 +105,6 @@ def test_a_bad_prompt_is_a_usage_error_of_one_short_line(bad: str) -> None:
     assert 10 < len(message) < 300
 
 
-@settings(deadline=None, max_examples=150)
 @given(ANY_TEXT.map(clean).filter(is_visible), FINITE, FINITE | st.just(NO_STOP))
 def test_a_prompt_survives_being_written_and_read(text: str, weight: float, stop: float) -> None:
     prompt = Prompt(text, weight, stop)

@@ -18,6 +18,7 @@ from vqclip.config import Config
 from vqclip.generation.loop import stream
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, parse_image_prompt, prepare
+from vqclip.sketch.own import with_files
 from vqclip.types import Snapshot
 from vqclip.version import __version__
 from vqclip.weights.load import base_name, told_name
@@ -130,6 +131,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
     values = config.to_dict()
     del values["output"]
     values["init"] |= {"image": _base(config.init.image), "mask": _base(config.init.mask)}
+    values["init"]["like"] = [with_files(text, _base) for text in config.init.like]
     values["image_prompts"] = [_base_prompt(text) for text in config.image_prompts]
     values["models"] = {
         "vqgan": base_name(config.models.vqgan),
@@ -140,6 +142,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         "prior": base_name(config.models.prior) if prepared.proposer else "",
         "upsampler": base_name(config.models.upsampler) if prepared.scaler.upsampler else "",
         "embedding": base_name(config.models.embedding) if prepared.guidance.own else "",
+        "memory": base_name(config.models.memory) if config.init.kind in ("sketch", "image") else "",
     }
     forced = {"forced": prepared.forced} if prepared.forced else {}
     return forced | {

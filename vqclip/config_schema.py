@@ -15,7 +15,8 @@ PROMPT_FIELDS = ("prompts", "negative", "image_prompts")
 class ModelsConfig:
     """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last four is none.
 
-    `memory` holds the drawings that sketches are laid out from. `vqgan_config` is the YAML of a VQGAN from another program, which must agree with its weights.
+    `memory` holds the drawings that sketches are laid out from. `vqgan_config` is the YAML of a VQGAN from another
+    program, which must agree with its weights.
     """
 
     vqgan: str = "tiny"
@@ -45,8 +46,10 @@ class InitConfig:
 
     `image` begins with a picture, with a share `strength` of random codes. A sketch is laid out from the memory's
     drawings as the prompt says; `like` gives it drawings of the user's own, each as "NAME=FILE,FILE", where NAME stands
-    in the prompt. `paint` is how strongly a run that begins with a picture or a sketch is held to it as the world's
-    painter paints it in the prompt's style (0: not at all; without a value by the kind of start).
+    in the prompt. Prompts of which no word is known are refused, or `anyway` guessed at by the prior. `paint` is how
+    strongly a run that begins with a picture or a sketch is held to it as the world's painter paints it in the prompt's
+    style (0: not at all; without a value by the kind of start).
+
     Only where the `mask` is not black may the image change; a prior, if there is one, draws that part anew. Of a
     prior's `candidates` the `keep` that fit the prompts best each begin a picture; `rivals` is what it weighs that they
     could be taken for something else, of prompts from the picture world.
@@ -58,6 +61,7 @@ class InitConfig:
     strength: float | None = None
     weight: float = 0.0
     like: list[str] = field(default_factory=list)
+    anyway: bool = False
     paint: float | None = None
     candidates: int = 1
     keep: int = 1

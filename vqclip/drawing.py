@@ -22,6 +22,7 @@ from vqclip.errors import NumericError, OutputError, ResumeError, VqclipError
 from vqclip.generation.loop import batches, stream
 from vqclip.generation.prepare import Prepared
 from vqclip.savepoint import Savepoint, Saver
+from vqclip.sketch.own import parse_like
 from vqclip.types import Notice, PackedState, Snapshot
 from vqclip.writers import metadata, names
 from vqclip.writers.frames import FramePlan, plan, remarks
@@ -232,6 +233,7 @@ class _Batch:
         A picture that is not finished never takes the place of one that the run begins with.
         """
         inputs = {os.path.abspath(name) for name in (self.config.init.image, self.config.init.mask) if name}
+        inputs |= {os.path.abspath(name) for names in parse_like(self.config.init.like).values() for name in names}
         unfinished = self.last is not None and not self.last.last
 
         def may_go(free: Path) -> bool:

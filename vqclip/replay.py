@@ -24,6 +24,7 @@ _OUTSIDE = {
     "models.prior": "--prior",
     "models.upsampler": "--upsampler",
     "models.embedding": "--set models.embedding",
+    "models.memory": "--set models.memory",
 }
 # what pictures of other programs tell, and the config key of each
 _TOLD = {"prompt": "prompts", "negative": "negative", "seed": "seed", "size": "size", "steps": "steps"}
@@ -82,6 +83,9 @@ def config_of(
         wanted = _value(recorded, key)
         if _is_file(key, wanted) and not any(_value(layer, key) is not None for layer in changes):
             raise UsageError(f"the picture was drawn with the file {wanted!r}: give it again with {option} FILE")
+    wanted = _value(recorded, "init.like")
+    if wanted and not any(_value(layer, "init.like") for layer in changes):
+        raise UsageError(f"the picture was drawn with --like {', '.join(wanted)}: give it again with its files")
     wanted = recorded.get("image_prompts")
     if wanted and not any("image_prompts" in layer for layer in changes):
         raise UsageError(f"the picture was drawn with image prompts {wanted}: give them again with --image-prompt FILE")

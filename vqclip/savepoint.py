@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from vqclip import atomic, prompts
 from vqclip.config import Config, to_yaml
 from vqclip.errors import ResumeError, UsageError, one_line
+from vqclip.sketch.own import with_files
 from vqclip.types import PackedState
 from vqclip.weights import files
 from vqclip.writers import names
@@ -225,6 +226,7 @@ def absolute(config: Config) -> Config:
     """Return a config whose files are found from any folder."""
     found = copy.deepcopy(config)
     found.init.image, found.init.mask = (_absolute(name) for name in (config.init.image, config.init.mask))
+    found.init.like = [with_files(text, _absolute) for text in config.init.like]
     found.image_prompts = tuple(_absolute_prompt(text) for text in config.image_prompts)
     found.output.folder = os.path.abspath(config.output.folder)
     found.output.file, found.output.video = (_absolute(name) for name in (config.output.file, config.output.video))

@@ -77,6 +77,9 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
     from vqclip import prompts
 
     prompts.parse_all(config.prompts, config.negative)  # mistakes in the text come before seconds of loading
+    from vqclip.sketch import asked
+
+    asked.check(config)
     from vqclip import drawing, replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare

@@ -19,8 +19,10 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--output", "-o"), "output.file", {"help": "File for the picture: .png, .jpg or .webp."}),
     (("--count",), "count", {"type": int, "help": "Number of pictures, from seeds counted up."}),
     (("--batch-size",), "batch_size", {"type": int, "help": "Pictures drawn at a time."}),
-    (("--init",), "init.kind", {"help": "First grid: random, image, prior or auto."}),
+    (("--init",), "init.kind", {"help": "First grid: sketch, prior, random, image or auto."}),
     (("--init-image", "-ii"), "init.image", {"help": "Picture to begin with."}),
+    (("--like",), "init.like", {"multiple": True, "help": "NAME=FILE[,FILE]: your own drawings of NAME."}),
+    (("--anyway",), "init.anyway", {"is_flag": True, "help": "Draw even if no word of the prompt is known."}),
     (("--strength",), "init.strength", {"type": float, "help": "0..1: share of random codes mixed into it."}),
     (("--init-weight", "-iw"), "init.weight", {"type": float, "help": "Pull towards the init image."}),
     (("--mask",), "init.mask", {"help": "White where the init image may change; black stays."}),
@@ -84,6 +86,7 @@ def to_config(flags: dict[str, Any]) -> dict[str, Any]:
         given["stages"] = [stage.strip() for stage in given["stages"].split(",")]
     if "output.metadata" in given:
         given["output.metadata"] = False
-    if "models.clip" in given:
-        given["models.clip"] = list(given["models.clip"])
+    for key in ("models.clip", "init.like"):
+        if key in given:
+            given[key] = list(given[key])
     return given

@@ -11,14 +11,23 @@ from torch import Tensor
 
 from vqclip.config import Config, checked
 from vqclip.errors import UsageError, WeightsError
-from vqclip.generation import determinism, resolve, sketching
+from vqclip.generation import determinism, resolve
 from vqclip.generation.scaler import lacks_much
 from vqclip.models import casting
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import VQGAN
-from vqclip.weights.load import load_clip, load_embedding, load_memory, load_prior, load_upsampler, load_vqgan, told_name
+from vqclip.sketch.asked import is_sketched
+from vqclip.weights.load import (
+    load_clip,
+    load_embedding,
+    load_memory,
+    load_prior,
+    load_upsampler,
+    load_vqgan,
+    told_name,
+)
 
 if TYPE_CHECKING:
     from vqclip.models.embedding import EmbeddingPrior
@@ -59,7 +68,7 @@ class Models:
         found._take_wanted(config)
         if config.models.upsampler:
             found._take_upsampler(config, device)
-        if sketching.is_sketched(config):
+        if is_sketched(config):
             found._take_memory(config)
         return found
 
@@ -78,7 +87,7 @@ class Models:
             self._take_prior(config, device)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
-        if self.memory is None and sketching.is_sketched(config):
+        if self.memory is None and is_sketched(config):
             self._take_memory(config)
 
     @classmethod
@@ -211,14 +220,19 @@ class Models:
         usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        sketched = self.memory is not None and sketching.is_sketched(config)
+        sketched = self.memory is not None and is_sketched(config)
         return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched)
 
     def _check_named(self, config: Config, source: Config) -> None:
         """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
         wanted, held = config.models, source.models
         # an optional one that a config does not ask for waits here unused
-        used = {"prior": _is_proposed(config), "memory": sketching.is_sketched(config), "upsampler": True, "embedding": config.target.kind == "prior"}
+        used = {
+            "prior": _is_proposed(config),
+            "memory": is_sketched(config),
+            "upsampler": True,
+            "embedding": config.target.kind == "prior",
+        }
         names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
         pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
         if len(wanted.clip) == len(held.clip):
@@ -249,7 +263,7 @@ class Models:
 
 def _is_proposed(config: Config) -> bool:
     """Whether a prior, if it fits, proposes the first grid."""
-    if sketching.is_sketched(config):
+    if is_sketched(config):
         return False
     repaints = config.init.image is not None and config.init.mask is None
     kind = config.init.kind

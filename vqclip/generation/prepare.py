@@ -29,6 +29,7 @@ from vqclip.guidance import Guidance
 from vqclip.losses.prompt import Rivals, Targets
 from vqclip.models.vqgan import NO_ENCODER
 from vqclip.prompts import Prompt
+from vqclip.sketch import asked
 from vqclip.types import Notice, PackedState, Perceptor
 
 
@@ -89,9 +90,8 @@ class Prepared:
         return torch.cat([paint_canvas(self.canvas, style, seed) for seed in seeds]).to(device)
 
     def _run(self, seeds: Sequence[int], state: State, painted: Tensor | None) -> Run:
-        run = Run(
-            self.config, self.models.vqgan, self.guidance, self.stages, seeds, state, self.scaler, self.proposer, painted
-        )
+        run = Run(self.config, self.models.vqgan, self.guidance, self.stages, seeds, state, self.scaler, self.proposer)
+        run.hold_to(painted)
         recover.keep(run)
         return run
 
@@ -99,6 +99,7 @@ class Prepared:
 def prepare(config: Config, models: Models) -> Prepared:
     """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
     outside: dict[str, dict[str, Any]] = {}
+    asked.check(config)
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
@@ -111,9 +112,9 @@ def prepare(config: Config, models: Models) -> Prepared:
         notices.append(Notice(f"going on without the prior {config.models.prior!r}: {unreached}"))
     template = prompts.clean(config.views.detail_prompt)
     sketcher = Sketcher.of(config, models, outside, notices) if config.init.kind == "sketch" else None
-    asked = texts
+    given = texts
     for clip in models.clips:
-        texts = asked if sketcher is None else [sketcher.guiding(prompt, clip.words) for prompt in asked]
+        texts = given if sketcher is None else [sketcher.guiding(prompt, clip.words) for prompt in given]
         embeddings, told = guides.encode_prompts(clip, texts)
         notices += told
         for index, picture in enumerate(pictures):
@@ -126,7 +127,7 @@ def prepare(config: Config, models: Models) -> Prepared:
             details += embeddings[len(texts) :]
             notices += [] if told else told_of_details
         targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
-    texts = asked
+    texts = given
     notices += [Notice(text) for text in prompts.remarks([*config.prompts, *config.negative])]
     if sketcher is None:
         notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)

@@ -35,20 +35,18 @@ class Run:
         state: State,
         scaler: Scaler,
         proposer: Proposer | None = None,
-        painted: Tensor | None = None,
     ) -> None:
         self.config, self.vqgan, self.guidance = config, vqgan, guidance.apart()
         self.stages, self.seeds = list(stages), tuple(seeds)
         self.scaler, self.canvas, self.proposer = scaler, scaler.canvas, proposer
-        self.painted, self._painted_codes = painted, None
+        self.painted: Tensor | None = None
+        self._painted_codes: Tensor | None = None
         self.candidates: dict[int, Candidates] = {}
         self.low, self.high = latents.bounds(vqgan.codebook)
         self.interventions = [INTERVENTIONS.load(name)() for name in INTERVENTIONS]
         weights = dict(config.losses)
         if config.init.weight:
             weights["init_image"] = config.init.weight
-        if config.init.paint and painted is not None:
-            weights["painted"] = config.init.paint
         self.regularizers = {name: (REGULARIZERS.load(name), weight) for name, weight in weights.items() if weight}
         self.state = state
         if state.chunks:
@@ -59,6 +57,12 @@ class Run:
         # the step from which there is patience again: where a run that had ended early goes on
         self.waits_from = 0
         self.notices: list[Notice] = []
+
+    def hold_to(self, painted: Tensor | None) -> None:
+        """Hold the run to painted pictures (B, 3, H, W) in [0, 1], as strongly as its config says."""
+        self.painted, weight = painted, self.config.init.paint
+        if painted is not None and weight:
+            self.regularizers["painted"] = (REGULARIZERS.load("painted"), weight)
 
     def step(self) -> Tensor:
         """Do one optimization step and return the picture (B, 3, H, W) it began with.
@@ -154,7 +158,7 @@ class Run:
         return leaf.detach(), losses
 
     def _painted(self, part: slice, image: Tensor, z: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Return what pictures are held to, at the side of `image`, and its codes on the grid of `z`; None if nothing."""
+        """Return what pictures are held to, at the side of `image`, and its codes on the grid of `z`, if anything."""
         if self.painted is None:
             return None, None
         if self._painted_codes is None or self._painted_codes.shape[-2:] != z.shape[-2:]:

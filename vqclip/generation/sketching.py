@@ -1,4 +1,4 @@
-"""Sketches as the first grid of a run: read from the prompts, laid out from the memory's drawings, painted in a style."""
+"""Sketches as the first grid of a run: read from the prompts, laid out from drawings, painted in a style."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,42 +14,21 @@ from torch import Tensor
 
 from vqclip import images, prompts, seeding
 from vqclip.config import Config
-from vqclip.errors import UsageError
 from vqclip.generation.canvas import Canvas, read_own
 from vqclip.guidance import autocast
 from vqclip.prompts import Prompt
+from vqclip.sketch import asked
 from vqclip.sketch.figures import Figures
 from vqclip.sketch.layout import lay_out
 from vqclip.sketch.memory import MemorySprites
-from vqclip.sketch.own import OwnSprites, check_named, parse_like
+from vqclip.sketch.own import OwnSprites, parse_like
 from vqclip.types import Notice
-from vqclip.words import Reading, read, suggestions
+from vqclip.words import Reading
 from vqclip.world.composition import AllSprites, Composition, Painter
 from vqclip.world.styles import ALL_STYLES, StyleContext
 
 if TYPE_CHECKING:
     from vqclip.generation.models import Models
-
-
-def is_sketched(config: Config) -> bool:
-    """Whether a sketch begins a run: asked for, or without a word of the start where there are a memory and words."""
-    init = config.init
-    if not config.models.memory or init.kind not in ("auto", "sketch"):
-        return False
-    if init.kind == "sketch":
-        return True
-    return init.image is None and init.mask is None and reading_of(config).known
-
-
-def reading_of(config: Config) -> Reading:
-    """Return what the prompts of positive weight say together."""
-    texts = [prompt.text for prompt in prompts.parse_all(config.prompts) if prompt.weight > 0]
-    return _read(", ".join(texts), tuple(parse_like(config.init.like)))
-
-
-@lru_cache(maxsize=16)
-def _read(text: str, own: tuple[str, ...]) -> Reading:
-    return read(text, own)
 
 
 @dataclass(frozen=True)
@@ -67,16 +45,10 @@ class Sketcher:
     def of(cls, config: Config, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]) -> Sketcher:
         """Return the sketcher of a resolved run; tells of what it cannot draw.
 
-        Raises UsageError where nothing of the prompt is known, for names that the prompt does not hold, and for files
-        that are no pictures.
+        Raises UsageError as `asked.check` does, and for files that are no pictures.
         """
-        reading = reading_of(config)
-        if not reading.known:
-            near = ", ".join(suggestions(reading.text)[:5])
-            hint = f"such as {near}" if near else "see 'vqclip words'"
-            raise UsageError(f"no word of {reading.text[:80]!r} can be drawn: give others, {hint}, or --init prior")
-        like = parse_like(config.init.like)
-        check_named(list(like), reading.text)
+        asked.check(config)
+        reading, like = asked.reading_of(config), parse_like(config.init.like)
         own = OwnSprites(
             {
                 name: [read_own(path, f"init.like.{name}.{k}", outside) for k, path in enumerate(paths)]
@@ -122,7 +94,7 @@ class Sketcher:
 
 def styled(config: Config) -> str | None:
     """Return the style that a run's prompts name, if it is one that the world's painter knows and may paint."""
-    return reading_of(config).style if config.models.memory else None
+    return asked.reading_of(config).style if config.models.memory else None
 
 
 def paint_canvas(canvas: Canvas, style: str, seed: int) -> Tensor:
@@ -134,7 +106,8 @@ def paint_canvas(canvas: Canvas, style: str, seed: int) -> Tensor:
     pixels = canvas.image[0].permute(1, 2, 0).cpu().numpy()
     around = ((above, side - height - above), (before, side - width - before), (0, 0))
     square = np.pad(pixels, around, mode="symmetric").astype(np.float32)
-    context = StyleContext(side, np.random.default_rng([seeding.derive(seed, "painted")]), np.zeros((side, side), np.float32))
+    rng = np.random.default_rng([seeding.derive(seed, "painted")])
+    context = StyleContext(side, rng, np.zeros((side, side), np.float32))
     picture = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
     return _tensor((picture[above : above + height, before : before + width] * 255 + 0.5).astype(np.uint8))
 
@@ -150,7 +123,7 @@ def guiding_text(text: str, words: frozenset[str], own: Mapping[str, Any]) -> st
     """
     if not words:
         return text
-    reading = _read(text, tuple(own))
+    reading = asked.read_once(text, tuple(own))
 
     def knows(phrase: str | None) -> bool:
         return phrase is None or not prompts.unknown_words([prompts.Prompt(phrase)], words)

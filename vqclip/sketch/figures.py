@@ -28,8 +28,8 @@ class Figure:
 class Figures:
     """Chooses drawings of one manner where it can, so that the things of a picture look as if drawn by one hand.
 
-    `known` holds the drawings of each subject, `own` the names of a user's own pictures of a thing; `extent` gives the
-    width and height of a drawing by name.
+    `known` holds the drawings of each subject, `own` the names of a user's own pictures of a thing; `extent` gives
+    the width and height of a drawing by name.
     """
 
     def __init__(

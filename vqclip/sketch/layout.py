@@ -112,7 +112,7 @@ def _attach(groups: list[_Group], relations: Iterable[Relation]) -> list[_Group]
             continue
         if kind == "with":
             guest, host = host, guest
-        if kind == "under" and groups[host].aloft or kind == "above" and groups[guest].aloft:
+        if (kind == "under" and groups[host].aloft) or (kind == "above" and groups[guest].aloft):
             continue  # the one is in the air, and the other stands, as they do without a word
         if guest in taken or guest == host or _leads_to(taken, host, guest):
             continue
@@ -132,7 +132,8 @@ def _leads_to(taken: dict[int, int], start: int, end: int) -> bool:
 def _reordered(order: list[int], first: int, second: int, kind: str) -> list[int]:
     others = [k for k in order if k != first]
     place = others.index(second) if second in others else 0
-    return others[: place + (kind == "right of")] + [first] + others[place + (kind == "right of") :]
+    others.insert(place + (kind == "right of"), first)
+    return others
 
 
 def _place(roots: list[_Group], framing: str | None, setting: str | None, rng: np.random.Generator) -> None:
@@ -183,7 +184,11 @@ def _fit(groups: list[_Group]) -> None:
 
 
 def _row(
-    groups: list[_Group], feet: tuple[float, float] | None, framing: str | None, rng: np.random.Generator, aloft: bool = False
+    groups: list[_Group],
+    feet: tuple[float, float] | None,
+    framing: str | None,
+    rng: np.random.Generator,
+    aloft: bool = False,
 ) -> None:
     """Place groups side by side; `feet` are the farthest and nearest line to stand on, None to float in the middle."""
     members = [(group, figure) for group in groups for figure in group.figures]
@@ -255,9 +260,7 @@ def _split(members: list[tuple[_Group, Figure]]) -> list[list[tuple[_Group, Figu
     return [members[: len(members) - half], members[len(members) - half :]]
 
 
-def _many(
-    group: _Group, framing: str, setting: str | None, rng: np.random.Generator
-) -> list[tuple[_Group, Spot]]:
+def _many(group: _Group, framing: str, setting: str | None, rng: np.random.Generator) -> list[tuple[_Group, Spot]]:
     """Return the spots of a field, row behind row, or of a pattern, in a grid."""
     spots = []
     rows = 4

@@ -22,7 +22,7 @@ _KEPT = 64
 
 
 class MemorySprites:
-    """Drawings by their id, decoded when they are first wanted; `decode` makes pictures (1, 3, H, W) of (1, h, w) codes."""
+    """Drawings by their id, decoded when first wanted; `decode` makes pictures (1, 3, H, W) of codes (1, h, w)."""
 
     def __init__(self, memory: Memory, decode: Callable[[Tensor], Tensor]) -> None:
         """Raise WeightsError if the memory holds other drawings than the table names."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -23,7 +22,7 @@ _PLAIN = 0.85
 
 
 def parse_like(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return the files of each name of "NAME=FILE,FILE" texts; UsageError for one of another form, or too many files."""
+    """Return the files of each name of "NAME=FILE,FILE" texts; UsageError for another form, or too many files."""
     found: dict[str, list[str]] = {}
     for text in texts:
         name, equals, files = text.partition("=")
@@ -37,6 +36,12 @@ def parse_like(texts: Sequence[str]) -> dict[str, list[str]]:
         if len(found[name]) > MOST_FILES:
             raise UsageError(f"--like {name}: {len(found[name])} pictures: give at most {MOST_FILES}")
     return found
+
+
+def with_files(text: str, change: Callable[[str], str | None]) -> str:
+    """Return "NAME=FILE,FILE" with every file's name changed."""
+    name, _, files = text.partition("=")
+    return f"{name}={','.join(str(change(part.strip())) for part in files.split(',') if part.strip())}"
 
 
 def check_named(names: Sequence[str], text: str) -> None:

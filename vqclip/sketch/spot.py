@@ -9,7 +9,7 @@ from vqclip.sketch.figures import Figure
 
 @dataclass(frozen=True)
 class Spot:
-    """A figure's centre (0..1, right and down) and longest side; what has more `depth` is painted later, over others."""
+    """A figure's centre (0..1, right and down) and longest side; what has more `depth` is painted later."""
 
     figure: Figure
     x: float

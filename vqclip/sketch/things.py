@@ -1,4 +1,4 @@
-"""What a layout knows of things, from things.yaml: their size beside others, where they belong, how they go together."""
+"""What a layout knows of things, from things.yaml: their size, where they belong, how they go together."""
 
 from __future__ import annotations
 

@@ -73,10 +73,9 @@ class Weights:
 
 _TINY = "the 186 subjects, 12 shapes, 10 settings and 13 styles of world.yaml"
 _TERMS = "MIT; glyphs of the training pictures: OFL 1.1"
-_BUNDLED = tuple(
-    Weights(kind, "tiny", _TINY, _TERMS, f"tiny-{kind}.safetensors")
-    for kind in ("vqgan", "clip", "prior", "upsampler", "judge")
-) + (
+_NETWORKS = ("vqgan", "clip", "prior", "upsampler", "judge")
+_BUNDLED = (
+    *(Weights(kind, "tiny", _TINY, _TERMS, f"tiny-{kind}.safetensors") for kind in _NETWORKS),
     Weights(
         "memory",
         "tiny",

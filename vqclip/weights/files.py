@@ -1,8 +1,7 @@
 """Reading and writing weight files: safetensors whose metadata says what network the tensors are.
 
-Keys of the metadata: `format` (below), `kind` ("vqgan", "clip", "prior", "upsampler", "embedding", "judge" or "memory"),
-`architecture` (JSON, see `vqclip.types`), and `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file
-can run code.
+Keys of the metadata: `format` (below), `kind` (such as "vqgan", see `vqclip.weights.catalog`), `architecture` (JSON,
+see `vqclip.types`), and `info` (JSON, free: recipe, seed, time, scores). Nothing in such a file can run code.
 """
 
 from __future__ import annotations
