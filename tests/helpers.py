@@ -31,7 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # the same small run for the command line
 SMALL_FLAGS = ("--size", "64", "--steps", "3", "--seed", "7", "--views", "4", "--device", "cpu", "--precision", "fp32",
                "--set", "best.views=2", "--set", "stages=['full:1']", "--set", "latent.noise=0",
-               "--set", "models.prior=", "--set", "models.upsampler=", "--set", "optimizer.lr=0.1")  # fmt: skip
+               "--set", "models.prior=", "--set", "models.upsampler=", "--set", "models.memory=",
+               "--set", "optimizer.lr=0.1")  # fmt: skip
 _SMALL: dict[str, Any] = {
     "seed": 7,
     "steps": 3,
@@ -42,8 +43,8 @@ _SMALL: dict[str, Any] = {
     "latent": {"noise": 0.0},
     # three steps of the preset's rate, meant for grids that show something already, change no code
     "optimizer": {"lr": 0.1},
-    # runs with a prior or an upsampler have tests of their own
-    "models": {"prior": "", "upsampler": ""},
+    # runs with a prior, an upsampler or a memory have tests of their own
+    "models": {"prior": "", "upsampler": "", "memory": ""},
     # in bf16, which `auto` may choose, other batches and threads round by per cents
     "run": {"device": "cpu", "precision": "fp32"},
 }

@@ -60,8 +60,8 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
         Progress.of(quiet=options["quiet"], as_json=options["json_progress"]).notice(told)
         asked = foreign.settings() | asked
     if record is None:
-        # priors and upsamplers know the codes of one VQGAN alone
-        others = () if options["model"] in (None, "tiny") else ("models.prior=", "models.upsampler=")
+        # priors, upsamplers and memories know the codes of one VQGAN only
+        others = () if options["model"] in (None, "tiny") else ("models.prior=", "models.upsampler=", "models.memory=")
         config = configs.build(options["preset"], options["files"], (*others, *options["sets"]), asked)
     else:
         config = replay.config_of(record, options["files"], options["sets"], asked)
@@ -77,9 +77,9 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
     from vqclip import prompts
 
     prompts.parse_all(config.prompts, config.negative)  # mistakes in the text come before seconds of loading
-    from vqclip.sketch import asked
+    from vqclip.sketch.asked import check_words
 
-    asked.check(config)
+    check_words(config)
     from vqclip import drawing, replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare

@@ -18,7 +18,7 @@ from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import VQGAN
-from vqclip.sketch.asked import is_sketched
+from vqclip.sketch.asked import check_words, is_sketched
 from vqclip.weights.load import (
     load_clip,
     load_embedding,
@@ -87,7 +87,7 @@ class Models:
             self._take_prior(config, device)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
-        if self.memory is None and is_sketched(config):
+        if self.memory is None and is_sketched(config) and (kind == "sketch" or "memory" not in self.declined):
             self._take_memory(config)
 
     @classmethod
@@ -136,11 +136,17 @@ class Models:
         self.hashes["prior", name] = digest
 
     def _take_memory(self, config: Config) -> None:
-        """Load the memory; WeightsError if it holds codes of another VQGAN."""
+        """Load the memory; one that is not there or does not fit is an error with `--init sketch`, else left out."""
         name = config.models.memory
-        memory, digest = load_memory(name)
-        if not self._knows_codes(memory.codebook):
-            raise WeightsError(f"the memory {name!r} holds codes of another VQGAN: give --init prior or random")
+        try:
+            memory, digest = load_memory(name)
+            if not self._knows_codes(memory.codebook):
+                raise WeightsError(f"the memory {name!r} holds codes of another VQGAN: give --init prior or random")
+        except WeightsError as error:
+            if config.init.kind == "sketch":
+                raise
+            self.declined["memory"] = f"going on without the memory {name!r}: {error}"
+            return
         self.memory = memory
         self.hashes["memory", name] = digest
 
@@ -206,9 +212,10 @@ class Models:
     def resolve(self, config: Config) -> Config:
         """Return the config with every `auto` settled for these networks.
 
-        Raises UsageError for a config that is wrong, or names other networks than these.
+        Raises UsageError for a config that is wrong, names other networks than these, or has no word that they know.
         """
         config = checked(config)
+        check_words(config)
         if self.source is not None:
             self._check_named(config, self.source)
             self._take_wanted(config)

@@ -29,7 +29,6 @@ from vqclip.guidance import Guidance
 from vqclip.losses.prompt import Rivals, Targets
 from vqclip.models.vqgan import NO_ENCODER
 from vqclip.prompts import Prompt
-from vqclip.sketch import asked
 from vqclip.types import Notice, PackedState, Perceptor
 
 
@@ -99,7 +98,6 @@ class Prepared:
 def prepare(config: Config, models: Models) -> Prepared:
     """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
     outside: dict[str, dict[str, Any]] = {}
-    asked.check(config)
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])

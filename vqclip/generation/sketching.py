@@ -45,9 +45,8 @@ class Sketcher:
     def of(cls, config: Config, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]) -> Sketcher:
         """Return the sketcher of a resolved run; tells of what it cannot draw.
 
-        Raises UsageError as `asked.check` does, and for files that are no pictures.
+        Raises UsageError for files that are no pictures.
         """
-        asked.check(config)
         reading, like = asked.reading_of(config), parse_like(config.init.like)
         own = OwnSprites(
             {

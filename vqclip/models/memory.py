@@ -93,9 +93,11 @@ class Memory(nn.Module):
         start, stop = _span(self.outline_ends, number)
         deflated = self.outlines[start:stop].numpy().tobytes()
         size = a.outline * a.outline // 2
+        unpacking = zlib.decompressobj()
         try:
-            # no more than an outline takes is ever unpacked
-            raw = zlib.decompressobj().decompress(deflated, size)
+            # no more than an outline takes, and one byte, is ever unpacked
+            raw = unpacking.decompress(deflated, size)
+            raw += unpacking.decompress(unpacking.unconsumed_tail, 1)
         except zlib.error:
             raw = b""
         if len(raw) != size:

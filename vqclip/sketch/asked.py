@@ -33,7 +33,7 @@ def read_once(text: str, own: tuple[str, ...]) -> Reading:
     return read(text, own)
 
 
-def check(config: Config) -> None:
+def check_words(config: Config) -> None:
     """Raise UsageError where no word of the prompts is known, and for `--like` that does not fit them.
 
     Only runs that may begin with a sketch are looked at; `init.anyway` draws unknown words with the prior.
@@ -44,8 +44,8 @@ def check(config: Config) -> None:
         raise UsageError("--like gives drawings for a sketch: leave out --init, --init-image and --mask, or --like")
     if not config.models.memory or init.kind not in ("auto", "sketch") or init.image or init.mask:
         return
-    if not config.prompts or config.image_prompts:
-        return
+    if not config.prompts or config.image_prompts or config.models.memory not in config.models.clip:
+        return  # a CLIP of another family may know any word
     reading = reading_of(config)
     check_named(list(like), reading.text)
     if reading.known or (init.anyway and init.kind == "auto"):
