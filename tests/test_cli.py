@@ -91,7 +91,7 @@ def test_the_models_are_listed(cli: CommandLine) -> None:
     assert ran.code == 0
     rows = [line.split() for line in ran.out.splitlines()]
     bundled = [row[:2] for row in rows if "bundled" in row]
-    assert bundled == [[kind, "tiny"] for kind in ("vqgan", "clip", "prior", "upsampler", "judge")]
+    assert bundled == [[kind, "tiny"] for kind in ("vqgan", "clip", "prior", "upsampler", "judge", "memory")]
     assert ["vqgan", "imagenet_f16_16384"] in [row[:2] for row in rows]
     assert ["clip", "ViT-B-32/openai"] in [row[:2] for row in rows]
     assert Path(cli("models", "where").out.splitlines()[0]).is_dir()
