@@ -28,6 +28,7 @@ __all__ = [
     "Config",
     "Models",
     "Notice",
+    "Reading",
     "Result",
     "Snapshot",
     "VqclipError",

@@ -83,6 +83,7 @@ _CALLED = {
     "cup of tea": "tea", "peanuts": "peanut", "t-rex": "tyrannosaur", "donut": "doughnut", "sandals": "sandal",
     "socks": "sock", "gloves": "glove", "trousers": "trouser", "firecracker": "firecracker", "piano keys": "",
 }  # fmt: skip
+_QUALIFIERS = ("color", "size", "silent", "when", "verb", "relation", "count")
 _RUDE = re.compile(
     "slur|offensive|disparaging|derogatory|obscene|vulgar|slang|prostitut|sexual|pervert|drug|excrement|insult|contempt"
     "|stupid|mistress|whore|racist"
@@ -187,7 +188,7 @@ def nouns(net: WordNet, lexicon: Lexicon) -> dict[str, tuple[str, str]]:
         if not re.fullmatch(r"[a-z]+( [a-z]+){0,2}", words) or len(words) < 3 or lexicon.find(words) is not None:
             continue
         meaning = _meaning(net, synsets, lemma)
-        if meaning is not None and not _told_by_its_head(words, meaning[0], lexicon, found):
+        if meaning is not None and not _read_word_by_word(words, meaning[0], lexicon, found):
             found[words] = meaning
     return found
 
@@ -205,12 +206,16 @@ def _meaning(net: WordNet, synsets: dict[str, str], lemma: str) -> tuple[str, st
     return None
 
 
-def _told_by_its_head(words: str, subject: str, lexicon: Lexicon, found: dict[str, tuple[str, str]]) -> bool:
-    """Whether the last of several words says as much: "sugar maple" is a maple."""
-    _, several, head = words.rpartition(" ")
+def _read_word_by_word(words: str, subject: str, lexicon: Lexicon, found: dict[str, tuple[str, str]]) -> bool:
+    """Whether several words say as much one by one ("sugar maple" is a maple), or mostly mean that ("blue cat")."""
+    before, several, head = words.rpartition(" ")
     if not several:
         return False
     entry = lexicon.find(head)
+    if entry is not None and entry.kind == "noun":
+        qualified = [lexicon.find(word) for word in before.split(" ")]
+        if any(word is not None and word.kind in _QUALIFIERS for word in qualified):
+            return True
     return found.get(head, ("",))[0] == subject or (entry is not None and entry.value == ("subject", subject))
 
 
@@ -259,7 +264,8 @@ def irregular(net: WordNet, lexicon: Lexicon, known: Iterable[str]) -> dict[str,
     return {
         plural: singular
         for plural, singular in net.plurals.items()
-        if (singular in names or singular in lexicon.entries)
+        if plural not in names
+        and (singular in names or singular in lexicon.entries)
         and singular not in singulars(plural.rpartition(" ")[2])
         and lexicon.find(plural) is None
         and re.fullmatch("[a-z ]+", plural)
@@ -290,7 +296,7 @@ def build(wordnet: Path, emojibase: Path) -> str:
     plurals = irregular(net, lexicon, rows)
     lines += [f"{plural}\t{singular}\tplural" for plural, singular in sorted(plurals.items())]
     full = replace(lexicon, entries=lexicon.entries | {word: _entry(*row) for word, row in rows.items()})
-    lines += [f"{word}\t\tword" for word in real_words(net, full, rows)]
+    lines += [f"{word}\t\tword" for word in real_words(net, full, {**rows, **plurals})]
     return HEADER + "\n".join(lines) + "\n"
 
 

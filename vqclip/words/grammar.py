@@ -13,6 +13,7 @@ from vqclip.words.reading import MOST, Noun, Reading
 from vqclip.words.units import Unit
 
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "both")
+_LEADS = ("relation", "verb", "between", "silent", "weak style")  # what a relation may wait behind
 _SEVERAL = 0  # a plural without a number, until it is known how many nouns there are
 
 
@@ -62,7 +63,7 @@ class Grammar:
             if unit.breaks:
                 self._loose()
                 self.now, self.clauses.link = _Pending(), None
-            elif unit.article and self.now.relation and before not in ("relation", "verb", "between", "silent"):
+            elif unit.article and self.now.relation and before not in _LEADS:
                 self.now.relation = None
             if unit.kind in steps:
                 steps[unit.kind](unit)
@@ -127,7 +128,7 @@ class Grammar:
             return min(given, MOST) if given and given > 1 else int(together)
         if is_plural(subject) and unit.entry.value[0] != "own":
             pair = count is not None and "pair" in count.text.lower()
-            return 1 if not given or pair else min(given, MOST)
+            return min(given, MOST) if count and given and is_number(count.text) and not pair else 1
         plural = unit.entry.plural or IRREGULAR.get(words.split()[-1]) == words.split()[-1]
         if count is None or given is None:
             return _SEVERAL if unit.entry.plural else 1
@@ -230,8 +231,10 @@ class Grammar:
 
     def _weak_style(self, unit: Unit) -> None:
         following = self.units[self.index + 1] if self.index + 1 < len(self.units) else None
-        if not (self.nouns and following is not None and following.article and not following.breaks):
-            self.weak = self.weak or unit  # otherwise it is what somebody does: "a man drawing a house"
+        if self.nouns and following is not None and following.article and not following.breaks:
+            self.now.relation = "with"  # it is what somebody does: "a man drawing a house"
+        else:
+            self.weak = self.weak or unit
             self.now.relation = None
 
     def _framing(self, unit: Unit) -> None:

@@ -166,7 +166,10 @@ def _add_subjects(entries: dict[str, Entry], subjects: Iterable[str], shapes: It
     """Add the names of what is drawn, which win over everything else."""
     for name in subjects:
         if name not in PLACES:
-            _add(entries, [name], Entry("noun", ("subject", name)), over=True)
+            entry = Entry("noun", ("subject", name))
+            _add(entries, [name], entry, over=True)
+            one_word = key(name).replace(" ", "") if name.count(" ") == 1 else name
+            _add(entries, [one_word, name.replace("'s", "s")], entry)
     for name in shapes:
         _add(entries, [name], Entry("noun", ("shape", name)), over=name not in subjects)
     _add(entries, ["star shaped"], Entry("noun", ("shape", "star shape")), over=True)
