@@ -29,6 +29,7 @@ class _Pending:
     joined: bool = False  # after "and"
     start: int | None = None  # where the words of the noun begin in the text
     modified: bool = False
+    strange: bool = False  # a word that is unknown may have been the noun
     dropped: int | None = None  # where "without" stands
 
 
@@ -55,7 +56,7 @@ class Grammar:
             "weak style": self._weak_style, "framing": self._framing, "relation": self._relation,
             "between": self._between, "and": self._and, "count": self._count, "color": self._color,
             "size": self._size, "without": self._without, "photo": self._photo, "unknown": self._unknown,
-            "silent": self._silent,
+            "silent": self._silent, "verb": self._verb,
         }  # fmt: skip
         self.units = units
         for self.index, unit in enumerate(units):
@@ -165,17 +166,18 @@ class Grammar:
             self.now = _Pending()
         else:
             self.unknown.append(unit.text)
+            self.now.strange = True
 
     def _loose(self) -> None:
         """Give a color that found no noun to the noun before it, or to the background."""
         color = self.now.color
-        if color is None:
+        self.now.color = None
+        if color is None or self.now.strange:
             return
         if self.now.relation in ("on", "in front of", "with") or not self.nouns:
             self.found.setdefault("background", color)
         elif self.nouns[-1].color is None:
             self.nouns[-1] = replace(self.nouns[-1], color=color)
-        self.now.color = None
 
     # --- what stands between nouns
 
@@ -184,6 +186,12 @@ class Grammar:
         kind = unit.entry.value
         full = kind == "full of"  # "a basket full of apples" is a basket of apples
         self.now = _Pending(relation=None if full else kind, of=full, joined=self.now.joined)
+
+    def _verb(self, unit: Unit) -> None:
+        """Take what follows directly for its object: "a boy flying a kite" is a boy with a kite."""
+        after_noun = self.index > 0 and self.units[self.index - 1].kind == "noun" and not unit.breaks
+        if after_noun and unit.text.lower().endswith("ing") and not unit.article:
+            self.now.relation = "with"
 
     def _between(self, unit: Unit) -> None:
         self._loose()

@@ -104,7 +104,7 @@ def _vocabulary() -> dict[str, dict[str, list[str]]]:
     parser = configparser.ConfigParser(interpolation=None, delimiters=(":",))
     parser.read_string(resources.path("words/vocabulary.ini").read_text("utf-8"))
     return {
-        section: {name: [word.strip() for word in words.split(",")] for name, words in parser[section].items()}
+        section: {name: [" ".join(word.split()) for word in words.split(",")] for name, words in parser[section].items()}
         for section in parser.sections()
     }
 
@@ -221,6 +221,8 @@ def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[
             entries[third] = replace(nouns[0], plural=True, alternative=Entry("verb"))
             if entries[base].kind == "noun":
                 entries[base] = replace(entries[base], alternative=Entry("verb"))
+    if "building" in entries:
+        entries["building"] = replace(entries["building"], alternative=Entry("verb"))
     for places, one in (("mountains", "mountain"), ("woods", "wood")):
         entries[places] = replace(entries[places], alternative=replace(entries[one], plural=True))
 
