@@ -6,11 +6,11 @@ import dataclasses
 import gzip
 import json
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from helpers import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,7 @@ from vqclip.words.inflection import is_plural, pluralize, singulars, verb_forms
 from vqclip.words.listing import matching, vocabulary
 from vqclip.words.reading import FRAMINGS, SEASONS, TIMES, WEATHERS
 
+ROOT = Path(__file__).resolve().parent.parent
 ROWS = [line.split("\t") for line in (ROOT / "tests/prompts_read.tsv").read_text("utf-8").splitlines()]
 PROMPTS = [row for row in ROWS if not row[0].startswith("#")]
 STRANGERS = [
@@ -82,18 +83,15 @@ def test_strangers_prompts_are_understood() -> None:
     assert left_out == {"cyberpunk"}
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
-def test_every_subject_reads_as_itself(name: str) -> None:
-    for text in (name, f"a {name}", name.upper(), name.replace(" ", "-")):
-        (noun,) = read(text).nouns
-        assert (noun.subject, noun.kind, noun.color, noun.size) == (name, "subject", None, None)
-        assert columns(read(text))[1:] == ["", "", ""]
+def test_every_subject_reads_as_itself() -> None:
+    texts = [(name, text) for name in SUBJECTS for text in (f"a {name}", name.upper(), name.replace(" ", "-"))]
+    assert [text for name, text in texts if columns(read(text)) != [name, "", "", ""]] == []
 
 
-@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in ("houses", "eyes", "mrs. claus")])
-def test_the_plural_of_every_subject_reads_as_two_of_it(name: str) -> None:
-    (noun,) = read(f"two {pluralize(name)}").nouns
-    assert (noun.subject, noun.count) == (name, 2)
+def test_the_plural_of_every_subject_reads_as_two_of_it() -> None:
+    names = [name for name in SUBJECTS if name not in ("houses", "eyes", "mrs. claus")]
+    texts = {name: f"two {pluralize(name)}" for name in names}
+    assert [text for name, text in texts.items() if columns(read(text)) != [f"2 {name}", "", "", ""]] == []
 
 
 def test_a_plural_that_is_drawn_itself_is_counted_by_its_singular() -> None:
@@ -143,10 +141,9 @@ def test_every_relation_reads_as_itself(relation: str) -> None:
     assert read(f"a fox {relation} a tree").relations == (Relation(relation, 0, 1),)
 
 
-@pytest.mark.parametrize("shape", WORLD["shapes"])
-@pytest.mark.parametrize("color", WORLD["colors"])
-def test_every_colored_shape_reads_as_itself(shape: str, color: str) -> None:
-    assert columns(read(f"a {color} {shape}"))[0] == f"{color} {shape}+"
+def test_every_colored_shape_reads_as_itself() -> None:
+    things = [f"{color} {shape}" for color in WORLD["colors"] for shape in WORLD["shapes"]]
+    assert [thing for thing in things if columns(read(f"a {thing}")) != [f"{thing}+", "", "", ""]] == []
 
 
 def test_held_out_subjects_are_never_known() -> None:
@@ -223,7 +220,7 @@ def test_typing_errors_are_mended_and_told(typed: str, meant: str) -> None:
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_can_be_read(text: str) -> None:
     reading = read(text)
     assert all(1 <= noun.count <= 5 for noun in reading.nouns)
@@ -237,7 +234,7 @@ PIECES = sorted({word for row in PROMPTS for word in row[0].split()} | {",", "."
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=25), st.lists(st.sampled_from(PIECES), max_size=2))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_known_words_in_any_order_can_be_read(pieces: list[str], own: list[str]) -> None:
     reading = read(" ".join(pieces), own)
     assert all(max(r.first, r.second) < len(reading.nouns) and r.first != r.second for r in reading.relations)

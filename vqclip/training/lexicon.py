@@ -89,6 +89,8 @@ _RUDE = re.compile(
     "|stupid|mistress|whore|racist"
 )
 
+Meanings = dict[str, tuple[str, str]]  # a word, its subject, and "same" or "nearer"
+
 
 @dataclass
 class WordNet:
@@ -179,16 +181,16 @@ def subject_synsets(net: WordNet, lexicon: Lexicon) -> dict[str, str]:
     return found
 
 
-def nouns(net: WordNet, lexicon: Lexicon) -> dict[str, tuple[str, str]]:
+def nouns(net: WordNet, lexicon: Lexicon) -> Meanings:
     """Return nouns that are not known yet, each with its subject and "same" or "nearer"."""
     synsets = subject_synsets(net, lexicon)
-    found = {}
+    found: Meanings = {}
     for lemma in sorted(net.senses, key=lambda lemma: (lemma.count(" "), lemma)):
         words = lexicons.key(lemma)
         if not re.fullmatch(r"[a-z]+( [a-z]+){0,2}", words) or len(words) < 3 or lexicon.find(words) is not None:
             continue
         meaning = _meaning(net, synsets, lemma)
-        if meaning is not None and not _read_word_by_word(words, meaning[0], lexicon, found):
+        if meaning is not None and not _read_word_by_word(words, meaning, lexicon, found):
             found[words] = meaning
     return found
 
@@ -206,17 +208,17 @@ def _meaning(net: WordNet, synsets: dict[str, str], lemma: str) -> tuple[str, st
     return None
 
 
-def _read_word_by_word(words: str, subject: str, lexicon: Lexicon, found: dict[str, tuple[str, str]]) -> bool:
+def _read_word_by_word(words: str, meaning: tuple[str, str], lexicon: Lexicon, found: Meanings) -> bool:
     """Whether several words say as much one by one ("sugar maple" is a maple), or mostly mean that ("blue cat")."""
     before, several, head = words.rpartition(" ")
     if not several:
         return False
     entry = lexicon.find(head)
-    if entry is not None and entry.kind == "noun":
-        qualified = [lexicon.find(word) for word in before.split(" ")]
-        if any(word is not None and word.kind in _QUALIFIERS for word in qualified):
-            return True
-    return found.get(head, ("",))[0] == subject or (entry is not None and entry.value == ("subject", subject))
+    known = entry is not None and entry.kind == "noun"
+    qualified = any(word is not None and word.kind in _QUALIFIERS for word in map(lexicon.find, before.split(" ")))
+    if qualified and (known or meaning[1] == "nearer"):
+        return True
+    return found.get(head, ("",))[0] == meaning[0] or (entry is not None and entry.value == ("subject", meaning[0]))
 
 
 def _usual(net: WordNet, lemma: str, number: int) -> bool:

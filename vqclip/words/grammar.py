@@ -14,6 +14,7 @@ from vqclip.words.units import Unit
 
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "both")
 _LEADS = ("relation", "verb", "between", "silent", "weak style")  # what a relation may wait behind
+_PARTS = ("haired", "eyed", "skinned", "tailed", "winged", "headed", "nosed", "legged")  # "a red-haired woman"
 _SEVERAL = 0  # a plural without a number, until it is known how many nouns there are
 
 
@@ -164,6 +165,9 @@ class Grammar:
         if self.now.dropped is not None:
             self.unknown.append(self.text[self.now.dropped : unit.end])
             self.now = _Pending()
+        elif self.now.color and self.now.start is not None and unit.text.lower().endswith(_PARTS):
+            self.unknown.append(self.text[self.now.start : unit.end])  # not the color of the whole
+            self.now.color = None
         else:
             self.unknown.append(unit.text)
             self.now.strange = True
@@ -174,7 +178,7 @@ class Grammar:
         self.now.color = None
         if color is None or self.now.strange:
             return
-        if self.now.relation in ("on", "in front of", "with") or not self.nouns:
+        if self.now.relation in ("on", "in front of") or not self.nouns:
             self.found.setdefault("background", color)
         elif self.nouns[-1].color is None:
             self.nouns[-1] = replace(self.nouns[-1], color=color)
@@ -189,6 +193,9 @@ class Grammar:
 
     def _verb(self, unit: Unit) -> None:
         """Take what follows directly for its object: "a boy flying a kite" is a boy with a kite."""
+        if unit.entry.value == "finite" and (unit.article or self.now.start is not None):
+            self._unknown(unit)  # a noun that is not known: "a red sail"
+            return
         after_noun = self.index > 0 and self.units[self.index - 1].kind == "noun" and not unit.breaks
         if after_noun and unit.text.lower().endswith("ing") and not unit.article:
             self.now.relation = "with"
@@ -200,7 +207,8 @@ class Grammar:
 
     def _and(self, unit: Unit) -> None:
         following = self.units[self.index + 1].kind if self.index + 1 < len(self.units) else ""
-        if self.now.color and following in ("color", "size"):
+        before = self.units[self.index - 1].kind if self.index else ""
+        if before == "color" and following in ("color", "size"):
             return  # "a red and blue parrot"
         self._loose()
         self.now = _Pending(joined=True)

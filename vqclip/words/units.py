@@ -116,7 +116,7 @@ def _settle(units: list[Unit]) -> list[Unit]:
 
 def _asks_for(other: Entry, units: list[Unit], index: int) -> bool:
     """Whether the units around the one at `index` ask for its other meaning."""
-    if other.kind == "color":
+    if other.kind in ("color", "unknown"):
         return _colors_what_follows(units, index)
     before = units[index - 1] if index else None
     unit = units[index]
