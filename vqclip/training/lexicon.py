@@ -88,6 +88,11 @@ _RUDE = re.compile(
     "slur|offensive|disparaging|derogatory|obscene|vulgar|slang|prostitut|sexual|pervert|drug|excrement|insult|contempt"
     "|stupid|mistress|whore|racist"
 )
+# abuse that WordNet does not mark: whoever types it gets no picture for it
+_ABUSE = re.compile(
+    r"\b(?:bitch|cocksucker|coon|cretin|cripple|cunt|eunuch|idiot|imbecile|moron|mulatto|pisser|prickteaser|redneck"
+    r"|retard|savage|shitter|whoreson|pseudohermaphrodite|terrorist|cyber terrorist|half breed|asshole)\b"
+)
 
 Meanings = dict[str, tuple[str, str]]  # a word, its subject, and "same" or "nearer"
 
@@ -189,7 +194,7 @@ def nouns(net: WordNet, lexicon: Lexicon) -> Meanings:
         words = lexicons.key(lemma)
         if not re.fullmatch(r"[a-z]+( [a-z]+){0,2}", words) or len(words) < 3 or lexicon.find(words) is not None:
             continue
-        meaning = _meaning(net, synsets, lemma)
+        meaning = None if _ABUSE.search(words) else _meaning(net, synsets, lemma)
         if meaning is not None and not _read_word_by_word(words, meaning, lexicon, found):
             found[words] = meaning
     return found
