@@ -83,10 +83,18 @@ _CALLED = {
     "cup of tea": "tea", "peanuts": "peanut", "t-rex": "tyrannosaur", "donut": "doughnut", "sandals": "sandal",
     "socks": "sock", "gloves": "glove", "trousers": "trouser", "firecracker": "firecracker", "piano keys": "",
 }  # fmt: skip
+_QUALIFIERS = ("color", "size", "silent", "when", "verb", "relation", "count")
 _RUDE = re.compile(
     "slur|offensive|disparaging|derogatory|obscene|vulgar|slang|prostitut|sexual|pervert|drug|excrement|insult|contempt"
     "|stupid|mistress|whore|racist"
 )
+# abuse that WordNet does not mark: whoever types it gets no picture for it
+_ABUSE = re.compile(
+    r"\b(?:bitch|cocksucker|coon|cretin|cripple|cunt|eunuch|idiot|imbecile|moron|mulatto|pisser|prickteaser|redneck"
+    r"|retard|savage|shitter|whoreson|pseudohermaphrodite|terrorist|cyber terrorist|half breed|asshole)\b"
+)
+
+Meanings = dict[str, tuple[str, str]]  # a word, its subject, and "same" or "nearer"
 
 
 @dataclass
@@ -178,16 +186,16 @@ def subject_synsets(net: WordNet, lexicon: Lexicon) -> dict[str, str]:
     return found
 
 
-def nouns(net: WordNet, lexicon: Lexicon) -> dict[str, tuple[str, str]]:
+def nouns(net: WordNet, lexicon: Lexicon) -> Meanings:
     """Return nouns that are not known yet, each with its subject and "same" or "nearer"."""
     synsets = subject_synsets(net, lexicon)
-    found = {}
+    found: Meanings = {}
     for lemma in sorted(net.senses, key=lambda lemma: (lemma.count(" "), lemma)):
         words = lexicons.key(lemma)
         if not re.fullmatch(r"[a-z]+( [a-z]+){0,2}", words) or len(words) < 3 or lexicon.find(words) is not None:
             continue
-        meaning = _meaning(net, synsets, lemma)
-        if meaning is not None and not _told_by_its_head(words, meaning[0], lexicon, found):
+        meaning = None if _ABUSE.search(words) else _meaning(net, synsets, lemma)
+        if meaning is not None and not _read_word_by_word(words, meaning, lexicon, found):
             found[words] = meaning
     return found
 
@@ -205,13 +213,17 @@ def _meaning(net: WordNet, synsets: dict[str, str], lemma: str) -> tuple[str, st
     return None
 
 
-def _told_by_its_head(words: str, subject: str, lexicon: Lexicon, found: dict[str, tuple[str, str]]) -> bool:
-    """Whether the last of several words says as much: "sugar maple" is a maple."""
-    _, several, head = words.rpartition(" ")
+def _read_word_by_word(words: str, meaning: tuple[str, str], lexicon: Lexicon, found: Meanings) -> bool:
+    """Whether several words say as much one by one ("sugar maple" is a maple), or mostly mean that ("blue cat")."""
+    before, several, head = words.rpartition(" ")
     if not several:
         return False
     entry = lexicon.find(head)
-    return found.get(head, ("",))[0] == subject or (entry is not None and entry.value == ("subject", subject))
+    known = entry is not None and entry.kind == "noun"
+    qualified = any(word is not None and word.kind in _QUALIFIERS for word in map(lexicon.find, before.split(" ")))
+    if qualified and (known or meaning[1] == "nearer"):
+        return True
+    return found.get(head, ("",))[0] == meaning[0] or (entry is not None and entry.value == ("subject", meaning[0]))
 
 
 def _usual(net: WordNet, lemma: str, number: int) -> bool:
@@ -259,7 +271,8 @@ def irregular(net: WordNet, lexicon: Lexicon, known: Iterable[str]) -> dict[str,
     return {
         plural: singular
         for plural, singular in net.plurals.items()
-        if (singular in names or singular in lexicon.entries)
+        if plural not in names
+        and (singular in names or singular in lexicon.entries)
         and singular not in singulars(plural.rpartition(" ")[2])
         and lexicon.find(plural) is None
         and re.fullmatch("[a-z ]+", plural)
@@ -290,7 +303,7 @@ def build(wordnet: Path, emojibase: Path) -> str:
     plurals = irregular(net, lexicon, rows)
     lines += [f"{plural}\t{singular}\tplural" for plural, singular in sorted(plurals.items())]
     full = replace(lexicon, entries=lexicon.entries | {word: _entry(*row) for word, row in rows.items()})
-    lines += [f"{word}\t\tword" for word in real_words(net, full, rows)]
+    lines += [f"{word}\t\tword" for word in real_words(net, full, {**rows, **plurals})]
     return HEADER + "\n".join(lines) + "\n"
 
 

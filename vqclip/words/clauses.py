@@ -49,7 +49,7 @@ class Clauses:
         if held and self.heads == [last] and not self.closed:
             self.nouns.insert(last, noun)
             self.relations.append(Relation("in", last, last + 1))
-            self.heads, self.closed, self.link = [last + 1], True, self.relations[-1]
+            self.closed, self.link = True, self.relations[-1]
         else:
             self._relate("with", [last], noun)
 

@@ -13,6 +13,8 @@ from vqclip.words.reading import MOST, Noun, Reading
 from vqclip.words.units import Unit
 
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "both")
+_LEADS = ("relation", "verb", "between", "silent", "weak style")  # what a relation may wait behind
+_PARTS = ("haired", "eyed", "skinned", "tailed", "winged", "headed", "nosed", "legged")  # "a red-haired woman"
 _SEVERAL = 0  # a plural without a number, until it is known how many nouns there are
 
 
@@ -28,6 +30,7 @@ class _Pending:
     joined: bool = False  # after "and"
     start: int | None = None  # where the words of the noun begin in the text
     modified: bool = False
+    strange: bool = False  # a word that is unknown may have been the noun
     dropped: int | None = None  # where "without" stands
 
 
@@ -54,7 +57,7 @@ class Grammar:
             "weak style": self._weak_style, "framing": self._framing, "relation": self._relation,
             "between": self._between, "and": self._and, "count": self._count, "color": self._color,
             "size": self._size, "without": self._without, "photo": self._photo, "unknown": self._unknown,
-            "silent": self._silent,
+            "silent": self._silent, "verb": self._verb,
         }  # fmt: skip
         self.units = units
         for self.index, unit in enumerate(units):
@@ -62,7 +65,7 @@ class Grammar:
             if unit.breaks:
                 self._loose()
                 self.now, self.clauses.link = _Pending(), None
-            elif unit.article and self.now.relation and before not in ("relation", "verb", "between", "silent"):
+            elif unit.article and self.now.relation and before not in _LEADS:
                 self.now.relation = None
             if unit.kind in steps:
                 steps[unit.kind](unit)
@@ -127,7 +130,7 @@ class Grammar:
             return min(given, MOST) if given and given > 1 else int(together)
         if is_plural(subject) and unit.entry.value[0] != "own":
             pair = count is not None and "pair" in count.text.lower()
-            return 1 if not given or pair else min(given, MOST)
+            return min(given, MOST) if count and given and is_number(count.text) and not pair else 1
         plural = unit.entry.plural or IRREGULAR.get(words.split()[-1]) == words.split()[-1]
         if count is None or given is None:
             return _SEVERAL if unit.entry.plural else 1
@@ -162,19 +165,23 @@ class Grammar:
         if self.now.dropped is not None:
             self.unknown.append(self.text[self.now.dropped : unit.end])
             self.now = _Pending()
+        elif self.now.color and self.now.start is not None and unit.text.lower().endswith(_PARTS):
+            self.unknown.append(self.text[self.now.start : unit.end])  # not the color of the whole
+            self.now.color = None
         else:
             self.unknown.append(unit.text)
+            self.now.strange = True
 
     def _loose(self) -> None:
         """Give a color that found no noun to the noun before it, or to the background."""
         color = self.now.color
-        if color is None:
+        self.now.color = None
+        if color is None or self.now.strange:
             return
-        if self.now.relation in ("on", "in front of", "with") or not self.nouns:
+        if self.now.relation in ("on", "in front of") or not self.nouns:
             self.found.setdefault("background", color)
         elif self.nouns[-1].color is None:
             self.nouns[-1] = replace(self.nouns[-1], color=color)
-        self.now.color = None
 
     # --- what stands between nouns
 
@@ -184,6 +191,15 @@ class Grammar:
         full = kind == "full of"  # "a basket full of apples" is a basket of apples
         self.now = _Pending(relation=None if full else kind, of=full, joined=self.now.joined)
 
+    def _verb(self, unit: Unit) -> None:
+        """Take what follows directly for its object: "a boy flying a kite" is a boy with a kite."""
+        if unit.entry.value == "finite" and (unit.article or self.now.start is not None):
+            self._unknown(unit)  # a noun that is not known: "a red sail"
+            return
+        after_noun = self.index > 0 and self.units[self.index - 1].kind == "noun" and not unit.breaks
+        if after_noun and unit.text.lower().endswith("ing") and not unit.article:
+            self.now.relation = "with"
+
     def _between(self, unit: Unit) -> None:
         self._loose()
         self.clauses.between = ["right of", "left of"] if self.nouns else []
@@ -191,7 +207,8 @@ class Grammar:
 
     def _and(self, unit: Unit) -> None:
         following = self.units[self.index + 1].kind if self.index + 1 < len(self.units) else ""
-        if self.now.color and following in ("color", "size"):
+        before = self.units[self.index - 1].kind if self.index else ""
+        if before == "color" and following in ("color", "size"):
             return  # "a red and blue parrot"
         self._loose()
         self.now = _Pending(joined=True)
@@ -230,8 +247,10 @@ class Grammar:
 
     def _weak_style(self, unit: Unit) -> None:
         following = self.units[self.index + 1] if self.index + 1 < len(self.units) else None
-        if not (self.nouns and following is not None and following.article and not following.breaks):
-            self.weak = self.weak or unit  # otherwise it is what somebody does: "a man drawing a house"
+        if self.nouns and following is not None and following.article and not following.breaks:
+            self.now.relation = "with"  # it is what somebody does: "a man drawing a house"
+        else:
+            self.weak = self.weak or unit
             self.now.relation = None
 
     def _framing(self, unit: Unit) -> None:

@@ -46,7 +46,7 @@ def article(phrase: str, subject: str) -> str:
         return ""
     if subject in _THE and phrase == subject:
         return "the"
-    return "an" if phrase[0] in "aeio" or phrase.startswith(("umb", "urn", "ukul")) else "a"
+    return "an" if phrase[0] in "aeio" or phrase.startswith(("umb", "urn", "hour")) else "a"
 
 
 def is_plural(name: str) -> bool:
@@ -55,7 +55,7 @@ def is_plural(name: str) -> bool:
     last = head.split()[-1] if head else name
     if head in _SINGULAR_IN_S or last in _SINGULAR_IN_S:
         return False
-    if last in _SINGULAR and last not in IRREGULAR:
+    if last == "skis" or (last in _SINGULAR and last not in IRREGULAR):
         return True
     return last.endswith("s") and not last.endswith(("ss", "us", "is", "'s"))
 

@@ -103,10 +103,11 @@ def _vocabulary() -> dict[str, dict[str, list[str]]]:
     """Return the lists of vocabulary.ini by section and name."""
     parser = configparser.ConfigParser(interpolation=None, delimiters=(":",))
     parser.read_string(resources.path("words/vocabulary.ini").read_text("utf-8"))
-    return {
-        section: {name: [word.strip() for word in words.split(",")] for name, words in parser[section].items()}
-        for section in parser.sections()
-    }
+    return {section: {name: _split(words) for name, words in parser[section].items()} for section in parser.sections()}
+
+
+def _split(words: str) -> list[str]:
+    return [" ".join(word.split()) for word in words.split(",")]
 
 
 def _drawings() -> tuple[list[str], dict[str, str]]:
@@ -158,7 +159,9 @@ def _add_phrases(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str
     _add(entries, vocabulary["silent"]["words"], Entry("silent"))
     _add(entries, vocabulary["silent"]["adjectives"], Entry("silent"))
     for verb in vocabulary["silent"]["verbs"]:
-        _add(entries, verb_forms(verb), Entry("verb"))
+        base, third, gerund = verb_forms(verb)
+        _add(entries, [base, third], Entry("verb", "finite"))
+        _add(entries, [gerund], Entry("verb"))
     _add(entries, vocabulary["silent"]["verb forms"], Entry("verb"))
 
 
@@ -166,7 +169,10 @@ def _add_subjects(entries: dict[str, Entry], subjects: Iterable[str], shapes: It
     """Add the names of what is drawn, which win over everything else."""
     for name in subjects:
         if name not in PLACES:
-            _add(entries, [name], Entry("noun", ("subject", name)), over=True)
+            entry = Entry("noun", ("subject", name))
+            _add(entries, [name], entry, over=True)
+            one_word = key(name).replace(" ", "") if name.count(" ") == 1 else name
+            _add(entries, [one_word, name.replace("'s", "s")], entry)
     for name in shapes:
         _add(entries, [name], Entry("noun", ("shape", name)), over=name not in subjects)
     _add(entries, ["star shaped"], Entry("noun", ("shape", "star shape")), over=True)
@@ -218,6 +224,10 @@ def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[
             entries[third] = replace(nouns[0], plural=True, alternative=Entry("verb"))
             if entries[base].kind == "noun":
                 entries[base] = replace(entries[base], alternative=Entry("verb"))
+    if "building" in entries:
+        entries["building"] = replace(entries["building"], alternative=Entry("verb"))
+    # "a black and white cow" is no black cow, and no sketch
+    entries["black and white"] = replace(entries["black and white"], alternative=Entry("unknown"))
     for places, one in (("mountains", "mountain"), ("woods", "wood")):
         entries[places] = replace(entries[places], alternative=replace(entries[one], plural=True))
 

@@ -34,7 +34,7 @@ def _nearest(word: str, lexicon: Lexicon) -> Entry | None:
         if abs(len(name) - len(word)) > 2:
             continue
         matcher.set_seq1(name)
-        if matcher.real_quick_ratio() > score and matcher.quick_ratio() > score and matcher.ratio() >= score:
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= score and matcher.ratio() >= score:
             best, score = name, matcher.ratio()
     return lexicon.find(best) if best else None
 

@@ -87,7 +87,7 @@ def _joined(first: Token, second: Token, lexicon: Lexicon) -> Entry | None:
     if lexicon.entries.get(first.word, Entry("unknown")).kind in ("relation", "and", "silent"):
         return None
     found = lexicon.find(first.word + second.word)
-    return found if found is not None and found.kind == "noun" else None
+    return found if found is not None and found.kind == "noun" and not found.told else None
 
 
 def _reach(tokens: list[Token], place: int, longest: int) -> int:
@@ -116,7 +116,7 @@ def _settle(units: list[Unit]) -> list[Unit]:
 
 def _asks_for(other: Entry, units: list[Unit], index: int) -> bool:
     """Whether the units around the one at `index` ask for its other meaning."""
-    if other.kind == "color":
+    if other.kind in ("color", "unknown"):
         return _colors_what_follows(units, index)
     before = units[index - 1] if index else None
     unit = units[index]
@@ -124,6 +124,8 @@ def _asks_for(other: Entry, units: list[Unit], index: int) -> bool:
         return before is not None and before.kind in ("count", "color", "size")
     if before is None or unit.article or unit.breaks or before.kind != "noun":
         return False
+    if unit.text.lower().endswith("ing"):
+        return index + 1 < len(units) and bool(units[index + 1].article)  # "a boy building a castle"
     return before.entry.plural != unit.entry.plural
 
 
