@@ -71,7 +71,7 @@ def test_the_first_word_is_a_subcommand_only_on_an_exact_match(
 
 
 def test_prompts_come_from_a_file_or_stdin(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("prompts.txt").write_text("a red cat\n\n  ein Käfer:0.5 \n", encoding="utf-8")
+    Path("prompts.txt").write_text("a red cat\n\n  ein Käfer:0.5 \n", encoding="utf-8-sig")
     assert printed(cli, "@prompts.txt")["prompts"] == ["a red cat", "ein Käfer:0.5"]
     with Path("prompts.txt").open(encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdin", stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,9 +81,10 @@ class Result:
     def save(self, path: str | Path, *, metadata: bool = True) -> list[Path]:
         """Write the pictures (PNG, JPEG or WebP by the ending) and return their paths; nothing is overwritten.
 
-        Several pictures, and names that are taken, are numbered. Raises UsageError for an unknown ending and
-        OutputError if a file cannot be written.
+        Several pictures, and names that are taken, are numbered; `~` is the user's home. Raises UsageError for an
+        unknown ending and OutputError if a file cannot be written.
         """
+        path = os.path.expanduser(path)
         names.check_suffix(path, "image")
         written = []
         for picture in self.pictures:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from vqclip import atomic
 from vqclip.errors import OutputError, UsageError, unknown_name
+from vqclip.terminal import bar_room
 from vqclip.world import Renderer, Scene, load_world, sample_scene
 
 _CHUNK = 64
@@ -88,7 +89,14 @@ class SceneSet:
         context = multiprocessing.get_context("spawn")
         with context.Pool(max(workers, 1)) as pool:
             done = pool.imap_unordered(_render_chunk, jobs)
-            for _ in tqdm(done, total=len(jobs), desc=f"rendering {self.side} px", unit_scale=_CHUNK, unit="scene"):
+            for _ in tqdm(
+                done,
+                total=len(jobs),
+                desc=f"rendering {self.side} px",
+                unit_scale=_CHUNK,
+                unit="scene",
+                **bar_room(),
+            ):
                 pass
         atomic.write_text(record, json.dumps(wanted))
         return self
