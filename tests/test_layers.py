@@ -25,6 +25,7 @@ GROUND = [
     "version",
     "registries",
     "terminal",
+    "waiting",
 ]
 DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text"]
 PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim", "priors", "embeddings"]

@@ -18,7 +18,8 @@ from vqclip import images
 from vqclip.config import Config
 from vqclip.generation.loop import stream
 from vqclip.generation.models import Models
-from vqclip.generation.prepare import Prepared, parse_image_prompt, prepare
+from vqclip.generation.prepare import Prepared, prepare
+from vqclip.prompts import parse_image_prompt
 from vqclip.types import Snapshot
 from vqclip.version import __version__
 from vqclip.weights.load import base_name, told_name

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -75,6 +76,15 @@ def parse(text: str) -> list[Prompt]:
     if not prompts:
         raise UsageError(f"the prompt {_quoted(text)} is empty: say what to draw, such as 'a cat'")
     return prompts
+
+
+def parse_image_prompt(text: str) -> Prompt:
+    """Read `FILE[:weight[:stop]]`; the file's name stands in the prompt's text."""
+    if os.path.exists(text):  # False too for a name that is too long
+        return Prompt(text)
+    # the grammar of text prompts would clean the name; only its numbers are wanted
+    suffix = numbers_of(text)
+    return Prompt(text[: len(text) - len(suffix.text)], *suffix.numbers)
 
 
 @dataclass(frozen=True)

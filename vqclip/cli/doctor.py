@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from vqclip import resources
+from vqclip import resources, waiting
 from vqclip.cli import streams
 from vqclip.errors import VqclipError, one_line
 from vqclip.version import __version__
@@ -54,6 +54,8 @@ def _devices() -> Iterator[tuple[str, str]]:
     chosen = resolve.device("auto")
     memory_gb = memory.machine_bytes() / 2**30
     yield "cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads, {memory_gb:.1f} GB of memory"
+    waits = ", ".join(f"{name}={value}" for name, value in waiting.said().items())
+    yield "threads", f"wait by {waits}"
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
         yield f"cuda:{index}", f"{found.name}, {found.total_memory / 2**30:.1f} GB"

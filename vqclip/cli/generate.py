@@ -66,8 +66,10 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
 
 def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]) -> int:
     from vqclip import prompts
+    from vqclip.cli import inputs
 
-    prompts.parse_all(config.prompts, config.negative)  # mistakes in the text come before seconds of loading
+    prompts.parse_all(config.prompts, config.negative)  # mistakes come before seconds of loading
+    inputs.check_inputs(config)
     from vqclip import drawing, replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare

@@ -128,13 +128,11 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
 @_KIND
 def where(name: str | None, kind: str | None) -> None:
     """Print the folders of bundled and of fetched weights, or the file of NAME."""
-    from vqclip.weights.load import locate
-
     if name is None:
         streams.say(resources.path("checkpoints"))
         streams.say(cache.home() / "weights")
     else:
-        streams.say(locate(_kind_of(name, kind), name))
+        streams.say(catalog.locate(_kind_of(name, kind), name))
 
 
 @models.command("rm")

@@ -26,7 +26,8 @@ from vqclip.terminal import bar_room
 from vqclip.training.muon import MuonAdamW
 from vqclip.training.scenes import FRAMING
 from vqclip.weights import files
-from vqclip.weights.load import fill, locate
+from vqclip.weights.catalog import locate
+from vqclip.weights.load import fill
 
 _WARM_UP = 100
 # the options that say what scenes show
