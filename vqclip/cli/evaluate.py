@@ -79,11 +79,13 @@ def _draw(options: dict[str, Any]) -> list[Any]:
     from tqdm import tqdm
 
     from vqclip.evaluation import listing, pictures
+    from vqclip.writers import names
 
     prompts = listing.read_list(options["listing"])
     places = range(len(prompts)) if options["subset"] is None else listing.subset(prompts, options["subset"])
     seeds = _seeds(options["seeds"])
     chosen = [(place, prompts[place]) for place in places]
+    names.check_writable(options["folder"])
 
     def config_for(prompt: str, seed: int) -> configs.Config:
         asked = {"prompts": (prompt,), "seed": seed, "count": 1, "batch_size": 1}

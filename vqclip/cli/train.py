@@ -91,6 +91,7 @@ def _train(model: str, **options: Any) -> None:
     from vqclip.training.runner import train as run
     from vqclip.training.scenes import PLAIN, parse_shares
     from vqclip.world import load_world
+    from vqclip.writers import names
 
     if options["framed"] and model in ("judge", "clip", "vqgan"):
         raise UsageError(f"--framed is for what draws grids of codes: a {model} must know scenes of every kind")
@@ -98,6 +99,9 @@ def _train(model: str, **options: Any) -> None:
         raise UsageError("--styles and --subjects go with --framed: first a model must know all of them alike")
     options["styles"] = parse_shares("--styles", options["styles"], load_world().styles, PLAIN)
     options["subjects"] = parse_shares("--subjects", options["subjects"], load_world().subjects)
+    if options["output"] is not None:  # what cannot be written is told of before hours of training
+        names.check_writable(options["output"].parent)
+        names.check_replaceable(options["output"])
     if options["clip"] == "none":
         options["clip"] = None
     settings = TrainOptions(**options)
