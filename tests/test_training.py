@@ -136,10 +136,9 @@ def test_framed_scenes_teach_what_draws_and_nothing_else(tmp_path, capsys):
 
 
 def test_weights_that_cannot_be_written_are_told_of_before_training(tmp_path, capsys):
-    (tmp_path / "judge.safetensors").mkdir()
-    assert (
-        run(["train", "judge", "--output", str(tmp_path / "judge.safetensors"), "--folder", str(tmp_path / "x")]) == 1
-    )
+    output = tmp_path / "judge.safetensors"
+    output.mkdir()
+    assert run(["train", "judge", "--output", str(output), "--folder", str(tmp_path / "x")]) == 1
     assert "judge.safetensors is a folder" in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
