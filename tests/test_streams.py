@@ -21,7 +21,7 @@ def shell(folder: Path, redirect: str, args: Sequence[str | bytes], **env: str) 
     """Run the command line behind a shell that redirects its streams."""
     variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | env
     command = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "vqclip", *args]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, timeout=6000, check=False)
 
 
 @pytest.mark.parametrize(("redirect", "code", "told"), [
@@ -82,7 +82,7 @@ def test_a_working_folder_that_is_gone_is_told_of(tmp_path: Path) -> None:
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
     code = "import os, sys; os.rmdir(os.getcwd()); from vqclip.cli import main; main(sys.argv[1:])"
     done = subprocess.run([sys.executable, "-c", code, *DRAW], cwd=tmp_path / "gone", env=variables,
-                          capture_output=True, timeout=60, check=False)  # fmt: skip
+                          capture_output=True, timeout=600, check=False)  # fmt: skip
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"vqclip: the working folder does not exist any more: change to another one\n"
 
@@ -91,7 +91,7 @@ def test_a_working_folder_that_is_gone_is_told_of(tmp_path: Path) -> None:
 def test_too_few_addresses_for_the_libraries_are_told_of(tmp_path: Path, kilobytes: int) -> None:
     variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = ["sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", sys.executable, "-m", "vqclip", *DRAW]
-    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, timeout=600, check=False)
     assert done.returncode in (0, 6), done.stderr
     if done.returncode:
         assert b"memory" in done.stderr and len(done.stderr.splitlines()) == 1
