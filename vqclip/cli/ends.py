@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 # Ctrl-C; a kind request; a closed terminal; Ctrl-\; the limit of processor time; Windows' Ctrl-Break
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGBREAK")
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGBREAK")
 # a closed terminal and a logout send several, one by one, and so does a limit that is passed
 _PATIENT = ("SIGTERM", "SIGHUP", "SIGXCPU")
 
@@ -35,7 +35,7 @@ def is_hurry(number: int, first: int) -> bool:
 def caught(handler: Callable[[int, object], None]) -> Iterator[None]:
     """Let a handler take the signals that end a program, but those that the caller wants ignored (nohup)."""
     former = {}
-    for name in _NAMES:
+    for name in NAMES:
         number = getattr(signal, name, None)
         # a script's background job ignores SIGINT too, and yet is ended by it as always
         if number is not None and (name == "SIGINT" or signal.getsignal(number) is not signal.SIG_IGN):
@@ -44,7 +44,8 @@ def caught(handler: Callable[[int, object], None]) -> Iterator[None]:
         yield
     finally:
         for number, before in former.items():
-            signal.signal(number, before)
+            # None was no handler of Python's, and cannot be put back
+            signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager
