@@ -13,7 +13,7 @@ FRAMES = 8
 
 
 def main() -> None:
-    """Follow the snapshots of a run. Step 0 is the random grid it begins with."""
+    """Follow the snapshots of a run. Step 0 is the grid it begins with, which has no loss yet."""
     config = vqclip.make_config("a penguin in the snow", steps=STEPS, seed=4)
     wanted = {round(i * STEPS / (FRAMES - 1)) for i in range(FRAMES)}
     frames, captions = [], []
@@ -21,7 +21,8 @@ def main() -> None:
         for notice in snapshot.notices:
             print(notice.text)
         if snapshot.step in wanted:
-            print(f"step {snapshot.step}/{snapshot.steps}  loss {snapshot.loss:.4f}  lr {snapshot.lr:.4f}")
+            loss = f"  loss {snapshot.loss:.4f}" if snapshot.step else ""
+            print(f"step {snapshot.step}/{snapshot.steps}{loss}  lr {snapshot.lr:.4f}")
             frames.append(snapshot.pictures()[0])
             captions.append(f"step {snapshot.step}")
     images.contact_sheet(frames, captions, columns=len(frames), cell=128).save("steps.png")

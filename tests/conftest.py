@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import vqclip  # noqa: F401 - before torch: threads of tests wait as they do for users
+
+# isort: split
+
 import contextlib
 import ctypes
 import gc

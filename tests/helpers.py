@@ -90,7 +90,7 @@ class Ran:
     def complaints(self) -> list[str]:
         """Its lines on stderr but those of a run that goes well, and of what a failed one kept."""
         told = ("drawing '", "going on with ", "the run ended early; kept so far: ", "it can go on from there: ")
-        news = ("step ", *(f"vqclip: {text}" for text in told))
+        news = ("step ", "seed", *(f"vqclip: {text}" for text in told))
         return [line for line in self.err.splitlines() if not line.startswith(news)]
 
 

@@ -9,6 +9,7 @@ import os
 import resource
 import stat
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,11 @@ import pytest
 from helpers import CommandLine, photo, sha
 from PIL import Image
 
-from vqclip import resources
+from vqclip import make_config, resources
+from vqclip.config_text import nest
+from vqclip.errors import UsageError
+from vqclip.evaluation.listing import read_list
+from vqclip.generation.models import Models
 from vqclip.guidance import Guidance
 from vqclip.weights import files
 from vqclip.writers import metadata
@@ -122,6 +127,26 @@ def refused(cli: CommandLine, code: int, words: str, *args: str) -> None:
         (["cat", "--init-image", "x" * 300], "too long"),
         (["cat", "--image-prompt", "missing.png:0.5"], "missing.png"),
         (["cat", "--image-prompt", "x" * 300], "too long"),
+        *(
+            (["cat", option, ""], "is empty")
+            for option in (
+                "-o",
+                "--video",
+                "--init-image",
+                "--mask",
+                "--image-prompt",
+                "--vqgan",
+                "--vqgan-config",
+                "--clip",
+                "--model",
+                "--preset",
+                "-c",
+                "--from",
+                "--device",
+                "--stages",
+            )
+        ),
+        (["cat", "--set", "output.folder="], "output.folder is empty"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
@@ -176,11 +201,35 @@ def test_a_config_file_of_many_aliases_does_not_hang(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"", "no prompt"), (b"\n \n", "no prompt"), (b"\xff\xfe", "cannot read")]
+    ("content", "words"),
+    [
+        (b"", "no prompt"),
+        (b"\n \n", "no prompt"),
+        (b"\xff\xfe", "(byte 0xff in line 1): save it as UTF-8"),
+        ("a cat\na caf\xe9".encode("latin-1"), "(byte 0xe9 in line 2): save it as UTF-8"),
+        ("a cat\n".encode("utf-16"), "looks like UTF-16, not UTF-8: save it as UTF-8"),
+        ("a cat\n".encode("utf-16-le"), "looks like UTF-16"),
+        (b"a cat\n" * 50_000, "over 256 KB"),
+    ],
+    ids=["empty", "blank", "byte", "latin-1", "utf-16", "utf-16 without mark", "large"],
 )
-def test_a_prompt_file_without_a_prompt(cli: CommandLine, content: bytes, words: str) -> None:
+@pytest.mark.parametrize("word", ["@prompts.txt", "-"])
+def test_a_prompt_file_without_a_prompt(
+    cli: CommandLine, word: str, content: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("prompts.txt").write_bytes(content)
-    refused(cli, 2, words, "@prompts.txt")
+    with Path("prompts.txt").open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        refused(cli, 2, words, word)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_other_text_files_are_asked_for_in_utf_8_too(cli: CommandLine, encoding: str) -> None:
+    Path("my.yaml").write_bytes("prompts: caf\xe9".encode(encoding))
+    refused(cli, 2, "save it as UTF-8", "-c", "my.yaml")
+    Path("my.yaml").write_bytes("caf\xe9".encode(encoding))
+    with pytest.raises(UsageError, match="save it as UTF-8"):
+        read_list(Path("my.yaml"))
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -300,6 +349,55 @@ def test_a_weight_file_of_another_architecture(cli: CommandLine, change: dict[st
 def test_an_output_folder_that_cannot_be(cli: CommandLine, args: list[str]) -> None:
     Path("file").write_text("in the way")
     refused(cli, 1, "cannot write", "cat", *args)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "link to nothing", "link to a folder", "pipe"])
+@pytest.mark.parametrize("option", ["-o", "--video"])
+def test_what_cannot_be_replaced_is_told_of_before_the_first_step(
+    cli: CommandLine, kind: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "in-the-way.webp"
+    Path("target").write_text("mine")
+    Path("folder").mkdir()
+    {"folder": lambda: Path(name).mkdir(), "pipe": lambda: os.mkfifo(name)}.get(
+        kind, lambda: os.symlink({"link": "target", "link to a folder": "folder"}.get(kind, "nothing"), name)
+    )()
+    monkeypatch.setattr(Models, "load", lambda config: pytest.fail("networks were loaded first"))
+    words = {"folder": "is a folder", "pipe": "is no ordinary file"}.get(kind, "is a link")
+    refused(cli, 1, words, "cat", option, name, "--yes")
+    assert os.path.lexists(name) and Path("target").read_text() == "mine"
+
+
+def test_a_link_is_never_followed_nor_replaced(cli: CommandLine) -> None:
+    Path("target.png").write_text("mine")
+    os.symlink("target.png", "cat.png")
+    ran = cli.draw("cat", "-o", "cat.png")
+    assert (ran.code, ran.files) == (0, [Path("cat-1.png")])
+    assert os.path.islink("cat.png") and Path("target.png").read_text() == "mine"
+
+
+def test_the_home_of_the_user_is_found(cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    photo(tmp_path / "home/in.png")
+    Path("home/words.txt").write_text("a cat")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    ran = cli.draw("@~/words.txt", "--output=~/x.png", "--video=~/x.gif", "--init-image=~/in.png")
+    assert ran.code == 0, ran.err
+    assert sorted(ran.files) == [tmp_path / "home/x.gif", tmp_path / "home/x.png"]
+    assert cli("info", "~/x.png").code == 0
+    config = make_config("a cat", output={"folder": "~/o"}, models={"vqgan": "~/v.ckpt", "clip": ["~/c.pt", "tiny"]})
+    assert config.output.folder == str(tmp_path / "home/o") and config.models.vqgan == str(tmp_path / "home/v.ckpt")
+    assert config.models.clip == [str(tmp_path / "home/c.pt"), "tiny"]
+    assert not list(Path().glob("~*"))
+
+
+@pytest.mark.parametrize("key", ["init.image", "init.mask", "output.file", "output.video", "output.folder"])
+def test_an_empty_name_is_a_mistake_in_python_too(key: str) -> None:
+    with pytest.raises(UsageError, match=f"{key} is empty"):
+        make_config("a cat", **nest([(key, "")]))
+    with pytest.raises(UsageError, match="empty name"):
+        make_config("a cat", image_prompts=[""])
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,11 +13,14 @@ from typing import Any
 
 import imageio_ffmpeg
 import pytest
+import torch
 import yaml
 from helpers import ROOT, SMALL_FLAGS, CommandLine, photo, sha, start_cli
 from PIL import Image
 
 from vqclip import drawing
+from vqclip.cli.progress import Progress
+from vqclip.types import Snapshot
 from vqclip.version import __version__
 from vqclip.writers import metadata
 from vqclip.writers.image import save_image
@@ -71,7 +75,7 @@ def test_the_first_word_is_a_subcommand_only_on_an_exact_match(
 
 
 def test_prompts_come_from_a_file_or_stdin(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("prompts.txt").write_text("a red cat\n\n  ein Käfer:0.5 \n", encoding="utf-8")
+    Path("prompts.txt").write_text("a red cat\n\n  ein Käfer:0.5 \n", encoding="utf-8-sig")
     assert printed(cli, "@prompts.txt")["prompts"] == ["a red cat", "ein Käfer:0.5"]
     with Path("prompts.txt").open(encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdin", stream)
@@ -269,6 +273,46 @@ def test_progress_in_a_log_tells_rate_time_and_loss(cli: CommandLine) -> None:
     lines = [line for line in cli.draw("a red cat", "-o", "cat.png").err.splitlines() if line.startswith("step")]
     assert len(lines) == 3
     assert all(word in lines[-1] for word in ("step 3/3", "loss 0.", "steps/s", "s left"))
+
+
+def test_progress_of_several_pictures_names_the_one_that_is_drawn(cli: CommandLine) -> None:
+    ran = cli.draw("a red cat", "-o", "cat.png", "--steps", "1", "--count", "3", "--batch-size", "2")
+    steps = [line.partition("  ")[0] for line in ran.err.splitlines() if "step" in line]
+    assert steps == ["seeds 7 to 8: step 1/1", "seed 9: step 1/1"]
+
+
+def test_a_loss_that_is_none_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("lines")
+    for step, losses in enumerate(({}, {}, {"prompt": torch.tensor([0.25])})):
+        progress.snapshot(Snapshot(step, 2, (7,), (8, 8), torch.zeros(1, 3, 8, 8), losses))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("step 1/2  ") and "loss" not in first and "nan" not in first
+    assert second.startswith("step 2/2  loss 0.2500  ")
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "shown"), [(0, 0, 79), (60, 0, 59), (0, 30, 79), (70, 2, 69), (70, 30, 69)]
+)
+def test_the_bar_is_shown_whatever_the_terminal_says_of_its_size(columns: int, rows: int, shown: int) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    with open(slave, "w", encoding="utf-8") as stream, contextlib.redirect_stderr(stream):
+        progress = Progress.of(quiet=False, as_json=False, several=True)
+        for step in range(3):
+            losses = {"prompt": torch.tensor([0.25])}
+            progress.snapshot(Snapshot(step, 2, (7,), (8, 8), torch.zeros(1, 3, 8, 8), losses, work=step / 2))
+        told = b""
+        while b"\n" not in told:  # the kernel hands it out in pieces
+            told += os.read(master, 9999)
+    os.close(master)
+    lines = told.decode().replace("\n", "\r").split("\r")
+    assert progress.style == "bar" and any("2/2" in line and line.startswith("seed 7: ") for line in lines)
+    assert max(map(len, lines)) == shown
 
 
 def test_json_progress_is_a_json_line_an_event(cli: CommandLine) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 from children import Child
-from helpers import SMALL_FLAGS, CommandLine, sha, threads
+from helpers import ROOT, SMALL_FLAGS, CommandLine, sha, threads
 from PIL import Image
 
 from vqclip import savepoint
+from vqclip.cli import ends
 
 pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("folder")]
 _STEPS = 60
@@ -68,6 +73,62 @@ def test_a_signal_asks_for_what_there_is_and_the_run_goes_on(cli: CommandLine, f
     assert child.end() == 143 and "vqclip resume cat.run" in child.log.read_text()
     assert cli("resume", "cat.png").code == 0
     assert sha("cat.png") == straight != early
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP),
+                                     (signal.SIGQUIT,), (signal.SIGXCPU, signal.SIGXCPU)])  # fmt: skip
+def test_every_signal_that_ends_a_program_keeps_picture_and_video(folder: Path, numbers: tuple[int, ...]) -> None:
+    """Also several: a closed terminal hangs up twice, a logout sends SIGTERM too."""
+    child = Child((*_FLAGS, "--steps", "100000", "-o", "cat.png", "--video", "film.mp4"), folder)
+    child.wait_for(7)
+    for number in numbers:
+        child.signal(number)
+    assert child.end() == 128 + numbers[0]
+    assert Image.open("cat.png").size == (64, 64) and imageio_ffmpeg.count_frames_and_secs("film.mp4")[0] >= 7
+    assert savepoint.read(Path("cat.run")).packed.step >= 5 and "vqclip resume cat.run" in child.log.read_text()
+
+
+def test_a_terminal_that_is_closed_costs_nothing(folder: Path) -> None:
+    """The terminal hangs up and takes nothing more, neither from stdout nor from stderr."""
+    command = [sys.executable, "-m", "vqclip", *_FLAGS, "--steps", "100000", "-o", "cat.png", "--video", "film.mp4"]
+    pid, terminal = os.forkpty()
+    if not pid:
+        os.environ.update(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+        os.execv(command[0], command)
+    seen = b""
+    while b"loss" not in seen:
+        seen += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    assert Image.open("cat.png").size == (64, 64) and imageio_ffmpeg.count_frames_and_secs("film.mp4")[0] >= 1
+    assert savepoint.find(Path("cat.png")) == Path("cat.run")
+
+
+def test_a_hangup_that_is_ignored_stays_so(folder: Path) -> None:
+    """As nohup asks for."""
+    seen: list[int] = []
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ends.caught(lambda number, frame: seen.append(number)):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    assert seen == [signal.SIGTERM]
+
+
+def test_a_signal_ends_whatever_is_done_as_ctrl_c_does() -> None:
+    """As a training, which saves its state then; the next signals do not break into that."""
+    with ends.raised(), pytest.raises(KeyboardInterrupt) as told:
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(9)
+        except KeyboardInterrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise
+    assert isinstance(told.value, ends.Ended) and told.value.exit_code == 129
 
 
 def test_a_second_ctrl_c_ends_at_once_and_the_picture_is_kept(folder: Path) -> None:

@@ -14,7 +14,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vqclip"
 
-GROUND = ["errors", "types", "registry", "resources", "images", "seeding", "atomic", "version", "registries"]
+GROUND = [
+    "errors",
+    "types",
+    "registry",
+    "resources",
+    "images",
+    "seeding",
+    "atomic",
+    "version",
+    "registries",
+    "terminal",
+    "waiting",
+]
 DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text", "config_types"]
 PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim", "priors", "embeddings"]
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
@@ -22,7 +34,7 @@ BELOW_PARTS = {*GROUND, *DESCRIPTION}
 BELOW_GUIDANCE = {*BELOW_PARTS, *PARTS}
 BELOW_GENERATION = {*BELOW_GUIDANCE, "world", "words", "sketch", "models", "weights", "guidance"}
 BELOW_API = {*BELOW_GENERATION, "generation", "writers"}
-BELOW_AROUND = {*BELOW_API, "api", "savepoint"}
+BELOW_AROUND = {*BELOW_API, "api", "savepoint", "outputs"}
 FACES = {"__init__", "__main__", "cli", "web"}
 
 # what each part of the package may import of the others
@@ -41,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers": BELOW_PARTS,
     "api": BELOW_API,
     "savepoint": BELOW_API,
+    "outputs": {*BELOW_API, "savepoint"},
     **dict.fromkeys(AROUND, BELOW_AROUND),
     **{part: {*BELOW_AROUND, *AROUND, *FACES} for part in FACES},
 }

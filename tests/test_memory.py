@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -21,6 +22,28 @@ GIB = 2**30
 
 def kinds() -> list:
     return [clip.architecture for clip in models().clips]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+@pytest.mark.parametrize(("addresses", "data", "pages", "left"), [
+    (-1, -1, "900000 100000", []),
+    # libraries have 3.05 GiB of addresses that they do not fill, 3.25 in quarters
+    (4 * GIB, -1, "900000 100000", [4 * GIB - 13 * 2**28]),
+    (GIB, -1, "900000 100000", [0]),
+    (-1, 3 * GIB, "900000 100000", [3 * GIB]),
+    (4 * GIB, 2 * GIB, "", [4 * GIB, 2 * GIB]),
+])  # fmt: skip
+def test_the_limits_of_a_shell_count(
+    addresses: int, data: int, pages: str, left: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    limits = {resource.RLIMIT_AS: addresses, resource.RLIMIT_DATA: data}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], -1))
+    monkeypatch.setattr(resource, "getpagesize", lambda: 4096)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/statm").write_text(pages)
+    assert memory._shell_limits(tmp_path) == left
 
 
 def test_the_estimate_is_that_of_measured_runs() -> None:

@@ -135,6 +135,13 @@ def test_framed_scenes_teach_what_draws_and_nothing_else(tmp_path, capsys):
     assert "--framed" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
+def test_weights_that_cannot_be_written_are_told_of_before_training(tmp_path, capsys):
+    output = tmp_path / "judge.safetensors"
+    output.mkdir()
+    assert run(["train", "judge", "--output", str(output), "--folder", str(tmp_path / "x")]) == 1
+    assert "judge.safetensors is a folder" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
 def test_too_little_disk_for_the_renders_is_said_before_rendering(folder, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(OutputError, match="are free"):

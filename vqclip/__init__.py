@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vqclip.errors import VqclipError
 from vqclip.version import __version__
+from vqclip.waiting import sleep_while_waiting
 
 if TYPE_CHECKING:
     from vqclip.api import Result, generate
@@ -38,6 +39,9 @@ __all__ = [
     "make_config",
     "read_prompt",
 ]
+
+# before torch is loaded, which reads it once
+sleep_while_waiting()
 
 _LAZY = {
     "Config": "vqclip.config",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from vqclip import images
 from vqclip.config import Config
 from vqclip.generation.loop import stream
 from vqclip.generation.models import Models
-from vqclip.generation.prepare import Prepared, parse_image_prompt, prepare
+from vqclip.generation.prepare import Prepared, prepare
+from vqclip.prompts import parse_image_prompt
 from vqclip.sketch.own import with_files
 from vqclip.types import Snapshot
 from vqclip.version import __version__
@@ -82,9 +84,10 @@ class Result:
     def save(self, path: str | Path, *, metadata: bool = True) -> list[Path]:
         """Write the pictures (PNG, JPEG or WebP by the ending) and return their paths; nothing is overwritten.
 
-        Several pictures, and names that are taken, are numbered. Raises UsageError for an unknown ending and
-        OutputError if a file cannot be written.
+        Several pictures, and names that are taken, are numbered; `~` is the user's home. Raises UsageError for an
+        unknown ending and OutputError if a file cannot be written.
         """
+        path = os.path.expanduser(path)
         names.check_suffix(path, "image")
         written = []
         for picture in self.pictures:

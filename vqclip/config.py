@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import field
@@ -82,6 +83,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "output.fps": (1, 60),
     "output.length": (0.01, 3600),
 }
+# names of files and folders; a model's may also be one of the catalog
+_PATHS = ("init.image", "init.mask", "output.file", "output.folder", "output.video")
+_MODELS = ("vqgan", "vqgan_config", "prior", "upsampler", "embedding")
 _LARGEST_SIDE = 16384
 
 
@@ -139,6 +143,7 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
             raise UsageError(f"config: {key or 'a value'} does not fit: see 'vqclip generate --print-config'") from None
     plain = OmegaConf.to_object(merged)
     config = Config(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}, **prompts)
+    _expand_home(config)
     check(config)
     return config
 
@@ -155,6 +160,16 @@ def checked(config: Config) -> Config:
     refuse_interpolation({name: value for name, value in found.to_dict().items() if name not in PROMPT_FIELDS})
     check(found)
     return found
+
+
+def _expand_home(config: Config) -> None:
+    """Let `~` at the beginning of a path be the user's home, as shells do except behind `--output=`."""
+    for group, name in [key.split(".") for key in (*_PATHS, *(f"models.{name}" for name in _MODELS))]:
+        part = getattr(config, group)
+        if getattr(part, name):
+            setattr(part, name, os.path.expanduser(getattr(part, name)))
+    config.models.clip = [os.path.expanduser(name) for name in config.models.clip]
+    config.image_prompts = tuple(os.path.expanduser(text) for text in config.image_prompts)
 
 
 def check(config: Config) -> None:
@@ -175,6 +190,11 @@ def check(config: Config) -> None:
         AUGMENTATIONS.check(name)
     for name in config.losses:
         REGULARIZERS.check(name)
+    for key in _PATHS:
+        if _get(config, key) == "":
+            raise UsageError(f"{key} is empty: name a file or folder, or leave it out")
+    if not all(config.image_prompts):
+        raise UsageError("image_prompts holds an empty name: give FILE or FILE:weight, or leave it out")
     together = config.init.keep if config.init.keep > 1 else min(config.count, config.batch_size)
     if config.only is not None and not (0 <= config.only < together and config.count <= config.batch_size):
         raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")

@@ -42,14 +42,36 @@ def split_texts(text: str) -> list[str]:
     return [item.strip(" '\"") for item in text.strip("[] ").split(",") if item.strip()]
 
 
+def read_text(file: Path, kind: str) -> str:
+    """Read a text file of at most 256 KB, of a kind that errors name; UsageError, in one line, for anything else."""
+    try:
+        with file.open("rb") as stream:
+            return decode(stream.read(MAX_FILE + 1), f"{kind} {file}")
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise UsageError(f"cannot read the {kind} {file}: {one_line(error)}") from None
+
+
+def decode(data: bytes, source: str) -> str:
+    """Return the text of bytes in UTF-8, without the mark that some editors put before it.
+
+    Raises UsageError, which names the `source`, for other encodings and for more than 256 KB.
+    """
+    if len(data) > MAX_FILE:
+        raise UsageError(f"{source} is over {MAX_FILE // 1024} KB: that is no list of prompts and no config")
+    if b"\0" in data:  # no other text has them
+        raise UsageError(f"{source} looks like UTF-16, not UTF-8: save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"byte {data[error.start]:#04x} in line {data[: error.start].count(10) + 1}"
+        raise UsageError(f"{source} is not in UTF-8 ({where}): save it as UTF-8") from None
+
+
 def read_file(file: Path) -> dict[str, Any]:
     """Read a YAML file of at most 256 KB as a mapping; UsageError, in one line, for anything else."""
+    text = read_text(file, "config file")
     try:
-        if file.stat().st_size > MAX_FILE:
-            raise UsageError(f"config file {file} is over {MAX_FILE // 1024} KB: that is no config")
-        values = _load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the config file {file}: {one_line(error)}") from None
+        values = _load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UsageError(f"config file {file} is no valid YAML: {one_line(error)[:200]}") from None
     if values is None:

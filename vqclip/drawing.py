@@ -21,8 +21,8 @@ from vqclip.config import Config, checked
 from vqclip.errors import NumericError, OutputError, ResumeError, VqclipError
 from vqclip.generation.loop import batches, stream
 from vqclip.generation.prepare import Prepared
+from vqclip.outputs import Outputs
 from vqclip.savepoint import Savepoint, Saver
-from vqclip.sketch.own import parse_like
 from vqclip.types import Notice, PackedState, Snapshot
 from vqclip.writers import metadata, names
 from vqclip.writers.frames import FramePlan, plan, remarks
@@ -35,9 +35,15 @@ _SEGMENT = 25
 _FAR = 100
 
 
-def check_outputs(config: Config) -> None:
-    """Raise UsageError or OutputError, before any network is loaded, for files that could not be written."""
+def check_outputs(config: Config, replace: bool = False) -> None:
+    """Raise UsageError or OutputError, before any network is loaded, for files that could not be written.
+
+    With `replace` nothing but ordinary files may stand at their names; without, names that are taken are numbered.
+    """
     config = checked(config)
+    for name in (config.output.file, config.output.video):
+        if name and replace:
+            names.check_replaceable(name)
     if config.output.file:
         names.check_suffix(config.output.file, "image")
         names.check_writable(Path(config.output.file).parent)
@@ -91,7 +97,7 @@ def draw(
     output = prepared.config.output
     for remark in remarks(output.video, prepared.config.size, output.fps, output.length) if begin is None else ():
         listener.on_notice(Notice(remark))
-    own = names.OwnNames(replace, begin[1].used if begin else ())
+    own = Outputs(prepared.config, replace, begin[1] if begin else None)
     drawn, every = Drawn(), list(enumerate(batches(prepared.config)))
     first = begin[1].batch if begin else 0
     if not 0 <= first < len(every):
@@ -135,7 +141,7 @@ class _Batch:
         number: int,
         seeds: tuple[int, ...],
         listener: Listener,
-        own: names.OwnNames,
+        own: Outputs,
         begin: tuple[Path, Savepoint] | None = None,
     ) -> None:
         self.prepared, self.config, self.listener = prepared, prepared.config, listener
@@ -150,8 +156,6 @@ class _Batch:
         own.folders |= set(self.folders.values())
         self.saver = Saver(list(self.folders.values()), found)
         self.versions, self.untold = versions(), set[str]()
-        # sha256 of what this run wrote before its end
-        self.kept: dict[str, str] = dict(found.kept) if found else {}
         self.frames = _frame_plan(self.config) if self.config.output.video else None
         # the last step that has a frame, frames since the last segment, and where that ended
         self.framed = self.cut_at = found.step if found else 0
@@ -213,7 +217,7 @@ class _Batch:
         """Write the best pictures so far."""
         pictures = of_snapshot(self.prepared, self.last)
         return [
-            self._note(self._save(picture, self._in_place(self.paths[k])))
+            self.own.note(self._save(picture, self.own.in_place(self.paths[k], self.last.last)))
             for k, picture in zip(self.wanted, pictures, strict=True)
         ]
 
@@ -223,38 +227,17 @@ class _Batch:
         for video in self.videos.values():
             video.cut()
             if video.frames:
-                video.path = self._in_place(video.path)
-                written.append(self._note(video.finish()))
+                video.path = self.own.in_place(video.path, self.last.last)
+                written.append(self.own.note(video.finish()))
         return written
-
-    def _in_place(self, path: Path) -> Path:
-        """Return where to write what is to stand at a path: elsewhere, if another file than this run's stands there.
-
-        A picture that is not finished never takes the place of one that the run begins with.
-        """
-        inputs = {os.path.abspath(name) for name in (self.config.init.image, self.config.init.mask) if name}
-        inputs |= {os.path.abspath(name) for names in parse_like(self.config.init.like).values() for name in names}
-        unfinished = self.last is not None and not self.last.last
-
-        def may_go(free: Path) -> bool:
-            known = os.path.abspath(free)
-            own = self.own.replace or not free.exists() or self.kept.get(known) == savepoint.sha256(free)
-            return own and not (unfinished and known in inputs)
-
-        return next(free for free in names.numbered(path) if may_go(free))
-
-    def _note(self, path: Path) -> Path:
-        """Remember a file that was written before the run's end, so that it may be replaced; return its path."""
-        self.kept[os.path.abspath(path)] = savepoint.sha256(path)
-        return path
 
     def _save_now(self) -> None:
         """Write pictures, videos as far as they are encoded, and the state, and go on."""
         kept = self._save_pictures()
         for video in self.videos.values():
             if video.frames:
-                video.path = self._in_place(video.path)
-                kept.append(self._note(video.join()))
+                video.path = self.own.in_place(video.path, self.last.last)
+                kept.append(self.own.note(video.join()))
         self.saver.flush()
         self.listener.on_notice(Notice(f"saved at step {self.last.step}: {', '.join(str(path) for path in kept)}"))
 
@@ -292,7 +275,7 @@ class _Batch:
             weights=self.prepared.models.recorded_hashes(),
             outside=self.prepared.outside,
             versions=self.versions,
-            kept=dict(self.kept),
+            kept=dict(self.own.kept),
             forced=tuple(self.prepared.forced),
             ended=ended,
         )
@@ -330,7 +313,7 @@ class _Batch:
             first = next((k for k in self.wanted if snapshot.seeds[k] == seed), None)
             if first is not None:
                 path = self.paths[first].with_suffix(".candidates.png")
-                path = path if self.own.replace else names.free_path(path)
+                path = path if self.own.replace and names.is_replaceable(path) else names.free_path(path)
                 save_image(sheet, path, None)
                 self.listener.on_notice(Notice(f"the prior's candidates, best first: {path}"))
 
@@ -373,11 +356,11 @@ class _Batch:
         if output.file is None:
             first = (*self.config.prompts, *self.config.image_prompts)[0]
             return names.next_path(output.folder, seed, first)
-        return self.own.next(output.file)
+        return self.own.next(output.file, drawn=True)
 
     def _video(self, k: int, place: int, found: Savepoint | None) -> VideoWriter:
         known = found is not None and place < len(found.videos)
-        path = Path(found.videos[place]) if known else self.own.next(self.config.output.video)
+        path = Path(found.videos[place]) if known else self.own.next(self.config.output.video, drawn=False)
         self.own.take(path)
         comment = " | ".join(self.config.prompts) if self.config.output.metadata else None
         segments = found.segments if known else 0

@@ -8,6 +8,7 @@ Brackets that weigh a prompt in other programs, `(a cat:1.3)`, `((a cat))` and `
 from __future__ import annotations
 
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -110,6 +111,15 @@ def written_parts(text: str) -> list[tuple[str, Numbers]]:
     shown = {ord(code): f"\\{character}" for character, code in _ESCAPED.items()}
     parts = [part.strip() for part in hidden.split("|")]
     return [(part.translate(shown), numbers_of(part)) for part in parts if part]
+
+
+def parse_image_prompt(text: str) -> Prompt:
+    """Read `FILE[:weight[:stop]]`; the file's name stands in the prompt's text."""
+    if os.path.exists(text):  # False too for a name that is too long
+        return Prompt(text)
+    # the grammar of text prompts would clean the name; only its numbers are wanted
+    suffix = numbers_of(text)
+    return Prompt(text[: len(text) - len(suffix.text)], *suffix.numbers)
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _is_public(key: str, name: str) -> bool:
 
 
 def _is_file(key: str, value: Any) -> bool:
-    """Init images and masks are files; a model is one if its name has a suffix or a slash (`weights.load.locate`)."""
+    """Init images and masks are files; a model is one if its name has a suffix or a slash (`catalog.locate`)."""
     if key in ("init.image", "init.mask"):
         return value is not None
     names = [name for name in (value if isinstance(value, list) else [value]) if not _is_public(key, str(name))]

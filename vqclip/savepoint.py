@@ -2,7 +2,8 @@
 
 In a run's folder stand `config.yaml`, and the latest state and the one before as safetensors whose metadata says the
 rest as JSON: nothing in them can run code. The state of pictures that are drawn together lies in the folder of the
-first of them; `lead.txt` in the others' names it.
+first of them; `lead.txt` in the others' names it. Importing this loads no torch, so that
+a run that is not there is told of at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 from filelock import FileLock, Timeout
 
 from vqclip import atomic, prompts
@@ -27,7 +27,6 @@ from vqclip.config import Config, to_yaml
 from vqclip.errors import ResumeError, UsageError, one_line
 from vqclip.sketch.own import with_files
 from vqclip.types import PackedState
-from vqclip.weights import files
 from vqclip.writers import names
 from vqclip.writers.names import CONFIG
 
@@ -131,12 +130,14 @@ def lock(folder: Path) -> FileLock:
 
 def write(folder: Path, point: Savepoint) -> None:
     """Write a savepoint into a run's folder, atomically; the one before it stays. Raises OutputError."""
+    from safetensors.torch import save
+
     told = {name: getattr(point, name) for name in _TOLD}
     packed = point.packed or PackedState(0, {}, {})
     told |= {"begun": point.packed is not None, "numbers": dict(packed.numbers) | {"step": packed.step}}
     told["optimizer"] = packed.optimizer
     tensors = {name: value.cpu().contiguous() for name, value in packed.tensors.items()}
-    payload = safetensors.torch.save(tensors, {"format": FORMAT, "run": json.dumps(told)})
+    payload = save(tensors, {"format": FORMAT, "run": json.dumps(told)})
     try:
         os.replace(folder / _STATE, folder / _BEFORE)
     except FileNotFoundError:
@@ -258,6 +259,8 @@ def _own_file(name: str) -> str:
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file that was kept, nothing if it is gone."""
+    from vqclip.weights import files
+
     try:
         return files.sha256(path)
     except OSError:

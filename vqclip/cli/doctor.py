@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from vqclip import resources
+from vqclip import resources, waiting
+from vqclip.cli import streams
 from vqclip.errors import VqclipError, one_line
 from vqclip.version import __version__
 from vqclip.weights import cache, catalog, memory
@@ -28,13 +29,13 @@ _SWITCHES = (
 @click.command()
 def doctor() -> None:
     """Report Python, torch, devices and their memory, ffmpeg, weights, folders and switches."""
-    click.echo(f"vqclip       {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    streams.say(f"vqclip       {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for section in (_libraries, _devices, _encoder, _weights, _switches):
         try:
             for name, value in section():
-                click.echo(f"{name:12} {value}")
+                streams.say(f"{name:12} {value}")
         except VqclipError as error:
-            click.echo(f"{section.__name__[1:]:12} cannot be told: {one_line(error)}")
+            streams.say(f"{section.__name__[1:]:12} cannot be told: {one_line(error)}")
 
 
 def _libraries() -> Iterator[tuple[str, str]]:
@@ -53,6 +54,8 @@ def _devices() -> Iterator[tuple[str, str]]:
     chosen = resolve.device("auto")
     memory_gb = memory.machine_bytes() / 2**30
     yield "cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads, {memory_gb:.1f} GB of memory"
+    waits = ", ".join(f"{name}={value}" for name, value in waiting.said().items())
+    yield "threads", f"wait by {waits}"
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
         yield f"cuda:{index}", f"{found.name}, {found.total_memory / 2**30:.1f} GB"

@@ -8,37 +8,41 @@ from typing import Any
 import click
 
 from vqclip import config as configs
+from vqclip.cli import streams
+from vqclip.cli.values import FILE, NAME, TEXT
 from vqclip.errors import UsageError
 from vqclip.seeding import from_text
+from vqclip.terminal import bar_room
 
 
 @click.command()
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("evaluation"),
     show_default=True,
     help="Where pictures are drawn and the report is written.",
 )
-@click.option("--pictures", type=click.Path(path_type=Path), help="Judge the pictures of this folder; draw nothing.")
-@click.option("--list", "listing", type=click.Path(path_type=Path), help="Prompts, one a line; default: 200 bundled.")
+@click.option("--pictures", type=FILE, help="Judge the pictures of this folder; draw nothing.")
+@click.option("--list", "listing", type=FILE, help="Prompts, one a line; default: 200 bundled.")
 @click.option("--subset", type=int, help="Draw only so many prompts, spread evenly over the list.")
 @click.option("--seeds", default="0", show_default=True, help="Seeds of every prompt: 0,1,...")
-@click.option("--preset", help="A preset of configs/; 'tiny' is the default.")
-@click.option("-c", "files", multiple=True, type=click.Path(path_type=Path), help="A config file (YAML).")
+@click.option("--preset", type=TEXT, help="A preset of configs/; 'tiny' is the default.")
+@click.option("-c", "files", multiple=True, type=FILE, help="A config file (YAML).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of --print-config.")
-@click.option("--judge", default="tiny", show_default=True, help="Judge: a name or a file.")
-@click.option("--clip", default="tiny", show_default=True, help="CLIP of CLIPScore; 'none' leaves it out.")
+@click.option("--judge", type=NAME, default="tiny", show_default=True, help="Judge: a name or a file.")
+@click.option("--clip", type=NAME, default="tiny", show_default=True, help="CLIP of CLIPScore; 'none' leaves it out.")
 @click.option(
     "--metric", "metric_names", multiple=True, help="kid (the default), fid, is, psnr or ssim; needs vqclip[eval]."
 )
 @click.option(
     "--features",
+    type=NAME,
     default="judge",
     show_default=True,
     help="What FID, KID and IS look through: judge, inception, or a CLIP's name or file.",
 )
-@click.option("--reference", type=click.Path(path_type=Path), help="Pictures to compare with; PSNR and SSIM by name.")
+@click.option("--reference", type=FILE, help="Pictures to compare with; PSNR and SSIM by name.")
 def evaluate(**options: Any) -> None:
     """Draw a list of prompts and report how often the judge sees what they say.
 
@@ -60,32 +64,34 @@ def evaluate(**options: Any) -> None:
     if options["pictures"] is not None:
         found, skipped = pictures.find(options["pictures"])
         if skipped:
-            click.echo(f"{skipped} pictures without a prompt in their metadata are left out", err=True)
+            streams.tell(f"{skipped} pictures without a prompt in their metadata are left out")
     else:
         found = _draw(options)
     if len(found) < 2 and not options["metric_names"]:
         instruments.metric_names = ()
     report = run(found, instruments)
-    click.echo(report.to_markdown())
+    streams.say(report.to_markdown())
     for path in report.write(options["folder"]):
-        click.echo(str(path))
+        streams.say(path)
 
 
 def _draw(options: dict[str, Any]) -> list[Any]:
     from tqdm import tqdm
 
     from vqclip.evaluation import listing, pictures
+    from vqclip.writers import names
 
     prompts = listing.read_list(options["listing"])
     places = range(len(prompts)) if options["subset"] is None else listing.subset(prompts, options["subset"])
     seeds = _seeds(options["seeds"])
     chosen = [(place, prompts[place]) for place in places]
+    names.check_writable(options["folder"])
 
     def config_for(prompt: str, seed: int) -> configs.Config:
         asked = {"prompts": (prompt,), "seed": seed, "count": 1, "batch_size": 1}
         return configs.build(options["preset"], options["files"], options["sets"], asked)
 
-    with tqdm(total=len(chosen) * len(seeds), desc="drawing", unit="picture") as bar:
+    with tqdm(total=len(chosen) * len(seeds), desc="drawing", unit="picture", **bar_room()) as bar:
         return pictures.draw(chosen, seeds, options["folder"], config_for, lambda _: bar.update())
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vqclip import config as configs
-from vqclip.cli import running
+from vqclip.cli import running, streams
 from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
+from vqclip.cli.values import FILE, TEXT
 from vqclip.config import Config
-from vqclip.config_text import MAX_FILE
-from vqclip.errors import UsageError, one_line
+from vqclip.config_text import MAX_FILE, decode, read_text
+from vqclip.errors import UsageError
 from vqclip.types import Notice
 from vqclip.weights import catalog
 
@@ -24,15 +24,12 @@ from vqclip.weights import catalog
 @click.argument("prompt", nargs=-1)
 @click.option("-p", "prompt_option", multiple=True, help="A prompt, as in older tools.")
 @click.option("-s", "size_pair", nargs=2, type=int, help="Width and height, as in older tools.")
-@click.option("--model", help="A VQGAN together with its CLIP.")
-@click.option("--preset", help="A preset of configs/; 'tiny' is the default.")
-@click.option("-c", "files", multiple=True, type=click.Path(path_type=Path), help="A config file (YAML).")
+@click.option("--model", type=TEXT, help="A VQGAN together with its CLIP.")
+@click.option("--preset", type=TEXT, help="A preset of configs/; 'tiny' is the default.")
+@click.option("-c", "files", multiple=True, type=FILE, help="A config file (YAML).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of --print-config.")
 @click.option(
-    "--from",
-    "source",
-    type=click.Path(path_type=Path),
-    help="Draw a picture again; of other programs, its prompt, seed, size and steps.",
+    "--from", "source", type=FILE, help="Draw a picture again; of other programs, its prompt, seed, size and steps."
 )
 @click.option("--print-config", is_flag=True, help="Print the config as YAML and stop.")
 @click.option("--quiet", is_flag=True, help="Show nothing but the files' names.")
@@ -66,7 +63,7 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
     else:
         config = replay.config_of(record, options["files"], options["sets"], asked)
     if options["print_config"]:
-        click.echo(configs.to_yaml(config), nl=False)
+        streams.say(configs.to_yaml(config), end=False)
         return 0
     if not config.prompts and not config.image_prompts:
         raise UsageError("there is no prompt: say what to draw, such as vqclip 'a cat'")
@@ -75,17 +72,16 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
 
 def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]) -> int:
     from vqclip import prompts
+    from vqclip.cli import inputs
 
-    prompts.parse_all(config.prompts, config.negative)  # mistakes in the text come before seconds of loading
-    from vqclip.sketch.asked import check_words
-
-    check_words(config)
+    prompts.parse_all(config.prompts, config.negative)  # mistakes come before seconds of loading
+    inputs.check_inputs(config)
     from vqclip import drawing, replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare
 
-    drawing.check_outputs(config)
-    progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
+    drawing.check_outputs(config, options["yes"])
+    progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"], several=config.count > 1)
     with running.Stopper() as stopper:
         models = Models.load(config)
         resolved = models.resolve(config)
@@ -128,19 +124,17 @@ def _sized(asked: dict[str, Any], options: dict[str, Any]) -> bool:
 def _read_prompts(words: tuple[str, ...]) -> list[str]:
     """Join the words to one prompt, or read prompts from a file or stdin."""
     if words == ("-",):
-        return _lines(sys.stdin.read(), "stdin")
+        return _lines(_typed(), "stdin")
     if len(words) == 1 and words[0].startswith("@") and len(words[0]) > 1:
-        return _lines(_text(Path(words[0][1:])), words[0])
+        return _lines(read_text(Path(os.path.expanduser(words[0][1:])), "prompt file"), words[0])
     return [" ".join(words)] if words else []
 
 
-def _text(file: Path) -> str:
-    try:
-        if file.stat().st_size > MAX_FILE:
-            raise UsageError(f"prompt file {file} is over {MAX_FILE // 1024} KB: that is no list of prompts")
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"cannot read the prompt file {file}: {one_line(error)}") from None
+def _typed() -> str:
+    stream = streams.stdin()
+    if stream is None:
+        raise UsageError("stdin is closed: type the prompts there, or give them as words")
+    return decode(stream.read(MAX_FILE + 1), "stdin")
 
 
 def _lines(text: str, source: str) -> list[str]:

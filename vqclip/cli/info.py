@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqclip.cli import streams
+from vqclip.cli.values import FILE
 from vqclip.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="The whole record as JSON.")
 def info(file: Path, as_json: bool) -> None:
     """Show how the picture FILE was drawn: prompt, seed, settings, weights and versions; also of other programs."""
@@ -28,24 +30,24 @@ def info(file: Path, as_json: bool) -> None:
     if as_json:
         if record is None and other is None:
             raise UsageError(f"{file} holds no metadata that vqclip understands")
-        click.echo(json.dumps(record if other is None else dataclasses.asdict(other), indent=2))
+        streams.say(json.dumps(record if other is None else dataclasses.asdict(other), indent=2))
         return
     if parameters is None and other is None:
         raise UsageError(f"{file} says nothing of how it was made")
     if other is not None and other.program != foreign.OWN:
         _show(other)
         return
-    click.echo(metadata.clean(parameters))
+    streams.say(metadata.clean(parameters))
     for group in ("weights", "files", "versions"):
         values = record.get(group) if isinstance(record, dict) else None
         for name, value in (values or {}).items() if isinstance(values, dict) else ():
-            click.echo(f"{group}: {metadata.clean(str(name))} {metadata.clean(str(value))}")
+            streams.say(f"{group}: {metadata.clean(str(name))} {metadata.clean(str(value))}")
 
 
 def _show(other: Foreign) -> None:
     """Print what a picture of another program tells, and the names of what `--from` leaves."""
-    click.echo(f"made by: {other.program}")
+    streams.say(f"made by: {other.program}")
     for name, value in other.told():
-        click.echo(f"{name}: {value}")
+        streams.say(f"{name}: {value}")
     for name in other.left:
-        click.echo(f"left: {name}")
+        streams.say(f"left: {name}")

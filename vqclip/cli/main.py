@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from vqclip.cli import ends, streams
 from vqclip.cli.allocator import keep_freed_memory
-from vqclip.errors import MemoryBudgetError, VqclipError, one_line
+from vqclip.errors import MemoryBudgetError, OutputError, VqclipError, one_line
 from vqclip.version import __version__
 
 _COMMANDS = {
@@ -22,6 +24,16 @@ _COMMANDS = {
     "doctor": "vqclip.cli.doctor:doctor",
 }
 _LONGEST = 1500
+# what the dynamic linker says where a library finds no room
+_NO_ROOM = ("failed to map segment", "annot allocate memory")
+
+
+class _Stopped(Exception):
+    """Ctrl-C, or another signal, ended the command."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("stopped")
+        self.exit_code = exit_code
 
 
 class DefaultGroup(click.Group):
@@ -32,6 +44,15 @@ class DefaultGroup(click.Group):
         if args and args[0] not in (*_COMMANDS, "--help", "-h", "--version"):
             args = ["generate", *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an interrupt is told of by `run`, since click would write to a stderr that may be gone."""
+        try:
+            return super().invoke(ctx)
+        except ends.Ended as error:
+            raise _Stopped(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            raise _Stopped(130) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the subcommands."""
@@ -53,12 +74,20 @@ def cli() -> None:
     The first word is a subcommand only if it is exactly one of those below; anything else is the prompt of
     'vqclip generate', whose options 'vqclip generate --help' lists.
     """
+    try:
+        os.getcwd()
+    except OSError:  # torch, for one, ends the process then
+        raise OutputError("the working folder does not exist any more: change to another one") from None
 
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code of what came of it: README.md lists them."""
+    streams.prepare()
     keep_freed_memory()
-    sys.exit(run(sys.argv[1:] if args is None else args))
+    with ends.raised():
+        code = run(sys.argv[1:] if args is None else args)
+    streams.finish()
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:
@@ -67,18 +96,22 @@ def run(args: list[str]) -> int:
         code = cli.main(args, prog_name="vqclip", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        streams.tell(error.format_message())
         return 0
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except VqclipError as error:
         return _fail(str(error), error.exit_code)
+    except _Stopped as error:
+        return _fail("stopped", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("stopped", 130)
     except BrokenPipeError:
         return 1
     except MemoryError:
         return _fail("out of memory: give a smaller --size or fewer --views", MemoryBudgetError.exit_code)
+    except (ImportError, OSError) as error:
+        return _refused_by_system(error)
     except RuntimeError as error:
         from vqclip.generation.recover import is_out_of_memory
 
@@ -87,7 +120,17 @@ def run(args: list[str]) -> int:
         return _fail("out of memory: give a smaller --size or fewer --views", MemoryBudgetError.exit_code)
 
 
+def _refused_by_system(error: ImportError | OSError) -> int:
+    """Say what the system refused; a library that is missing or broken is a fault of the installation, and raised."""
+    if any(words in str(error) for words in _NO_ROOM):
+        words = f"not enough memory to load the libraries ({one_line(error)[:120]}): 'ulimit -v' may set a limit"
+        return _fail(words, MemoryBudgetError.exit_code)
+    if isinstance(error, ImportError):
+        raise error
+    return _fail(f"the system refused something: {one_line(error)}", VqclipError.exit_code)
+
+
 def _fail(message: str, code: int) -> int:
     line = one_line(Exception(message))
-    click.echo(f"vqclip: {line if len(line) <= _LONGEST else line[:_LONGEST] + '...'}", err=True)
+    streams.tell(f"vqclip: {line if len(line) <= _LONGEST else line[:_LONGEST] + '...'}")
     return code

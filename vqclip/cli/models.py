@@ -9,7 +9,10 @@ from pathlib import Path
 import click
 
 from vqclip import resources
+from vqclip.cli import streams
+from vqclip.cli.values import FILE
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
+from vqclip.terminal import bar_room
 from vqclip.weights import cache, catalog
 from vqclip.weights.catalog import Weights
 
@@ -27,7 +30,7 @@ def models() -> None:
 def list_models(every: bool) -> None:
     """List known weights: kind, name, size in MB, whether they are here, licence, what they draw."""
     for record in catalog.records():
-        click.echo(_line(record.kind, record.name, _megabytes(record), _state(record), record.licence, record.draws))
+        streams.say(_line(record.kind, record.name, _megabytes(record), _state(record), record.licence, record.draws))
     clips = list(catalog.RECOMMENDED_CLIPS)
     if every:
         from vqclip.models.openclip import pretrained_names
@@ -38,9 +41,9 @@ def list_models(every: bool) -> None:
         known, draws = catalog.RECOMMENDED_CLIPS.get(name, (None, "what its pictures showed"))
         size = path.stat().st_size if path.exists() else known
         state, licence = "here" if path.exists() else "to get", "MIT" if known else "its publisher's"
-        click.echo(_line("clip", name, f"{size / 1e6:.1f}" if size else "?", state, licence, draws))
+        streams.say(_line("clip", name, f"{size / 1e6:.1f}" if size else "?", state, licence, draws))
     if not every:
-        click.echo("and all of open_clip's other CLIPs: --all", err=True)
+        streams.tell("and all of open_clip's other CLIPs: --all")
 
 
 @models.command("get")
@@ -58,7 +61,7 @@ def get_model(name: str, kind: str | None, decoder_only: bool, dtype: str, keep_
 
     if offline:
         os.environ["VQCLIP_OFFLINE"] = "1"
-    bar = tqdm(unit="B", unit_scale=True, desc=name[:40], disable=None)
+    bar = tqdm(unit="B", unit_scale=True, desc=name[:40], disable=None, **bar_room())
 
     def show(done: int, total: int | None) -> None:
         bar.total = total
@@ -67,13 +70,13 @@ def get_model(name: str, kind: str | None, decoder_only: bool, dtype: str, keep_
     chosen = _kind_of(name, kind)
     with bar:
         path = get(chosen, name, How(decoder_only, dtype, keep_original), show)
-    click.echo(str(path))
+    streams.say(path)
 
 
 @models.command("convert")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: beside it, as .safetensors.")
-@click.option("--vqgan-config", type=click.Path(path_type=Path), help="Its YAML, which must agree with its tensors.")
+@click.argument("file", type=FILE)
+@click.option("--output", "-o", type=FILE, help="Default: beside it, as .safetensors.")
+@click.option("--vqgan-config", type=FILE, help="Its YAML, which must agree with its tensors.")
 @click.option("--decoder-only", is_flag=True, help="Leave the encoder out.")
 @click.option("--dtype", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
 def convert_model(file: Path, output: Path | None, vqgan_config: Path | None, decoder_only: bool, dtype: str) -> None:
@@ -86,7 +89,7 @@ def convert_model(file: Path, output: Path | None, vqgan_config: Path | None, de
     if target.exists():
         raise UsageError(f"{target} exists: give another name with --output")
     convert_vqgan(file, target, config=vqgan_config, decoder_only=decoder_only, dtype=dtype)
-    click.echo(str(target))
+    streams.say(target)
 
 
 @models.command("verify")
@@ -112,10 +115,10 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
             known = cache.known_digest(cache.weights_file(found, name).name)
             if known not in (None, digest):
                 raise WeightsError(f"it is not what was kept: its sha256 is {digest[:12]}, not {known[:12]}")
-            click.echo(f"{found:9} {name:24} good  sha256 {digest}")
+            streams.say(f"{found:9} {name:24} good  sha256 {digest}")
         except WeightsError as error:
             bad += 1
-            click.echo(f"{found:9} {name:24} BAD   {one_line(error)}")
+            streams.say(f"{found:9} {name:24} BAD   {one_line(error)}")
     if bad:
         raise WeightsError(f"{bad} of {len(chosen)} are absent or damaged: 'vqclip models rm' and 'get' them")
 
@@ -125,13 +128,11 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
 @_KIND
 def where(name: str | None, kind: str | None) -> None:
     """Print the folders of bundled and of fetched weights, or the file of NAME."""
-    from vqclip.weights.load import locate
-
     if name is None:
-        click.echo(str(resources.path("checkpoints")))
-        click.echo(str(cache.home() / "weights"))
+        streams.say(resources.path("checkpoints"))
+        streams.say(cache.home() / "weights")
     else:
-        click.echo(str(locate(_kind_of(name, kind), name)))
+        streams.say(catalog.locate(_kind_of(name, kind), name))
 
 
 @models.command("rm")
@@ -151,7 +152,7 @@ def remove(name: str, kind: str | None) -> None:
             found.unlink()
     except OSError as error:
         raise OutputError(f"cannot remove {found}: {error.strerror or error}") from None
-    click.echo(str(found))
+    streams.say(found)
 
 
 def _line(kind: str, name: str, size: str, state: str, licence: str, draws: str) -> str:

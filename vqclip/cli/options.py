@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vqclip import config_text
+from vqclip.cli.values import TEXT
 from vqclip.seeding import from_text
 
 # names (with those that users of older tools know), config key, click's keywords
@@ -56,6 +57,10 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+# where nothing says something: no prior, no upsampler, a new seed; an empty prompt has an error of its own
+_MAY_BE_EMPTY = ("models.prior", "models.upsampler", "seed", "negative")
+
+
 def _parameter(key: str) -> str:
     """click's name for the value of a config key."""
     return key.replace(".", "__")
@@ -70,7 +75,10 @@ def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(flags=to_config(flags), **values)
 
     for names, key, keywords in reversed(_FLAGS):
-        keywords = {"default": None, "show_default": False} | keywords
+        usual = {"default": None, "show_default": False}
+        if "is_flag" not in keywords and key not in _MAY_BE_EMPTY:
+            usual["type"] = TEXT
+        keywords = usual | keywords
         wrapped = click.option(*names, _parameter(key), **keywords)(wrapped)
     return wrapped
 

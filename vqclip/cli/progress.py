@@ -6,10 +6,12 @@ import json
 import math
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqclip.terminal import bar_room
 from vqclip.types import Notice, Snapshot
 
 if TYPE_CHECKING:
@@ -19,24 +21,45 @@ _LINES = 20
 
 
 class Progress:
-    """Shows snapshots and notices on stderr; `style` is bar, lines, json or none."""
+    """Shows snapshots and notices on stderr; `style` is bar, lines, json or none.
 
-    def __init__(self, style: str) -> None:
-        self.style = style
+    With `several` pictures it names the one that is drawn by its seed.
+    """
+
+    def __init__(self, style: str, several: bool = False) -> None:
+        self.style, self.several = style, several
         self._bar: tqdm | None = None
         self._began = time.monotonic()
         # step and share of the work at which the clock was started
         self._from = (0, 0.0)
 
     @classmethod
-    def of(cls, *, quiet: bool, as_json: bool) -> Progress:
+    def of(cls, *, quiet: bool, as_json: bool, several: bool = False) -> Progress:
         """Choose the style: a bar only where someone watches."""
         if as_json:
             return cls("json")
-        return cls("none" if quiet else "bar" if sys.stderr.isatty() else "lines")
+        return cls("none" if quiet else "bar" if sys.stderr.isatty() else "lines", several)
 
     def notice(self, notice: Notice) -> None:
         """Show a notice above the bar."""
+        self._try(self._notice, notice)
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Show one step."""
+        self._try(self._snapshot, snapshot)
+
+    def close(self) -> None:
+        """End the bar."""
+        self._try(self._close)
+
+    def _try(self, show: Callable[..., None], *what: Any) -> None:
+        """Show something, unless stderr takes nothing any more: a run that nobody watches goes on all the same."""
+        try:
+            show(*what)
+        except (OSError, ValueError):
+            self.style, self._bar = "none", None
+
+    def _notice(self, notice: Notice) -> None:
         if self.style == "json":
             self._json({"event": "notice", "text": notice.text})
         elif self.style != "none":
@@ -44,15 +67,13 @@ class Progress:
 
             tqdm.write(f"vqclip: {notice.text}", file=sys.stderr)
 
-    def snapshot(self, snapshot: Snapshot) -> None:
-        """Show one step."""
+    def _snapshot(self, snapshot: Snapshot) -> None:
         if snapshot.step == 0 or snapshot.resumed:
-            self.close()
+            self._close()
             self._began, self._from = time.monotonic(), (snapshot.step, snapshot.work)
         {"bar": self._tick, "lines": self._line, "json": self._record, "none": lambda s: None}[self.style](snapshot)
 
-    def close(self) -> None:
-        """End the bar."""
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -61,23 +82,32 @@ class Progress:
         from tqdm import tqdm
 
         if self._bar is None:
-            form = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
-            style = {"unit": "step", "bar_format": form, "file": sys.stderr, "dynamic_ncols": True}
+            form = self._name(snapshot) + "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
+            style = {"unit": "step", "bar_format": form, "file": sys.stderr} | bar_room()
             self._bar = tqdm(total=snapshot.steps, initial=snapshot.step, **style)
         if snapshot.step > self._from[0]:
             _, left = self._rate(snapshot)
             shown = "?" if left is None else tqdm.format_interval(left)
-            self._bar.set_postfix_str(f"{shown} left, loss {snapshot.loss:.4f}", refresh=False)
+            loss = "" if math.isnan(snapshot.loss) else f", loss {snapshot.loss:.4f}"
+            self._bar.set_postfix_str(f"{shown} left{loss}", refresh=False)
             self._bar.update(snapshot.step - self._bar.n)
         if snapshot.last:
-            self.close()
+            self._close()
 
     def _line(self, snapshot: Snapshot) -> None:
         every = max(math.ceil(snapshot.steps / _LINES), 1)
         if snapshot.step > self._from[0] and (snapshot.step % every == 0 or snapshot.last):
             rate, left = self._rate(snapshot)
-            step = f"step {snapshot.step}/{snapshot.steps}"
-            click.echo(f"{step}  loss {snapshot.loss:.4f}  {rate:.2f} steps/s  {left or 0:.0f} s left", err=True)
+            step = f"{self._name(snapshot)}step {snapshot.step}/{snapshot.steps}"
+            # a step that was taken back, as it was no number, has none
+            loss = "" if math.isnan(snapshot.loss) else f"  loss {snapshot.loss:.4f}"
+            click.echo(f"{step}{loss}  {rate:.2f} steps/s  {left or 0:.0f} s left", err=True)
+
+    def _name(self, snapshot: Snapshot) -> str:
+        seeds = list(dict.fromkeys(snapshot.seeds))
+        if not self.several:
+            return ""
+        return f"seed {seeds[0]}: " if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}: "
 
     def _record(self, snapshot: Snapshot) -> None:
         rate, left = self._rate(snapshot)

@@ -12,6 +12,7 @@ import click
 from vqclip import config as configs
 from vqclip.cli import running
 from vqclip.cli.progress import Progress
+from vqclip.cli.values import FILE
 from vqclip.config import Config
 from vqclip.config_text import nest, parse_set, read_file
 from vqclip.errors import ResumeError, UsageError
@@ -25,7 +26,7 @@ _EXTENDED = {"extra_steps", "output.keep_run"}
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=FILE)
 @click.option("--steps", type=int, help="Draw on to so many steps; those beyond the planned ones are as its last one.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting, with --force.")
 @click.option("--force", is_flag=True, help="Go on although settings, weights or files have changed.")
@@ -58,7 +59,7 @@ def _draw(folder: Path, point: Savepoint, config: Config, changed: list[str], op
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare
 
-    progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
+    progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"], several=config.count > 1)
     with running.Stopper() as stopper:
         models = Models.load(config)
         prepared = prepare(models.resolve(config), models)

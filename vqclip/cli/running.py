@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
+from vqclip.cli import ends, streams
 from vqclip.cli.progress import Progress
+from vqclip.errors import OutputError
 from vqclip.types import Notice
 
 if TYPE_CHECKING:
     from vqclip.generation.prepare import Prepared
     from vqclip.savepoint import Savepoint
 
-_EXIT = {"SIGINT": 130, "SIGTERM": 143}
-
 
 class Stopper:
-    """The first SIGINT or SIGTERM asks the run to end after its step; a second SIGINT ends it at once.
+    """The first signal that ends a program asks the run to end after its step; a second Ctrl-C ends it at once.
 
     SIGUSR1, where there is one, asks for what there is so far, and the run goes on.
     """
 
     def __init__(self) -> None:
-        self.name = ""
+        self.number = 0
         self.wanted = False
-        self._former: dict[signal.Signals, Any] = {}
+        self._undo = contextlib.ExitStack()
 
     def asked(self) -> bool:
         """Whether the user asked to stop."""
-        return bool(self.name)
+        return bool(self.number)
 
     def save(self) -> bool:
         """Whether the user asked for what there is since this was asked last."""
@@ -39,22 +38,20 @@ class Stopper:
         return wanted
 
     def __enter__(self) -> Stopper:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            self._former[name] = signal.signal(name, self._note)
+        self._undo.enter_context(ends.caught(self._note))
         # Windows has none
         user = getattr(signal, "SIGUSR1", None)
         if user is not None:
-            self._former[user] = signal.signal(user, self._want)
+            self._undo.callback(signal.signal, user, signal.signal(user, self._want))
         return self
 
     def __exit__(self, *error: object) -> None:
-        for name, handler in self._former.items():
-            signal.signal(name, handler)
+        self._undo.close()
 
     def _note(self, number: int, frame: object) -> None:
-        if self.name:
+        if self.number and ends.is_hurry(number, self.number):
             raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
+        self.number = self.number or number
 
     def _want(self, number: int, frame: object) -> None:
         self.wanted = True
@@ -75,10 +72,13 @@ def draw(
         drawn = drawing.draw(prepared, listener, replace=replace, begin=begin)
     finally:
         progress.close()
-    for path in (*drawn.pictures, *drawn.videos):
-        click.echo(str(path))
+    with contextlib.ExitStack() as stack:
+        if drawn.stopped:  # by a terminal that was closed, perhaps: then nobody reads the names
+            stack.enter_context(contextlib.suppress(OutputError, BrokenPipeError))
+        for path in (*drawn.pictures, *drawn.videos):
+            streams.say(path)
     if not drawn.stopped:
         return 0
     further = f"; go on with: vqclip resume {drawn.folder}" if drawn.folder else ""
     progress.notice(Notice(f"stopped: the best picture so far is kept{further}"))
-    return _EXIT[stopper.name]
+    return ends.exit_code(stopper.number)

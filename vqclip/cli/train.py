@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from vqclip.cli import streams
+from vqclip.cli.values import FILE, NAME
 from vqclip.errors import UsageError, unknown_name
 from vqclip.registry import Registry
 
@@ -28,20 +30,21 @@ TASKS = Registry(
 _OPTIONS = [
     click.option("--minutes", type=float, default=60.0, show_default=True, help="Time to train, measured into steps."),
     click.option("--steps", type=int, help="Steps to train instead: the same on the same stack."),
-    click.option("--output", "-o", type=click.Path(path_type=Path), help="Weight file to write."),
-    click.option("--folder", type=click.Path(path_type=Path), default=Path(".train"), show_default=True,
+    click.option("--output", "-o", type=FILE, help="Weight file to write."),
+    click.option("--folder", type=FILE, default=Path(".train"), show_default=True,
                  help="Renders and the resumable state."),
-    click.option("--font", type=click.Path(path_type=Path), help="NotoColorEmoji.ttf."),
+    click.option("--font", type=FILE, help="NotoColorEmoji.ttf."),
     click.option("--scenes", type=int, default=90_000, show_default=True, help="Scenes to render."),
     click.option("--batch", type=int, help="Scenes a step."),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--workers", type=int, default=2, show_default=True, help="Processes that render."),
     click.option("--device", default="auto", show_default=True),
     click.option("--compile/--no-compile", default=True, show_default=True, help="Use torch.compile if it works."),
-    click.option("--clip", default="tiny", show_default=True,
+    click.option("--clip", type=NAME, default="tiny", show_default=True,
                  help="CLIP by whose features a VQGAN's pictures are compared ('none': pixels alone), or of a prior."),
-    click.option("--vqgan", default="tiny", show_default=True, help="VQGAN whose codes a prior or upsampler learns."),
-    click.option("--start", multiple=True,
+    click.option("--vqgan", type=NAME, default="tiny", show_default=True,
+                 help="VQGAN whose codes a prior or upsampler learns."),
+    click.option("--start", type=NAME, multiple=True,
                  help="Weight file of the same architecture to begin from; of several the mean; default: at random."),
     click.option("--keep-codes", is_flag=True, help="With --start, of a VQGAN: train its decoder alone."),
     click.option("--framed", is_flag=True,
@@ -90,6 +93,7 @@ def _train(model: str, **options: Any) -> None:
     from vqclip.training.runner import train as run
     from vqclip.training.scenes import PLAIN, parse_shares
     from vqclip.world import load_world
+    from vqclip.writers import names
 
     if options["framed"] and model in ("judge", "clip", "vqgan"):
         raise UsageError(f"--framed is for what draws grids of codes: a {model} must know scenes of every kind")
@@ -97,13 +101,16 @@ def _train(model: str, **options: Any) -> None:
         raise UsageError("--styles and --subjects go with --framed: first a model must know all of them alike")
     options["styles"] = parse_shares("--styles", options["styles"], load_world().styles, PLAIN)
     options["subjects"] = parse_shares("--subjects", options["subjects"], load_world().subjects)
+    if options["output"] is not None:  # what cannot be written is told of before hours of training
+        names.check_writable(options["output"].parent)
+        names.check_replaceable(options["output"])
     if options["clip"] == "none":
         options["clip"] = None
     settings = TrainOptions(**options)
     info = run(TASKS.load(model)(settings), settings)
     for name, value in info["scores"].items():
-        click.echo(f"{name}: {value}")
-    click.echo(str(settings.output or settings.folder / model / f"{model}.safetensors"))
+        streams.say(f"{name}: {value}")
+    streams.say(settings.output or settings.folder / model / f"{model}.safetensors")
 
 
 def _train_all(options: dict[str, Any]) -> None:

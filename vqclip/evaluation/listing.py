@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vqclip import prompts, resources
-from vqclip.errors import UsageError, one_line
+from vqclip.config_text import read_text
+from vqclip.errors import UsageError
 
 DEFAULT = "configs/evaluate/prompts.txt"
 
@@ -17,12 +18,8 @@ def read_list(file: Path | None = None) -> list[str]:
     without any.
     """
     file = file or resources.path(DEFAULT)
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the prompt list {file}: {one_line(error)}") from None
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(file, "prompt list").splitlines(), 1):
         text = line.strip()
         if text.startswith("#"):
             continue

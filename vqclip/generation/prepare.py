@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +27,11 @@ from vqclip.generation.state import State
 from vqclip.guidance import Guidance
 from vqclip.losses.prompt import Rivals, Targets
 from vqclip.models.vqgan import NO_ENCODER
-from vqclip.prompts import Prompt
+from vqclip.prompts import Prompt, parse_image_prompt
 from vqclip.types import Notice, PackedState, Perceptor
+
+# cells of a side below which no picture was ever recognized
+_FEWEST_CELLS = 4
 
 
 @dataclass
@@ -135,6 +137,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     if canvas is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
     _check_kept(config)
+    notices += _too_few_cells(config, models.vqgan.factor)
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor, config.extra_steps)
     if not models.vqgan.architecture.encoder and (len(plan) > 1 or canvas is not None):
         raise WeightsError(f"the VQGAN {config.models.vqgan!r} {NO_ENCODER}")
@@ -144,6 +147,16 @@ def prepare(config: Config, models: Models) -> Prepared:
     scaler = Scaler(models.vqgan, canvas, config.run.precision, told)
     told = list(dict.fromkeys(notices))
     return Prepared(config, models, guidance, plan, canvas, proposer, scaler, told, sketcher, outside)
+
+
+def _too_few_cells(config: Config, factor: int) -> list[Notice]:
+    """Say that a grid of a few cells draws nothing that could be recognized."""
+    width, height = (-(-side // factor) for side in config.size)
+    if min(width, height) >= _FEWEST_CELLS:
+        return []
+    least = _FEWEST_CELLS * factor
+    grid = f"{config.size[0]}x{config.size[1]} pixels are a grid of {width}x{height} cells"
+    return [Notice(f"{grid}, too few to show anything: give --size {least} or more")]
 
 
 def _check_kept(config: Config) -> None:
@@ -156,15 +169,6 @@ def _check_kept(config: Config) -> None:
         )
     if config.only is not None and config.only >= min(config.count, config.batch_size):
         raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")
-
-
-def parse_image_prompt(text: str) -> Prompt:
-    """Read `FILE[:weight[:stop]]`; the file's name stands in the prompt's text."""
-    if os.path.exists(text):  # False too for a name that is too long
-        return Prompt(text)
-    # the grammar of text prompts would clean the name; only its numbers are wanted
-    suffix = prompts.numbers_of(text)
-    return Prompt(text[: len(text) - len(suffix.text)], *suffix.numbers)
 
 
 def check_weights(parsed: Sequence[Prompt]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,7 +30,7 @@ def parse_like(texts: Sequence[str]) -> dict[str, list[str]]:
         name = " ".join(name.split())
         if not equals or not name:
             raise UsageError(f"--like {text!r}: give NAME=FILE, such as --like 'my dog=dog.png'")
-        paths = [part.strip() for part in files.split(",") if part.strip()]
+        paths = [os.path.expanduser(part.strip()) for part in files.split(",") if part.strip()]
         if not paths:
             raise UsageError(f"--like {text!r}: give at least one file after the equals sign")
         found.setdefault(name, []).extend(paths)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from vqclip import atomic
 from vqclip.models.clip import CLIP
 from vqclip.models.vqgan import VQGAN
+from vqclip.terminal import bar_room
 from vqclip.training.batches import Captioner
 from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions
@@ -97,7 +98,7 @@ def _encoded(scenes: SceneSet, vqgan: VQGAN, clip: CLIP, digest: str, side: int)
     kinds = np.uint16, np.float16
     if not all(p.exists() for p in paths):
         codes, embeddings = (np.empty(shape, kind) for shape, kind in zip(shapes, kinds, strict=True))
-        for start in tqdm(range(0, scenes.count, 64), desc=f"codes {side} px", unit="batch"):
+        for start in tqdm(range(0, scenes.count, 64), desc=f"codes {side} px", unit="batch", **bar_room()):
             x = torch.from_numpy(scenes.images[start : start + 64]).permute(0, 3, 1, 2).float() / 255
             x = nn.functional.interpolate(x, (side, side), mode="area")
             with autocast("cpu"):

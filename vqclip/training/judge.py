@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from vqclip import atomic, images
 from vqclip.models.judge import FEATURES, REFERENCE, TEXTURE_SIDE, Judge, JudgeArchitecture, features
+from vqclip.terminal import bar_room
 from vqclip.training.batches import Captioner
 from vqclip.training.degradations import degrade
 from vqclip.training.runner import TrainOptions, start_from
@@ -148,7 +149,14 @@ def scene_features(scenes: SceneSet, workers: int, degraded: bool = False) -> np
     found = np.empty(shape, np.float16)
     jobs = [(scenes, start, degraded) for start in range(0, scenes.count, _CHUNK)]
     with multiprocessing.get_context("spawn").Pool(max(workers, 1)) as pool:
-        done = tqdm(pool.imap(_features_of, jobs), total=len(jobs), desc="features", unit_scale=_CHUNK, unit="scene")
+        done = tqdm(
+            pool.imap(_features_of, jobs),
+            total=len(jobs),
+            desc="features",
+            unit_scale=_CHUNK,
+            unit="scene",
+            **bar_room(),
+        )
         for start, rows in done:
             found[start : start + len(rows)] = rows
     atomic.write(path, lambda stream: stream.write(found.tobytes()))

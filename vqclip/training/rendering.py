@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vqclip import atomic
 from vqclip.errors import OutputError
+from vqclip.terminal import bar_room
 
 _CHUNK = 64
 
@@ -36,7 +37,8 @@ def render_once(file: Path, wanted: dict[str, Any], shape: tuple[int, ...], sour
     jobs = [(source, file, shape, start) for start in range(0, shape[0], _CHUNK)]
     with multiprocessing.get_context("spawn").Pool(max(workers, 1)) as pool:
         done = pool.imap_unordered(_render_chunk, jobs)
-        for _ in tqdm(done, total=len(jobs), desc=f"rendering {file.name}", unit_scale=_CHUNK, unit="picture"):
+        told = {"desc": f"rendering {file.name}", "unit": "picture", "unit_scale": _CHUNK}
+        for _ in tqdm(done, total=len(jobs), **told, **bar_room()):
             pass
     atomic.write_text(file.with_suffix(".json"), json.dumps(wanted))
 

@@ -22,10 +22,12 @@ from tqdm import tqdm
 from vqclip import atomic
 from vqclip.errors import UsageError, VqclipError, one_line
 from vqclip.generation.resolve import check_compiler
+from vqclip.terminal import bar_room
 from vqclip.training.muon import MuonAdamW
 from vqclip.training.scenes import FRAMING
 from vqclip.weights import files
-from vqclip.weights.load import fill, locate
+from vqclip.weights.catalog import locate
+from vqclip.weights.load import fill
 
 _WARM_UP = 100
 # the options that say what scenes show
@@ -123,7 +125,7 @@ def train(task: Task, options: TrainOptions) -> dict[str, Any]:
     start = 0 if options.restart else state.load()
     began, saved, seconds = time.monotonic(), time.monotonic(), state.plan.get("seconds", 0.0)
     total = options.steps or state.plan.get("steps") or _steps_in(task, options.minutes * 60)
-    bar = tqdm(total=total, initial=start, desc=task.name, unit="step", smoothing=0.05)
+    bar = tqdm(total=total, initial=start, desc=task.name, unit="step", smoothing=0.05, **bar_room())
     index = start
     try:
         for batch in feed(task, range(start, total), _feeders(options)):

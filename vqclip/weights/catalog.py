@@ -13,13 +13,15 @@ from typing import Any
 import yaml
 
 from vqclip import resources
-from vqclip.errors import UsageError, WeightsError, one_line, unknown_name
+from vqclip.errors import UsageError, VqclipError, WeightsError, one_line, unknown_name
 from vqclip.weights import cache
 
 OWN = "catalog.yaml"
 # names that no one can take for a path
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# of files, and of none of open_clip's names
+_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory")
 # public CLIPs that guide well, named where all of open_clip's would be too many: bytes that are kept, and what for
 RECOMMENDED_CLIPS = {
@@ -140,7 +142,7 @@ def public_clip(name: str) -> str:
     Raises UsageError for an unknown tag of a known architecture.
     """
     arch, slash, tag = name.partition("/")
-    if cache.exists(Path(name)) or (slash and not tag) or arch in names("clip"):
+    if cache.exists(Path(name)) or (slash and not tag) or arch in names("clip") or Path(name).suffix in _SUFFIXES:
         return ""
     from vqclip.models.openclip import pretrained_tags
 
@@ -152,6 +154,45 @@ def public_clip(name: str) -> str:
     if tag not in tags:
         raise unknown_name(f"tag of {arch}", tag, tags)
     return name
+
+
+def locate(kind: str, name: str) -> Path:
+    """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash).
+
+    Raises UsageError for an unknown name, and WeightsError for one whose weights are not here.
+    """
+    public = public_clip(name) if kind == "clip" else ""
+    if public:
+        return _here(cache.weights_file(kind, public), kind, name)
+    if Path(name).suffix or "/" in name or "\\" in name:
+        return Path(name)
+    record = find(kind, name)
+    try:
+        path = place(record)
+    except VqclipError as error:
+        raise WeightsError(str(error)) from None
+    return path if record.file else _here(path, kind, name)
+
+
+def check_here(kind: str, name: str) -> None:
+    """Raise, without loading torch, what `locate` and reading raise for unknown names and absent files.
+
+    What could be one of open_clip's names is left to `locate`: its list comes with torch.
+    """
+    if kind == "clip" and name not in names(kind) and Path(name).suffix not in _SUFFIXES:
+        return
+    path = locate(kind, name)
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise WeightsError(f"cannot read the weight file {path}: {reason}") from None
+
+
+def _here(path: Path, kind: str, name: str) -> Path:
+    if not path.exists():
+        raise WeightsError(f"the {kind} {name!r} is not here yet: run 'vqclip models get {name}'")
+    return path
 
 
 @functools.cache

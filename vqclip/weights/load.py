@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from torch import Tensor, channels_last, nn, random
 from torch.overrides import TorchFunctionMode
 
-from vqclip.errors import VqclipError, WeightsError, one_line
+from vqclip.errors import WeightsError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
-from vqclip.weights import cache, catalog, files
+from vqclip.weights import catalog, files
+from vqclip.weights.catalog import locate
 from vqclip.weights.foreign import read_vqgan
 
 if TYPE_CHECKING:
@@ -187,30 +188,6 @@ def base_name(name: str) -> str:
     """Return the last part of a path, a slash behind that of a folder, or a catalog name as it is."""
     plain = Path(name).name
     return plain if plain == name or Path(name).suffix else f"{plain}/"
-
-
-def locate(kind: str, name: str) -> Path:
-    """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash).
-
-    Raises UsageError for an unknown name, and WeightsError for one whose weights are not here.
-    """
-    public = catalog.public_clip(name) if kind == "clip" else ""
-    if public:
-        return _here(cache.weights_file(kind, public), kind, name)
-    if Path(name).suffix or "/" in name or "\\" in name:
-        return Path(name)
-    record = catalog.find(kind, name)
-    try:
-        path = catalog.place(record)
-    except VqclipError as error:
-        raise WeightsError(str(error)) from None
-    return path if record.file else _here(path, kind, name)
-
-
-def _here(path: Path, kind: str, name: str) -> Path:
-    if not path.exists():
-        raise WeightsError(f"the {kind} {name!r} is not here yet: run 'vqclip models get {name}'")
-    return path
 
 
 class _Undrawn(TorchFunctionMode):

@@ -105,8 +105,31 @@ def advice(
 
 
 def machine_bytes(root: Path = Path("/")) -> int:
-    """Return the memory this process may use: the machine's, or less where a control group around it has a limit."""
-    return min([_physical_bytes(), *_group_limits(root)])
+    """Return the memory this process may use: the machine's, or less where a limit is set for it.
+
+    Control groups set limits, and shells (`ulimit -v` and `-d`).
+    """
+    return min([_physical_bytes(), *_group_limits(root), *_shell_limits(root)])
+
+
+def _shell_limits(root: Path) -> list[int]:
+    """Return what the limits of this process leave for data.
+
+    Of addresses libraries take far more than they fill; how many, in quarters of a GB, is told by the process itself.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    limits = {name: resource.getrlimit(getattr(resource, name))[0] for name in ("RLIMIT_AS", "RLIMIT_DATA")}
+    try:
+        mapped, filled = (int(pages) for pages in (root / "proc/self/statm").read_text().split()[:2])
+    except (OSError, ValueError):
+        mapped = filled = 0
+    quarter = 2**28
+    unfilled = -(-(mapped - filled) * resource.getpagesize() // quarter) * quarter
+    taken = {"RLIMIT_AS": unfilled, "RLIMIT_DATA": 0}
+    return [max(limit - taken[name], 0) for name, limit in limits.items() if limit != resource.RLIM_INFINITY]
 
 
 def _group_limits(root: Path) -> list[int]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vqclip import atomic
-from vqclip.errors import UsageError
+from vqclip.errors import OutputError, UsageError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
@@ -74,32 +74,55 @@ def free_path(path: str | Path) -> Path:
 
 
 class OwnNames:
-    """Names that the user gave, numbered where one is used already, in this run or (unless replacing) on the disk."""
+    """Names that the user gave, numbered where one is used already, in this run or (unless replacing) on the disk.
+
+    Replacing concerns ordinary files only: a folder, a link or a device stays where it is.
+    """
 
     def __init__(self, replace: bool, used: Iterable[str] = ()) -> None:
         self.replace = replace
         self.used = set(used)
         self.folders: set[Path] = set()
+        # where a file went, by the place that it was meant for
+        self.moved: dict[str, str] = {}
 
-    def next(self, name: str) -> Path:
-        """Return the next name to write to."""
-        free = next(path for path in numbered(name) if self._may_write(path))
+    def next(self, name: str, *, drawn: bool) -> Path:
+        """Return the next name to write to; a picture that is `drawn` there needs a run folder too, a video none."""
+        free = next(path for path in numbered(name) if self._may_write(path, drawn))
         self.take(free)
         return free
 
     def take(self, path: Path) -> None:
         """Use a name."""
-        self.used.add(os.path.abspath(path))
+        self.used.add(place(path))
 
-    def _may_write(self, path: Path) -> bool:
-        if os.path.abspath(path) in self.used:
+    def _may_write(self, path: Path, drawn: bool) -> bool:
+        if place(path) in self.used or place(path) in self.moved.values():
             return False
         folder = run_folder(path)
         if self.replace:
             # a folder of that name which no run made is the user's
-            return not os.path.lexists(folder) or is_run(folder)
+            return is_replaceable(path) and not (drawn and os.path.lexists(folder) and not is_run(folder))
         # a run folder that is not of this run tells of another one that draws the picture
         return not (os.path.lexists(path) or (folder not in self.folders and os.path.lexists(folder)))
+
+
+def place(path: str | Path) -> str:
+    """Return an absolute path that is the same for all names of one file, if its last part is no link."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.normcase(os.path.join(os.path.realpath(folder), name))
+
+
+def is_replaceable(path: str | Path) -> bool:
+    """Whether nothing stands at a path, or an ordinary file: what a new file may take the place of."""
+    return not os.path.lexists(path) or (os.path.isfile(path) and not os.path.islink(path))
+
+
+def check_replaceable(path: str | Path) -> None:
+    """Raise OutputError if what stands at a path is no ordinary file."""
+    if not is_replaceable(path):
+        kind = "a link" if os.path.islink(path) else "a folder" if os.path.isdir(path) else "no ordinary file"
+        raise OutputError(f"{path} is {kind}, which nothing replaces: give another name, or remove it first")
 
 
 def is_run(folder: Path) -> bool:
