@@ -80,8 +80,8 @@ def convert_model(file: Path, output: Path | None, vqgan_config: Path | None, de
     """Convert the VQGAN in the checkpoint FILE of another program; nothing that stands in it is run."""
     from vqclip.weights.convert import convert_vqgan
 
-    if not file.name or file.is_dir():
-        raise UsageError(f"{file} is no file: give a checkpoint")
+    if not file.name:
+        raise UsageError(f"{file} is no checkpoint: give a file, or a folder with its weights")
     target = output or file.with_suffix(".safetensors")
     if target.exists():
         raise UsageError(f"{target} exists: give another name with --output")
