@@ -196,7 +196,9 @@ def locate(kind: str, name: str) -> Path:
 
 def _here(path: Path, kind: str, name: str) -> Path:
     if not path.exists():
-        raise WeightsError(f"the {kind} {name!r} is not here yet: run 'vqclip models get {name}'")
+        several = sum(record.name == name for record in catalog.records()) > 1
+        said = f"--kind {kind} {name}" if several else name
+        raise WeightsError(f"the {kind} {name!r} is not here yet: run 'vqclip models get {said}'")
     return path
 
 
