@@ -24,9 +24,10 @@ from filelock import FileLock, Timeout
 
 from vqclip import atomic, prompts
 from vqclip.config import Config, to_yaml
-from vqclip.errors import ResumeError, UsageError, one_line
+from vqclip.errors import ResumeError, UsageError, WeightsError, one_line
 from vqclip.sketch.own import with_files
 from vqclip.types import PackedState
+from vqclip.weights import containers, files
 from vqclip.writers import names
 from vqclip.writers.names import CONFIG
 
@@ -38,7 +39,7 @@ _LARGEST = 4 << 30
 # what reading a state that is damaged, or made by a stranger, may raise
 _DAMAGED = (
     OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError, UsageError,
-    safetensors.SafetensorError,
+    WeightsError, safetensors.SafetensorError,
 )  # fmt: skip
 
 
@@ -190,7 +191,7 @@ def read(folder: Path) -> Savepoint:
 def _read(path: Path) -> Savepoint:
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{path.name} is larger than a state can be")
-    with safetensors.safe_open(path, framework="pt") as file:
+    with containers.open_safetensors(path) as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
     if metadata.get("format") != FORMAT:
@@ -259,7 +260,6 @@ def _own_file(name: str) -> str:
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file that was kept, nothing if it is gone."""
-    from vqclip.weights import files
 
     try:
         return files.sha256(path)

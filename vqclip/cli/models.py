@@ -83,8 +83,8 @@ def convert_model(file: Path, output: Path | None, vqgan_config: Path | None, de
     """Convert the VQGAN in the checkpoint FILE of another program; nothing that stands in it is run."""
     from vqclip.weights.convert import convert_vqgan
 
-    if not file.name or file.is_dir():
-        raise UsageError(f"{file} is no file: give a checkpoint")
+    if not file.name:
+        raise UsageError(f"{file} is no checkpoint: give a file, or a folder with its weights")
     target = output or file.with_suffix(".safetensors")
     if target.exists():
         raise UsageError(f"{target} exists: give another name with --output")
@@ -112,7 +112,7 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
     for found, name in chosen:
         try:
             _, digest = loaders[found](name)
-            known = cache.known_digest(cache.weights_file(found, name).name)
+            known = cache.known_digest(cache.weights_file(found, _file_name(found, name)).name)
             if known not in (None, digest):
                 raise WeightsError(f"it is not what was kept: its sha256 is {digest[:12]}, not {known[:12]}")
             streams.say(f"{found:9} {name:24} good  sha256 {digest}")
@@ -141,7 +141,7 @@ def where(name: str | None, kind: str | None) -> None:
 def remove(name: str, kind: str | None) -> None:
     """Remove the fetched weights NAME from this machine."""
     chosen = _kind_of(name, kind)
-    path = cache.weights_file(chosen, name)
+    path = cache.weights_file(chosen, _file_name(chosen, name))
     found = next((p for p in (path, path.with_suffix("")) if cache.exists(p)), None)
     if found is None:
         raise UsageError(f"{name} is not among the fetched weights in {path.parent}: 'vqclip models list' shows them")
@@ -184,6 +184,11 @@ def _here() -> list[tuple[str, str]]:
     found = [(record.kind, record.name) for record in catalog.records() if _place(record).exists()]
     fetched = sorted((cache.home() / "weights").glob("clip-*--*.safetensors"))
     return [*found, *(("clip", path.stem.removeprefix("clip-").replace("--", "/")) for path in fetched)]
+
+
+def _file_name(kind: str, name: str) -> str:
+    """Return the name under which weights are kept: of a CLIP in open_clip's form, however it was given."""
+    return (catalog.public_clip(name) if kind == "clip" else "") or name
 
 
 def _kind_of(name: str, kind: str | None) -> str:

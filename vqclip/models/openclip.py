@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class PretrainedTag:
 
 def pretrained_names() -> list[str]:
     """Return all of open_clip's pretrained models as `ARCH/TAG`, of the architectures that vqclip can build."""
-    return [f"{arch}/{tag}" for arch, tag in open_clip.list_pretrained() if not _obstacle(arch)]
+    return [f"{arch}/{tag}" for arch, tag in open_clip.list_pretrained() if not obstacle(arch)]
 
 
 def pretrained_tags(arch: str) -> list[str]:
@@ -61,7 +62,7 @@ def pretrained(arch: str, tag: str) -> PretrainedTag:
     A model that was trained with QuickGELU gets it, whatever its architecture's name says: without it the model still
     runs, and guides worse.
     """
-    reason = _obstacle(arch)
+    reason = obstacle(arch)
     if reason:
         raise ValueError(reason)
     known = open_clip.pretrained.get_pretrained_cfg(arch, tag)
@@ -78,7 +79,8 @@ def pretrained(arch: str, tag: str) -> PretrainedTag:
     return PretrainedTag(architecture, f"{owner}/{name}" if name else "", file, "" if "openaipublic" in url else url)
 
 
-def _obstacle(arch: str) -> str:
+@functools.cache
+def obstacle(arch: str) -> str:
     """Return why an architecture of open_clip's cannot be built; nothing if it can."""
     config: Mapping[str, Any] | None = open_clip.get_model_config(arch)
     if config is None:

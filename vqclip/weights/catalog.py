@@ -22,6 +22,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 # of files, and of none of open_clip's names
 _SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+# as OpenAI's own package names its models, and older tools do; in any case of letters
+_OPENAI = re.compile(r"ViT-(B|L|H|g|bigG)/(\d{2})(?:@(\d{3})px)?(?:/([\w-]+))?", re.IGNORECASE)
+_SIZES = {"b": "B", "l": "L", "h": "H", "g": "g", "bigg": "bigG"}
 _KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory")
 # public CLIPs that guide well, named where all of open_clip's would be too many: bytes that are kept, and what for
 RECOMMENDED_CLIPS = {
@@ -139,21 +142,43 @@ def pair(name: str) -> tuple[str, str]:
 def public_clip(name: str) -> str:
     """Return `ARCH/TAG` of what names one of open_clip's models, with a tag or without; "" for anything else.
 
-    Raises UsageError for an unknown tag of a known architecture.
+    OpenAI's own names, such as `ViT-B/32` or `ViT-L/14@336px`, are understood too. Raises UsageError for an unknown tag
+    of a known architecture, and for a model that cannot be built here.
     """
-    arch, slash, tag = name.partition("/")
-    if cache.exists(Path(name)) or (slash and not tag) or arch in names("clip") or Path(name).suffix in _SUFFIXES:
+    if cache.exists(Path(name)) or Path(name).suffix in _SUFFIXES:
         return ""
-    from vqclip.models.openclip import pretrained_tags
+    name = _openai_name(name)
+    arch, slash, tag = name.partition("/")
+    if (slash and not tag) or arch in names("clip"):
+        return ""
+    from vqclip.models.openclip import obstacle, pretrained_tags
 
     tags = pretrained_tags(arch)
     if not tags:
         return ""
+    reason = obstacle(arch)
+    if reason:
+        raise UsageError(f"{name} cannot be used: {reason}")
     if not tag:
         return next((known for known in RECOMMENDED_CLIPS if known.startswith(f"{arch}/")), f"{arch}/{tags[0]}")
     if tag not in tags:
         raise unknown_name(f"tag of {arch}", tag, tags)
     return name
+
+
+def _openai_name(name: str) -> str:
+    """Return a name in open_clip's form: `ViT-B/32` is `ViT-B-32/openai`, `ViT-B/32/TAG` is `ViT-B-32/TAG`.
+
+    Sizes that OpenAI has not published get no tag.
+    """
+    found = _OPENAI.fullmatch(name)
+    if found is None:
+        return name
+    size, patch, pixels, tag = found.groups()
+    size = _SIZES[size.lower()]
+    arch = f"ViT-{size}-{patch}" + (f"-{pixels}" if pixels else "")
+    own = "openai" if size in ("B", "L") else ""
+    return f"{arch}/{tag or own}" if tag or own else arch
 
 
 def locate(kind: str, name: str) -> Path:
@@ -191,7 +216,9 @@ def check_here(kind: str, name: str) -> None:
 
 def _here(path: Path, kind: str, name: str) -> Path:
     if not path.exists():
-        raise WeightsError(f"the {kind} {name!r} is not here yet: run 'vqclip models get {name}'")
+        several = sum(record.name == name for record in records()) > 1
+        said = f"--kind {kind} {name}" if several else name
+        raise WeightsError(f"the {kind} {name!r} is not here yet: run 'vqclip models get {said}'")
     return path
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vqclip.errors import UsageError, WeightsError
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
-from vqclip.weights import files
-from vqclip.weights.foreign import read_safetensors, read_vqgan
-from vqclip.weights.pickled import read_tensors
+from vqclip.weights import collected, files
+from vqclip.weights.foreign import read_vqgan
+from vqclip.weights.layouts import under
 
 # of what a conversion writes; rises when the same source would give another file
 VERSION = 1
@@ -52,16 +52,16 @@ def convert_clip(
     source: Path, target: Path, architecture: CLIPArchitecture, info: Mapping[str, Any] | None = None
 ) -> None:
     """Write a CLIP of open_clip's as fp32; its tensors tell no architecture. WeightsError if they cannot be read."""
-    tensors = read_tensors(source) if files.is_pickle(source) else read_safetensors(source)
-    # DataParallel leaves its prefix
-    tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    # whatever wrapped the network left its prefix
+    held = collected.read_all(source)
+    tensors = under(held, "logit_scale") or held
     _check_finite(source, tensors)
     files.save(target, "clip", architecture.to_json(), tensors, _told(source, info), torch.float32)
 
 
 def _told(source: Path, info: Mapping[str, Any] | None) -> dict[str, Any]:
     told = {"source": source.name, "conversion": VERSION, **(info or {})}
-    return told if "source_sha256" in told else told | {"source_sha256": files.sha256(source)}
+    return told if "source_sha256" in told else told | {"source_sha256": collected.sha256(source)}
 
 
 def _check_expected(source: Path, found: VQGANArchitecture, expected: Mapping[str, Any]) -> None:

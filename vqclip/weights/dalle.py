@@ -14,6 +14,7 @@ from vqclip.models.dalle import DalleArchitecture, WordPieces
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
 from vqclip.weights.foreign import infer
+from vqclip.weights.layouts import under
 from vqclip.weights.pickled import read_tensors
 
 # heads of 64 dimensions, as mini and mega have; the files do not say how many
@@ -48,7 +49,7 @@ def read_networks(found: dict[str, Path], codes: int) -> tuple[DalleArchitecture
     tensors = {
         f"{part}.{name}": value.float()
         for part in ("encoder", "decoder")
-        for name, value in read_tensors(found[f"{part}.pt"]).items()
+        for name, value in _read(found[f"{part}.pt"], "embed_tokens.weight").items()
     }
     try:
         width = tensors["encoder.embed_tokens.weight"].shape[1]
@@ -75,7 +76,7 @@ def read_networks(found: dict[str, Path], codes: int) -> tuple[DalleArchitecture
 
 def read_detokenizer(found: dict[str, Path]) -> tuple[VQGANArchitecture, dict[str, Tensor]]:
     """Return the architecture, as the shapes tell it, and the tensors of the detokenizer, under taming's names."""
-    held = {name: value.float() for name, value in read_tensors(found["detoker.pt"]).items()}
+    held = {name: value.float() for name, value in _read(found["detoker.pt"], "decoder.conv_in.weight").items()}
     try:
         held["quantize.embedding.weight"] = held.pop("embedding.weight")
         architecture = infer(held)
@@ -101,6 +102,12 @@ def read_pieces(found: dict[str, Path], words: int, length: int) -> WordPieces:
             f"the words of {found['vocab.json'].parent} cannot be read: {one_line(error)[:120]}"
         ) from None
     return WordPieces(vocabulary, merges, length)
+
+
+def _read(path: Path, anchor: str) -> dict[str, Tensor]:
+    """Return the tensors of a file behind the prefix of the one that ends in `anchor`, or all of them as they are."""
+    held = read_tensors(path)
+    return under(held, anchor) or held
 
 
 def _layers(tensors: dict[str, Tensor], part: str) -> int:

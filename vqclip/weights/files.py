@@ -20,9 +20,22 @@ from torch import Tensor
 
 from vqclip import atomic
 from vqclip.errors import WeightsError
+from vqclip.weights import containers
 
 FORMAT = "vqclip-weights-1"
 _FETCH_AGAIN = "fetch or train it again"
+# first bytes of what people take for weights, and what it is
+_OTHERS = {
+    b"\x1f\x8b": "is packed with gzip: unpack it first",
+    b"BZh": "is packed with bzip2: unpack it first",
+    b"\xfd7zXZ\0": "is packed with xz: unpack it first",
+    b"\x28\xb5\x2f\xfd": "is packed with zstd: unpack it first",
+    b"7z\xbc\xaf": "is a 7z archive: unpack it first",
+    b"Rar!": "is a rar archive: unpack it first",
+    b"GGUF": "is a GGUF file, whose weights are quantized: give a checkpoint in fp32, fp16 or bf16",
+    b"\x89HDF": "is an HDF5 file, as TensorFlow's are: give a checkpoint of torch's, or safetensors",
+    b"\x93NUMPY": "is an array of numpy's: give a checkpoint of torch's, or safetensors",
+}
 # bytes that are read before the file is closed and opened again
 _PART = 32 << 20
 
@@ -69,7 +82,7 @@ def read(path: Path, kind: str) -> WeightFile:
     path = Path(path)
     sniff(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with containers.open_safetensors(path) as file:
             metadata = file.metadata() or {}
         tensors = _tensors(path)
     except safetensors.SafetensorError as error:
@@ -86,7 +99,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
     A file's pages that were mapped into memory count as memory until it is closed: read at once it would count twice.
     """
-    with safetensors.safe_open(path, framework="pt") as file:
+    with containers.open_safetensors(path) as file:
         names = list(file.keys())
     tensors: dict[str, Tensor] = {}
     while len(tensors) < len(names):
@@ -97,7 +110,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 def _read_part(path: Path, names: Sequence[str], tensors: dict[str, Tensor]) -> None:
     """Read tensors by name, in their order, until they are enough for one part."""
     taken = 0
-    with safetensors.safe_open(path, framework="pt") as file:
+    with containers.open_safetensors(path) as file:
         for name in names:
             value = file.get_tensor(name)
             tensors[name] = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value.clone()
@@ -116,18 +129,18 @@ def is_pickle(path: Path) -> bool:
 def is_safetensors(path: Path) -> bool:
     """Whether a file can be read as safetensors, of whatever program."""
     try:
-        with safetensors.safe_open(path, framework="pt"):
+        with containers.open_safetensors(path):
             return True
-    except (safetensors.SafetensorError, OSError):
+    except (safetensors.SafetensorError, OSError, WeightsError):
         return False
 
 
 def is_own(path: Path) -> bool:
     """Whether a file says of itself that vqclip wrote it; False too for one that cannot be read."""
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with containers.open_safetensors(path) as file:
             return (file.metadata() or {}).get("format") == FORMAT
-    except (safetensors.SafetensorError, OSError):
+    except (safetensors.SafetensorError, OSError, WeightsError):
         return False
 
 
@@ -141,6 +154,10 @@ def sniff(path: Path) -> None:
         raise WeightsError(f"{path} is a web page, not weights (a failed download): {_FETCH_AGAIN}")
     if text.startswith(b"version https://git-lfs"):
         raise WeightsError(f"{path} is a pointer of git-lfs, not weights: run 'git lfs pull' or {_FETCH_AGAIN}")
+    other = next((words for magic, words in _OTHERS.items() if head.startswith(magic) and head[8:9] != b"{"), None)
+    if other or head[257:262] == b"ustar":
+        raise WeightsError(f"{path} {other or 'is a tar archive: unpack it first'}")
+    containers.check_header(path)
     if is_pickle(path):
         raise WeightsError(f"{path} is a pickled checkpoint: of this kind only files written by vqclip are read")
 

@@ -1,6 +1,7 @@
 """VQGANs from other programs' checkpoints: which network the tensors are is told by their shapes, never by code.
 
-taming's `VQModel` and `GumbelVQ`, latent-diffusion's `VQModel`, and the first stages of transformers that hold one.
+taming's `VQModel` and `GumbelVQ`, latent-diffusion's `VQModel`, diffusers' of the same name, and the first stages of
+transformers that hold one, under whatever prefix.
 What only training needs (losses, discriminators, LPIPS, optimizers) is left out.
 """
 
@@ -10,19 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 from torch import Tensor
 
 from vqclip.errors import WeightsError, one_line
 from vqclip.types import VQGANArchitecture
-from vqclip.weights import files
+from vqclip.weights import collected, files
+from vqclip.weights.layouts import CODEBOOKS, vqgan_tensors
 from vqclip.weights.model_yaml import read_model_yaml
-from vqclip.weights.pickled import read_tensors
 
-_PARTS = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
-# under which a VQGAN stands in what holds more: a transformer's bundle, a diffusion model, a wrapped network
-_PREFIXES = ("first_stage_model.", "model.first_stage_model.", "model.", "module.", "vqgan.", "")
-_CODEBOOKS = {"vq": "quantize.embedding.weight", "gumbel": "quantize.embed.weight"}
 _TARGETS = {
     "taming.models.vqgan.VQModel": "vq",
     "taming.models.vqgan.GumbelVQ": "gumbel",
@@ -39,14 +35,13 @@ def read_vqgan(path: Path, config: Path | None = None) -> tuple[VQGANArchitectur
     Raises WeightsError, in one line, for a file that is absent, damaged or holds another network.
     """
     path = Path(path)
-    if files.is_own(path):
+    if path.is_file() and files.is_own(path):
         own = files.read(path, "vqgan")
         architecture = VQGANArchitecture.from_json(own.architecture)
         if config is not None:
             _compare(architecture, read_model_yaml(config, {*_TARGETS, *_BUNDLES}), path, config)
         return architecture, own.tensors
-    held = read_tensors(path) if files.is_pickle(path) else read_safetensors(path)
-    tensors = _own_names(held)
+    tensors = vqgan_tensors(collected.read_all(path), path)
     try:
         architecture = infer(tensors)
     except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
@@ -61,10 +56,10 @@ def read_vqgan(path: Path, config: Path | None = None) -> tuple[VQGANArchitectur
 
 def infer(tensors: Mapping[str, Tensor]) -> VQGANArchitecture:
     """Return the architecture that the shapes of a VQGAN's tensors tell; KeyError or ValueError if they tell none."""
-    quantizer = next((kind for kind, name in _CODEBOOKS.items() if name in tensors), "")
+    quantizer = next((kind for kind, name in CODEBOOKS.items() if name in tensors), "")
     if not quantizer:
-        raise KeyError(_CODEBOOKS["vq"])
-    codes, dimensions = tensors[_CODEBOOKS[quantizer]].shape
+        raise KeyError(CODEBOOKS["vq"])
+    codes, dimensions = tensors[CODEBOOKS[quantizer]].shape
     levels = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("decoder.up."))
     widths = [len(tensors[f"decoder.up.{i}.block.0.conv1.weight"]) for i in range(levels)]
     encoder = any(name.startswith("encoder.") for name in tensors)
@@ -84,25 +79,6 @@ def infer(tensors: Mapping[str, Tensor]) -> VQGANArchitecture:
         quantizer=quantizer,
         encoder=encoder,
     )
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file by name; WeightsError if it is damaged or none."""
-    files.sniff(path)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path} is damaged ({error}): fetch it again") from None
-
-
-def _own_names(held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of the VQGAN alone, under taming's names; nothing if there is none."""
-    for prefix in _PREFIXES:
-        found = {name.removeprefix(prefix): value for name, value in held.items() if name.startswith(prefix)}
-        if "decoder.conv_in.weight" in found:
-            return {name: value for name, value in found.items() if name.startswith(_PARTS)}
-    return {}
 
 
 def _compare(found: VQGANArchitecture, model: Mapping[str, Any], path: Path, config: Path) -> None:

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from vqclip.errors import WeightsError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
-from vqclip.weights import catalog, files
+from vqclip.weights import catalog, collected, containers, files
 from vqclip.weights.catalog import locate
 from vqclip.weights.foreign import read_vqgan
 
@@ -50,14 +50,14 @@ def load_vqgan(name: str, config: str = "") -> tuple[VQGAN, str]:
 def _read_vqgan(path: Path, config: str) -> tuple[VQGANArchitecture, dict[str, Tensor], str]:
     """Return architecture, tensors and sha256 of a VQGAN's file, vqclip's own or another program's."""
     if config or not _own(path):
-        return *read_vqgan(path, Path(config) if config else None), files.sha256(path)
+        return *read_vqgan(path, Path(config) if config else None), collected.sha256(path)
     file = files.read(path, "vqgan")
     return VQGANArchitecture.from_json(file.architecture), file.tensors, file.sha256
 
 
 def _own(path: Path) -> bool:
     """Whether a file is to be read as vqclip's own: it is, or it is nothing that another program's could be."""
-    if files.is_pickle(path):
+    if path.is_dir() or path.name.endswith(".index.json") or containers.is_gzip(path) or files.is_pickle(path):
         return False
     files.sniff(path)
     return files.is_own(path) or not files.is_safetensors(path)
@@ -104,7 +104,7 @@ def load_prior(name: str) -> tuple[Prior, str]:
     path = locate("prior", name)
     if path.is_dir():
         return _load_dalle(path)
-    if files.is_pickle(path):
+    if containers.is_gzip(path) or files.is_pickle(path):
         return _load_gpt(path)
     file = files.read(path, "prior")
     prior = _build(priors.build, priors.PriorArchitecture.from_json(file.architecture), path)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from vqclip.errors import WeightsError, one_line
 from vqclip.models.gpt import GPTArchitecture, side_of
+from vqclip.weights import collected
+from vqclip.weights.layouts import under
 from vqclip.weights.model_yaml import read_model_yaml
-from vqclip.weights.pickled import read_tensors
 
+_ANCHOR = "transformer.tok_emb.weight"
 _CODES = ("first_stage_model.quantize.embedding.weight", "first_stage_model.quantize.embed.weight")
 _STAGES = {
     "taming.modules.util.Labelator": "class",
@@ -32,7 +34,8 @@ def read_net2net(path: Path) -> tuple[GPTArchitecture, dict[str, Tensor], Tensor
     are heads of 64 dimensions, and a block of twice a square means coordinates, another one classes. Raises
     WeightsError for a transformer that is conditioned on pictures, reorders its codes, or is none.
     """
-    held = read_tensors(path)
+    # the embedding of its tokens stands at the beginning of the transformer, whatever wrapped that
+    held = under(collected.read_all(path), _ANCHOR)
     tensors = {
         name.removeprefix("transformer."): value.float()
         for name, value in held.items()
