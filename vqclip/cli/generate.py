@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqclip import config as configs
-from vqclip.cli import running
+from vqclip.cli import older, running
 from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
 from vqclip.config import Config
@@ -19,11 +21,20 @@ from vqclip.errors import UsageError, one_line
 from vqclip.types import Notice
 from vqclip.weights import catalog
 
+if TYPE_CHECKING:
+    from vqclip.generation.models import Models
+    from vqclip.generation.prepare import Prepared
 
-@click.command()
+
+@click.command(cls=older.OlderCommand, context_settings={"token_normalize_func": older.normalized})
 @click.argument("prompt", nargs=-1)
-@click.option("-p", "prompt_option", multiple=True, help="A prompt, as in older tools.")
+@click.option(
+    "-p", "--prompt", "--prompts", "--text", "prompt_option", multiple=True, help="A prompt, as in older tools."
+)
 @click.option("-s", "size_pair", nargs=2, type=int, help="Width and height, as in older tools.")
+@click.option("--width", type=int, help="Width, as in older tools; only one of the two is both.")
+@click.option("--height", type=int, help="Height, as in older tools.")
+@click.option("--each", is_flag=True, help="Draw every prompt, such as each line of @FILE, as a picture of its own.")
 @click.option("--model", help="A VQGAN together with its CLIP.")
 @click.option("--preset", help="A preset of configs/; 'tiny' is the default.")
 @click.option("-c", "files", multiple=True, type=click.Path(path_type=Path), help="A config file (YAML).")
@@ -33,12 +44,13 @@ from vqclip.weights import catalog
 @click.option("--quiet", is_flag=True, help="Show nothing but the files' names.")
 @click.option("--json-progress", is_flag=True, help="A JSON line a step on stderr.")
 @click.option("--offline", is_flag=True, help="Never use the network.")
-@click.option("--yes", is_flag=True, help="Replace an existing file of the given name.")
+@click.option("--yes", "--overwrite", is_flag=True, help="Replace an existing file of the given name.")
 @generate_options
 def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> int:
     """Draw PROMPT: text:weight:stop, several joined by |.
 
-    Words are joined to one prompt; '@FILE' reads prompts from a file, one a line, and '-' from stdin.
+    Words are joined to one prompt; '@FILE' reads prompts from a file, one a line, and '-' from stdin. All are drawn
+    into one picture, or with --each a picture of each.
     """
     from vqclip import replay  # numpy and PIL, which --help need not wait for
 
@@ -61,31 +73,68 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
         return 0
     if not config.prompts and not config.image_prompts:
         raise UsageError("there is no prompt: say what to draw, such as vqclip 'a cat'")
-    return _draw(config, record, options)
+    listed = len(prompt) == 1 and prompt[0][:1] in ("@", "-")
+    return _draw(config, record, options, _told_of_lines(config, options["each"], listed))
 
 
-def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]) -> int:
+def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any], told: list[Notice]) -> int:
     from vqclip import prompts
 
     prompts.parse_all(config.prompts, config.negative)  # mistakes in the text come before seconds of loading
+    every = _each(config) if options["each"] else [config]
     from vqclip import drawing, replay
     from vqclip.generation.models import Models
-    from vqclip.generation.prepare import prepare
+    from vqclip.generation.prepare import check_wanted
 
+    for one in every:
+        check_wanted(one)
     drawing.check_outputs(config)
     progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
+    code, taken = 0, set[str]()
     with running.Stopper() as stopper:
         models = Models.load(config)
-        resolved = models.resolve(config)
-        prepared = prepare(resolved, models)
-        if record is not None:
-            prepared.notices += replay.check(record, prepared)
-        run = resolved.run
-        width, height = resolved.size
-        about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
-        what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
-        progress.notice(Notice(f"drawing {what if len(what) <= 200 else what[:197] + '...'!r}: {about}"))
-        return running.draw(prepared, progress, stopper, options["yes"])
+        for notice in told:
+            progress.notice(notice)
+        for number, one in enumerate(every):
+            if number and stopper.asked():
+                code = running.exit_code(stopper)
+            if code:
+                progress.notice(Notice(f"{len(every) - number} of {len(every)} prompts are not drawn"))
+                return code
+            prepared = _prepared(one, models, progress)
+            if record is not None:
+                prepared.notices += replay.check(record, prepared)
+            code = running.draw(prepared, progress, stopper, options["yes"], taken=taken)
+    return code
+
+
+def _prepared(config: Config, models: Models, progress: Progress) -> Prepared:
+    """Return the prepared run of a config, and say what is drawn."""
+    from vqclip import prompts
+    from vqclip.generation.prepare import prepare
+
+    resolved = models.resolve(config)
+    prepared = prepare(resolved, models)
+    run = resolved.run
+    width, height = resolved.size
+    about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
+    what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
+    progress.notice(Notice(f"drawing {what if len(what) <= 200 else what[:197] + '...'!r}: {about}"))
+    return prepared
+
+
+def _each(config: Config) -> list[Config]:
+    """Return a config for each prompt of one."""
+    return [dataclasses.replace(copy.deepcopy(config), prompts=(text,)) for text in config.prompts] or [config]
+
+
+def _told_of_lines(config: Config, each: bool, listed: bool) -> list[Notice]:
+    """Say of several prompts whether they are one picture or many, where somebody may expect the other."""
+    count = len(config.prompts)
+    if count < 2 or not (each or listed):
+        return []
+    one = f"{count} prompts are drawn into one picture: --each draws a picture of each"
+    return [Notice(f"{count} prompts, a picture of each" if each else one)]
 
 
 def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +143,9 @@ def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, An
     texts = [*_read_prompts(prompt), *options["prompt_option"]]
     if texts or prompt:
         asked["prompts"] = tuple(texts)
-    if options["size_pair"]:
-        asked["size"] = list(options["size_pair"])
+    sides = options["size_pair"] or (options["width"] or options["height"], options["height"] or options["width"])
+    if all(side is not None for side in sides):
+        asked["size"] = list(sides)
     if "init.mask" in asked and "init.image" in asked and not _sized(asked, options):
         from vqclip import images
 

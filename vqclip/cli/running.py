@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,19 +67,31 @@ def draw(
     stopper: Stopper,
     replace: bool,
     begin: tuple[Path, Savepoint] | None = None,
+    *,
+    taken: set[str] | None = None,
 ) -> int:
-    """Draw a prepared run, from a savepoint if there is one; print the files' names and return the exit code."""
+    """Draw a prepared run, from a savepoint if there is one; print the files' names and return the exit code.
+
+    `taken` are paths that were written before and are not written again; those of this run join them.
+    """
     from vqclip import drawing
 
     listener = drawing.Listener(progress.snapshot, progress.notice, stopper.asked, stopper.save)
     try:
-        drawn = drawing.draw(prepared, listener, replace=replace, begin=begin)
+        drawn = drawing.draw(prepared, listener, replace=replace, begin=begin, taken=taken or ())
     finally:
         progress.close()
+    if taken is not None:
+        taken |= {os.path.abspath(path) for path in (*drawn.pictures, *drawn.videos)}
     for path in (*drawn.pictures, *drawn.videos):
         click.echo(str(path))
     if not drawn.stopped:
         return 0
     further = f"; go on with: vqclip resume {drawn.folder}" if drawn.folder else ""
     progress.notice(Notice(f"stopped: the best picture so far is kept{further}"))
+    return exit_code(stopper)
+
+
+def exit_code(stopper: Stopper) -> int:
+    """Return the exit code of a run that was stopped."""
     return _EXIT[stopper.name]

@@ -146,6 +146,12 @@ def parse_image_prompt(text: str) -> Prompt:
     return Prompt(text[: len(text) - len(suffix.text)], *suffix.numbers)
 
 
+def check_wanted(config: Config) -> None:
+    """Raise UsageError for prompts that cannot be read, or that leave nothing to draw."""
+    texts = prompts.parse_all(config.prompts, config.negative)
+    check_weights([*texts, *(parse_image_prompt(text) for text in config.image_prompts)])
+
+
 def check_weights(parsed: Sequence[Prompt]) -> None:
     """Raise UsageError if there is nothing to draw."""
     if not parsed:
