@@ -14,7 +14,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vqclip"
 
-GROUND = ["errors", "types", "registry", "resources", "images", "seeding", "atomic", "version", "registries"]
+GROUND = [
+    "errors",
+    "types",
+    "registry",
+    "resources",
+    "images",
+    "color_profiles",
+    "seeding",
+    "atomic",
+    "version",
+    "registries",
+]
 DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text", "config_types"]
 PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim", "priors", "embeddings"]
 AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
