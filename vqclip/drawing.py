@@ -83,10 +83,10 @@ def draw(
 ) -> Drawn:
     """Draw all pictures of a prepared run into files and return them.
 
-    Existing files of the configured names are replaced only with `replace`, those `taken` never: else the new ones are
-    numbered. When the
-    listener stops the run, or it fails, the best picture so far and the video up to there are kept, and the run's
-    folder, from which it can be gone on with; the error follows. `begin` is such a folder with its savepoint.
+    Existing files of the configured names are replaced only with `replace`, and those `taken` never: else the new ones
+    are numbered. When the listener stops the run, or it fails, the best picture so far and the video up to there are
+    kept, and the run's folder, from which it can be gone on with; the error follows. `begin` is such a folder with its
+    savepoint.
     """
     listener = listener or Listener()
     for remark in remarks(prepared.config) if begin is None else ():

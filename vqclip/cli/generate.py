@@ -143,9 +143,9 @@ def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, An
     texts = [*_read_prompts(prompt), *options["prompt_option"]]
     if texts or prompt:
         asked["prompts"] = tuple(texts)
-    sides = options["size_pair"] or (options["width"] or options["height"], options["height"] or options["width"])
-    if all(side is not None for side in sides):
-        asked["size"] = list(sides)
+    sides = [side for side in (options["width"], options["height"]) if side is not None]
+    if options["size_pair"] or sides:
+        asked["size"] = list(options["size_pair"] or (sides[0], sides[-1]))
     if "init.mask" in asked and "init.image" in asked and not _sized(asked, options):
         from vqclip import images
 
