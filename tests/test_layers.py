@@ -20,6 +20,7 @@ GROUND = [
     "registry",
     "resources",
     "images",
+    "color_profiles",
     "seeding",
     "atomic",
     "version",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,18 +86,19 @@ def draw(
     *,
     replace: bool = False,
     begin: tuple[Path, Savepoint] | None = None,
+    taken: Collection[str] = (),
 ) -> Drawn:
     """Draw all pictures of a prepared run into files and return them.
 
-    Existing files of the configured names are replaced only with `replace`, else the new ones are numbered. When the
-    listener stops the run, or it fails, the best picture so far and the video up to there are kept, and the run's
-    folder, from which it can be gone on with; the error follows. `begin` is such a folder with its savepoint.
+    Existing files of the configured names are replaced only with `replace`, and those `taken` never: else the new ones
+    are numbered. When the listener stops the run, or it fails, the best picture so far and the video up to there are
+    kept, and the run's folder, from which it can be gone on with; the error follows. `begin` is such a folder with its
+    savepoint.
     """
     listener = listener or Listener()
-    output = prepared.config.output
-    for remark in remarks(output.video, prepared.config.size, output.fps, output.length) if begin is None else ():
+    for remark in remarks(prepared.config) if begin is None else ():
         listener.on_notice(Notice(remark))
-    own = Outputs(prepared.config, replace, begin[1] if begin else None)
+    own = Outputs(prepared.config, replace, begin[1] if begin else None, taken)
     drawn, every = Drawn(), list(enumerate(batches(prepared.config)))
     first = begin[1].batch if begin else 0
     if not 0 <= first < len(every):

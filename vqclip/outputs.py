@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from vqclip import savepoint
@@ -18,8 +19,14 @@ class Outputs(OwnNames):
     `kept` are the sha256 of files, by their places, that the run wrote before its end and may replace.
     """
 
-    def __init__(self, config: Config, replace: bool, found: savepoint.Savepoint | None = None) -> None:
-        super().__init__(replace, found.used if found else ())
+    def __init__(
+        self,
+        config: Config,
+        replace: bool,
+        found: savepoint.Savepoint | None = None,
+        taken: Collection[str] = (),
+    ) -> None:
+        super().__init__(replace, found.used if found else taken)
         self.inputs = {names.place(name) for name in (config.init.image, config.init.mask) if name}
         self.inputs |= {names.place(name) for own in parse_like(config.init.like).values() for name in own}
         self.kept: dict[str, str] = dict(found.kept) if found else {}

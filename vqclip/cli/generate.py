@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqclip import config as configs
-from vqclip.cli import running, streams
+from vqclip.cli import ends, older, running, streams
 from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
 from vqclip.cli.values import FILE, TEXT
@@ -19,11 +21,20 @@ from vqclip.errors import UsageError
 from vqclip.types import Notice
 from vqclip.weights import catalog
 
+if TYPE_CHECKING:
+    from vqclip.generation.models import Models
+    from vqclip.generation.prepare import Prepared
 
-@click.command()
+
+@click.command(cls=older.OlderCommand, context_settings={"token_normalize_func": older.normalized})
 @click.argument("prompt", nargs=-1)
-@click.option("-p", "prompt_option", multiple=True, help="A prompt, as in older tools.")
+@click.option(
+    "-p", "--prompt", "--prompts", "--text", "prompt_option", multiple=True, help="A prompt, as in older tools."
+)
 @click.option("-s", "size_pair", nargs=2, type=int, help="Width and height, as in older tools.")
+@click.option("--width", type=int, help="Width, as in older tools; only one of the two is both.")
+@click.option("--height", type=int, help="Height, as in older tools.")
+@click.option("--each", is_flag=True, help="Draw every prompt, such as each line of @FILE, as a picture of its own.")
 @click.option("--model", type=TEXT, help="A VQGAN together with its CLIP.")
 @click.option("--preset", type=TEXT, help="A preset of configs/; 'tiny' is the default.")
 @click.option("-c", "files", multiple=True, type=FILE, help="A config file (YAML).")
@@ -35,12 +46,13 @@ from vqclip.weights import catalog
 @click.option("--quiet", is_flag=True, help="Show nothing but the files' names.")
 @click.option("--json-progress", is_flag=True, help="A JSON line a step on stderr.")
 @click.option("--offline", is_flag=True, help="Never use the network.")
-@click.option("--yes", is_flag=True, help="Replace an existing file of the given name.")
+@click.option("--yes", "--overwrite", is_flag=True, help="Replace an existing file of the given name.")
 @generate_options
 def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> int:
     """Draw PROMPT: text:weight:stop, several joined by |.
 
-    Words are joined to one prompt; '@FILE' reads prompts from a file, one a line, and '-' from stdin.
+    Words are joined to one prompt; '@FILE' reads prompts from a file, one a line, and '-' from stdin. All are drawn
+    into one picture, or with --each a picture of each.
     """
     from vqclip import replay  # numpy and PIL, which --help need not wait for
 
@@ -67,33 +79,72 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
         return 0
     if not config.prompts and not config.image_prompts:
         raise UsageError("there is no prompt: say what to draw, such as vqclip 'a cat'")
-    return _draw(config, record, options)
+    listed = len(prompt) == 1 and prompt[0][:1] in ("@", "-")
+    return _draw(config, record, options, _told_of_lines(config, options["each"], listed))
 
 
-def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]) -> int:
+def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any], told: list[Notice]) -> int:
     from vqclip import prompts
     from vqclip.cli import inputs
 
     prompts.parse_all(config.prompts, config.negative)  # mistakes come before seconds of loading
-    inputs.check_inputs(config)
+    every = _each(config) if options["each"] else [config]
+    for one in every:
+        inputs.check_inputs(one)
     from vqclip import drawing, replay
     from vqclip.generation.models import Models
-    from vqclip.generation.prepare import prepare
+    from vqclip.generation.prepare import check_wanted
 
+    for one in every:
+        check_wanted(one)
     drawing.check_outputs(config, options["yes"])
-    progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"], several=config.count > 1)
+    several = config.count > 1 or len(every) > 1
+    progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"], several=several)
+    code, taken = 0, set[str]()
     with running.Stopper() as stopper:
         models = Models.load(config)
-        resolved = models.resolve(config)
-        prepared = prepare(resolved, models)
-        if record is not None:
-            prepared.notices += replay.check(record, prepared)
-        run = resolved.run
-        width, height = resolved.size
-        about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
-        what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
-        progress.notice(Notice(f"drawing {what if len(what) <= 200 else what[:197] + '...'!r}: {about}"))
-        return running.draw(prepared, progress, stopper, options["yes"])
+        for notice in told:
+            progress.notice(notice)
+        for number, one in enumerate(every):
+            if number and stopper.asked():
+                code = ends.exit_code(stopper.number)
+            if code:
+                progress.notice(Notice(f"{len(every) - number} of {len(every)} prompts are not drawn"))
+                return code
+            prepared = _prepared(one, models, progress)
+            if record is not None:
+                prepared.notices += replay.check(record, prepared)
+            code = running.draw(prepared, progress, stopper, options["yes"], taken=taken)
+    return code
+
+
+def _prepared(config: Config, models: Models, progress: Progress) -> Prepared:
+    """Return the prepared run of a config, and say what is drawn."""
+    from vqclip import prompts
+    from vqclip.generation.prepare import prepare
+
+    resolved = models.resolve(config)
+    prepared = prepare(resolved, models)
+    run = resolved.run
+    width, height = resolved.size
+    about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
+    what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
+    progress.notice(Notice(f"drawing {what if len(what) <= 200 else what[:197] + '...'!r}: {about}"))
+    return prepared
+
+
+def _each(config: Config) -> list[Config]:
+    """Return a config for each prompt of one."""
+    return [dataclasses.replace(copy.deepcopy(config), prompts=(text,)) for text in config.prompts] or [config]
+
+
+def _told_of_lines(config: Config, each: bool, listed: bool) -> list[Notice]:
+    """Say of several prompts whether they are one picture or many, where somebody may expect the other."""
+    count = len(config.prompts)
+    if count < 2 or not (each or listed):
+        return []
+    one = f"{count} prompts are drawn into one picture: --each draws a picture of each"
+    return [Notice(f"{count} prompts, a picture of each" if each else one)]
 
 
 def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -102,8 +153,9 @@ def _asked(prompt: tuple[str, ...], flags: dict[str, Any], options: dict[str, An
     texts = [*_read_prompts(prompt), *options["prompt_option"]]
     if texts or prompt:
         asked["prompts"] = tuple(texts)
-    if options["size_pair"]:
-        asked["size"] = list(options["size_pair"])
+    sides = [side for side in (options["width"], options["height"]) if side is not None]
+    if options["size_pair"] or sides:
+        asked["size"] = list(options["size_pair"] or (sides[0], sides[-1]))
     if "init.mask" in asked and "init.image" in asked and not _sized(asked, options):
         from vqclip import images
 

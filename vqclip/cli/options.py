@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vqclip import config_text
+from vqclip.cli import older
 from vqclip.cli.values import TEXT
 from vqclip.seeding import from_text
 
@@ -18,6 +19,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--size",), "size", {"help": "Pixels, N or WIDTHxHEIGHT."}),
     (("--seed", "-sd"), "seed", {"help": "An integer or any word; without it one is drawn, and recorded."}),
     (("--output", "-o"), "output.file", {"help": "File for the picture: .png, .jpg or .webp."}),
+    (("--outdir",), "output.folder", {"help": "Folder for pictures whose names are not given."}),
     (("--count",), "count", {"type": int, "help": "Number of pictures, from seeds counted up."}),
     (("--batch-size",), "batch_size", {"type": int, "help": "Pictures drawn at a time."}),
     (("--init",), "init.kind", {"help": "First grid: sketch, prior, random, image or auto."}),
@@ -79,7 +81,7 @@ def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if "is_flag" not in keywords and key not in _MAY_BE_EMPTY:
             usual["type"] = TEXT
         keywords = usual | keywords
-        wrapped = click.option(*names, _parameter(key), **keywords)(wrapped)
+        wrapped = click.option(*names, *older.NAMES.get(key, ()), _parameter(key), **keywords)(wrapped)
     return wrapped
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,15 +64,22 @@ def draw(
     stopper: Stopper,
     replace: bool,
     begin: tuple[Path, Savepoint] | None = None,
+    *,
+    taken: set[str] | None = None,
 ) -> int:
-    """Draw a prepared run, from a savepoint if there is one; print the files' names and return the exit code."""
+    """Draw a prepared run, from a savepoint if there is one; print the files' names and return the exit code.
+
+    `taken` are paths that were written before and are not written again; those of this run join them.
+    """
     from vqclip import drawing
 
     listener = drawing.Listener(progress.snapshot, progress.notice, stopper.asked, stopper.save)
     try:
-        drawn = drawing.draw(prepared, listener, replace=replace, begin=begin)
+        drawn = drawing.draw(prepared, listener, replace=replace, begin=begin, taken=taken or ())
     finally:
         progress.close()
+    if taken is not None:
+        taken |= {os.path.abspath(path) for path in (*drawn.pictures, *drawn.videos)}
     with contextlib.ExitStack() as stack:
         if drawn.stopped:  # by a terminal that was closed, perhaps: then nobody reads the names
             stack.enter_context(contextlib.suppress(OutputError, BrokenPipeError))

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import click
 
+from vqclip.cli import streams
 from vqclip.errors import UsageError
 
 
@@ -27,17 +28,17 @@ def words(pattern: tuple[str, ...], own: tuple[str, ...], as_json: bool) -> None
     text = " ".join(pattern)
     if not pattern:
         known = vocabulary()
-        click.echo(json.dumps(known, indent=2, ensure_ascii=False) if as_json else "\n\n".join(_columns(known)))
+        streams.say(json.dumps(known, indent=2, ensure_ascii=False) if as_json else "\n\n".join(_columns(known)))
         return
     found = {} if own else matching(text)
     if not found:
         _read(text, own, as_json)
     elif as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        streams.say(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         for kind, names in found.items():
             for name, others in names.items():
-                click.echo(f"{kind}: {name}" + (f" ({', '.join(others)})" if others else ""))
+                streams.say(f"{kind}: {name}" + (f" ({', '.join(others)})" if others else ""))
 
 
 def _read(text: str, own: tuple[str, ...], as_json: bool) -> None:
@@ -50,22 +51,22 @@ def _read(text: str, own: tuple[str, ...], as_json: bool) -> None:
         hint = f"the nearest names are {', '.join(near)}" if near else "'vqclip words' lists all that is known"
         raise UsageError(f"nothing is known in {text!r}: {hint}")
     if as_json:
-        click.echo(json.dumps({**asdict(reading), "caption": reading.caption()}, indent=2, ensure_ascii=False))
+        streams.say(json.dumps({**asdict(reading), "caption": reading.caption()}, indent=2, ensure_ascii=False))
         return
-    click.echo(f"read as: {reading.caption()}")
+    streams.say(f"read as: {reading.caption()}")
     for noun in reading.nouns:
         looks = [word for word in (noun.size, noun.color) if word]
         kind = "your own" if noun.kind == "own" else noun.kind
-        click.echo(f"{kind}: {' '.join([str(noun.count), *looks, noun.subject])}")
+        streams.say(f"{kind}: {' '.join([str(noun.count), *looks, noun.subject])}")
     for relation in reading.relations:
-        click.echo(
+        streams.say(
             f"where: {reading.nouns[relation.first].subject} {relation.kind} {reading.nouns[relation.second].subject}"
         )
     for name in ("setting", "background", "season", "weather", "time", "style", "framing"):
         if value := getattr(reading, name):
-            click.echo(f"{name}: {value}")
+            streams.say(f"{name}: {value}")
     for notice in reading.notices():
-        click.echo(f"note: {notice}")
+        streams.say(f"note: {notice}")
 
 
 def _columns(known: Mapping[str, Mapping[str, Iterable[str]]]) -> Iterable[str]:

@@ -73,7 +73,10 @@ def read_canvas(
         return Canvas(picture, image)
     if given.size != size:
         notices.append(Notice(f"the init image was resampled from {_by(given.size)} to {_by(size)} pixels"))
-    mask = read_outside(config.init.mask, "init.mask", outside).convert("L")
+    mask, clear = images.read_mask(config.init.mask)
+    _note_outside(config.init.mask, "init.mask", outside)
+    if clear:
+        notices.append(Notice("where the mask is transparent it counts as black: the picture stays as it is there"))
     if mask.size != given.size:
         sizes = f"the mask has {_by(mask.size)} pixels, the init image {_by(given.size)}"
         notices.append(Notice(f"{sizes}: it was resized to cover the picture"))
@@ -89,15 +92,19 @@ def read_canvas(
 def read_outside(path: str, key: str, outside: dict[str, dict[str, Any]]) -> Image.Image:
     """Read a picture from outside and note its base name and sha256 under the config's key."""
     picture = images.read_image(path)
-    outside[key] = {"name": Path(path).name, "sha256": files.sha256(Path(path))}
+    _note_outside(path, key, outside)
     return picture
 
 
 def read_own(path: str, key: str, outside: dict[str, dict[str, Any]]) -> Image.Image:
     """Read a picture from outside with its transparency and note its base name and sha256 under a key."""
     picture = images.read_cut_out(path)
-    outside[key] = {"name": Path(path).name, "sha256": files.sha256(Path(path))}
+    _note_outside(path, key, outside)
     return picture
+
+
+def _note_outside(path: str, key: str, outside: dict[str, dict[str, Any]]) -> None:
+    outside[key] = {"name": Path(path).name, "sha256": files.sha256(Path(path))}
 
 
 def padded(image: Tensor, factor: int) -> Tensor:

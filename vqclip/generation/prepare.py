@@ -171,6 +171,12 @@ def _check_kept(config: Config) -> None:
         raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")
 
 
+def check_wanted(config: Config) -> None:
+    """Raise UsageError for prompts that cannot be read, or that leave nothing to draw."""
+    texts = prompts.parse_all(config.prompts, config.negative)
+    check_weights([*texts, *(parse_image_prompt(text) for text in config.image_prompts)])
+
+
 def check_weights(parsed: Sequence[Prompt]) -> None:
     """Raise UsageError if there is nothing to draw."""
     if not parsed:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vqclip.config import Config
 from vqclip.errors import UsageError
 
 DEFAULT_FPS, LOWEST_FPS, HIGHEST_FPS = 30.0, 10.0, 60.0
@@ -58,11 +58,15 @@ def highest_fps(suffix: str) -> float:
     return HIGHEST_GIF_FPS if suffix == ".gif" else HIGHEST_FPS
 
 
-def remarks(video: str | None, size: Sequence[int], fps: float | None, length: float | None) -> list[str]:
-    """Return what somebody should know who asked for such a video of pictures of `size` (width, height) pixels."""
-    if not video:
-        return ["--fps and --length are those of a video: give --video FILE to have one"] if fps or length else []
-    if Path(video).suffix.lower() != ".mp4" or not any(side % 2 for side in size):
+def remarks(config: Config) -> list[str]:
+    """Return what somebody should know of the video that a config asks for, or does not."""
+    output = config.output
+    if not output.video:
+        unused = output.fps or output.length
+        return ["--fps and --length are those of a video: give --video FILE to have one"] if unused else []
+    if Path(output.video).suffix.lower() != ".mp4" or not any(side % 2 for side in config.size):
         return []
-    width, height = (side + side % 2 for side in size)
-    return [f"{Path(video).name} has {width}x{height} pixels, as MP4 takes even sides only: its edge is shown twice"]
+    width, height = (side + side % 2 for side in config.size)
+    return [
+        f"{Path(output.video).name} has {width}x{height} pixels, as MP4 takes even sides only: its edge is shown twice"
+    ]

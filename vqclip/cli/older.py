@@ -1,0 +1,69 @@
+"""What people type who know older tools: other names of options, two numbers as a size, options that have no match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import click
+
+# config key of an option to the names that other tools have for it
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "steps": ("--iterations", "--num-iterations", "--max-iterations"),
+    "size": ("--image-size", "--image-width"),
+    "count": ("--num-images",),
+    "init.image": ("--init-img",),
+    "image_prompts": ("--image-prompts",),
+    "negative": ("--negative-prompt", "--text-min"),
+    "models.vqgan": ("--vqgan-model", "--vqgan-checkpoint", "-ckpt"),
+    "models.vqgan_config": ("-conf",),
+    "models.clip": ("--clip-model", "--clip-models"),
+    "views.count": ("--cutn", "--cuts", "--num-cuts", "--cutouts", "--num-cutouts"),
+    "optimizer.name": ("--optimiser",),
+    "optimizer.lr": ("--learning-rate", "--step-size"),
+    "run.device": ("--cuda-device", "-cd"),
+    "output.length": ("--video-length", "-vl"),
+    "output.fps": ("--video-fps",),
+}
+# options of other tools that have no match, and what comes nearest
+_INSTEAD = {
+    **dict.fromkeys(("--cut-method", "-cutm"), "views are always random crops, warped in one pass"),
+    **dict.fromkeys(("--cut-power", "--cut-pow", "-cutp"), "give --set views.smallest=X and views.largest=X"),
+    **dict.fromkeys(("--augments", "-aug"), "give --set views.augmentations.NAME=X"),
+    **dict.fromkeys(("--init-noise", "-in"), "give --init random, or a picture with --init-image"),
+    **dict.fromkeys(("--noise-prompt-seeds", "--noise-prompt-weights"), "there are no prompts of noise"),
+    **dict.fromkeys(("--aspect", "--quality"), "give --size and --steps"),
+    **dict.fromkeys(("--drawer",), "pictures are drawn by a VQGAN: give --vqgan"),
+    **dict.fromkeys(("--zoom-video", "--video-style-dir", "--change-prompts-every"), "one run draws one picture"),
+}
+
+
+def normalized(name: str) -> str:
+    """Return an option's name as it stands in --help: other tools join its words by underscores."""
+    return name.replace("_", "-")
+
+
+class OlderCommand(click.Command):
+    """A command that takes `--size W H` for `--size WxH`, and says what stands for an option that it lacks."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what was typed; an unknown option is an error that names the nearest thing."""
+        try:
+            return super().parse_args(ctx, _one_size(args))
+        except click.NoSuchOption as error:
+            instead = _INSTEAD.get(normalized(error.option_name))
+            if instead is None:
+                raise
+            raise click.UsageError(f"{error.option_name} is an option of other tools: here {instead}", ctx) from None
+
+
+def _one_size(args: Sequence[str]) -> list[str]:
+    """Join the two numbers of `--size W H`, which would be a size and a prompt."""
+    found = list(args)
+    end = found.index("--") if "--" in found else len(found)
+    for place, word in enumerate(found[:end]):
+        numbers = found[place + 1 : place + 3]
+        if word == "--size" and len(numbers) == 2 and all(re.fullmatch(r"\d{1,6}", number) for number in numbers):
+            found[place + 1 : place + 3] = ["x".join(numbers)]
+            break
+    return found
