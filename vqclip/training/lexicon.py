@@ -318,7 +318,10 @@ def main() -> None:
     parser.add_argument("--emojibase", type=Path, required=True)
     parser.add_argument("--output", type=Path, help=f"default: the shipped {TARGET}")
     chosen = parser.parse_args()
-    text = build(chosen.wordnet, chosen.emojibase)
+    try:
+        text = build(chosen.wordnet, chosen.emojibase)
+    except UsageError as error:
+        parser.exit(error.exit_code, f"{error}\n")
     write_text(chosen.output or resources.path(TARGET), text)
 
 

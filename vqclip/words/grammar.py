@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from vqclip.words.clauses import Clauses
@@ -88,7 +88,9 @@ class Grammar:
         if kind == "subject" and subject == "ring" and now.color and not unit.entry.told:
             kind = "shape"
         subject = self._one_of(subject)
-        noun = Noun(subject, kind, written, self._number(unit, subject), now.color, now.size)
+        noun = Noun(
+            subject, kind, written, _number(unit, subject, now.count, self.lexicon.collective), now.color, now.size
+        )
         if now.of and self.nouns:
             self.clauses.add_part(noun)
         else:
@@ -120,21 +122,6 @@ class Grammar:
         if count is None or count.entry.value < 2:
             return subject
         return next((one for one in singulars(subject) if one in self.lexicon.subjects), subject)
-
-    def _number(self, unit: Unit, subject: str) -> int:
-        count = self.now.count
-        given = count.entry.value if count else None
-        words = unit.text.lower()
-        together = self.lexicon.collective.get(words.split()[-1])
-        if together:
-            return min(given, MOST) if given and given > 1 else int(together)
-        if is_plural(subject) and unit.entry.value[0] != "own":
-            pair = count is not None and "pair" in count.text.lower()
-            return min(given, MOST) if count and given and is_number(count.text) and not pair else 1
-        plural = unit.entry.plural or IRREGULAR.get(words.split()[-1]) == words.split()[-1]
-        if count is None or given is None:
-            return _SEVERAL if unit.entry.plural else 1
-        return min(given, MOST) if plural or is_number(count.text) else 1  # "some bread" is one
 
     # --- what belongs to a noun
 
@@ -305,3 +292,19 @@ class Grammar:
 def is_number(text: str) -> bool:
     """Whether a count is a number, not "some" or "a herd of"."""
     return text.isdigit() or text.lower() in _NUMBERS
+
+
+def _number(unit: Unit, subject: str, count: Unit | None, collective: Mapping[str, int]) -> int:
+    """Return how many of a subject are meant, or _SEVERAL."""
+    given = count.entry.value if count else None
+    words = unit.text.lower()
+    together = collective.get(words.split()[-1])
+    if together:
+        return min(given, MOST) if given and given > 1 else int(together)
+    if is_plural(subject) and unit.entry.value[0] != "own":
+        pair = count is not None and "pair" in count.text.lower()
+        return min(given, MOST) if count and given and is_number(count.text) and not pair else 1
+    plural = unit.entry.plural or IRREGULAR.get(words.split()[-1]) == words.split()[-1]
+    if count is None or given is None:
+        return _SEVERAL if unit.entry.plural else 1
+    return min(given, MOST) if plural or is_number(count.text) else 1  # "some bread" is one
