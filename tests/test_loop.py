@@ -216,11 +216,13 @@ def test_every_regularizer_gives_one_finite_value_a_picture_alone_as_in_a_batch(
     image, z, z_q, init = (rand(2, 3, 16, 16), rand(2, 4, 2, 2), rand(2, 4, 2, 2, seed=1), rand(1, 3, 16, 16, seed=2))
     image = (image * 1.2 - 0.1).clamp(0, 1).requires_grad_()
     z.requires_grad_()
-    value = loss(LossInputs(image, z, z_q, init))
+    painted, codes = rand(2, 3, 16, 16, seed=3), rand(2, 4, 2, 2, seed=4)
+    value = loss(LossInputs(image, z, z_q, init, painted, codes))
     assert value.shape == (2,)
     assert bool((value > 0).all() & value.isfinite().all())
     for b in range(2):
-        alone = loss(LossInputs(image[b : b + 1], z[b : b + 1], z_q[b : b + 1], init))
+        one = slice(b, b + 1)
+        alone = loss(LossInputs(image[one], z[one], z_q[one], init, painted[one], codes[one]))
         assert torch.allclose(alone, value[b : b + 1])
     value.sum().backward()
     assert any(leaf.grad is not None and leaf.grad.any() for leaf in (image, z))
@@ -234,12 +236,14 @@ def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str, 
     # white and black bars, so that no regularizer is content
     bars = (torch.arange(64) // 16 % 2).float().expand(1, 3, 64, 64)
     for run in runs:
+        run.hold_to(init)
         with torch.no_grad():
             run.state.z.copy_(models().vqgan.encode(bars) + 0.1 * rand(*run.state.z.shape, seed=3))
     z = runs[0].state.z.detach().clone().requires_grad_()
     z_q, _ = models().vqgan.quantize(z)
     image = models().vqgan.decode(latents.straight_through(z, z_q))
-    value = REGULARIZERS.load(name)(LossInputs(image, z, z_q, init))
+    codes = runs[0].scaler.encode(init, *z.shape[-2:])
+    value = REGULARIZERS.load(name)(LossInputs(image, z, z_q, init, init, codes))
     value.sum().backward()
     for run in runs:
         run.step()
@@ -250,9 +254,10 @@ def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str, 
         assert relative(run.state.z.grad, factor * z.grad) < 2e-2
 
 
-def test_the_init_image_loss_is_nothing_without_an_init_image() -> None:
+@pytest.mark.parametrize("name", ["init_image", "painted"])
+def test_a_loss_of_a_given_picture_is_nothing_without_one(name: str) -> None:
     inputs = LossInputs(rand(2, 3, 4, 4), rand(2, 4, 1, 1), rand(2, 4, 1, 1))
-    assert REGULARIZERS.load("init_image")(inputs).tolist() == [0.0, 0.0]
+    assert REGULARIZERS.load(name)(inputs).tolist() == [0.0, 0.0]
 
 
 # --- optimizers and schedules ----------------------------------------------------------------------------------------
