@@ -75,8 +75,10 @@ def test_a_signal_asks_for_what_there_is_and_the_run_goes_on(cli: CommandLine, f
     assert sha("cat.png") == straight != early
 
 
-@pytest.mark.parametrize("numbers", [(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP),
-                                     (signal.SIGQUIT,), (signal.SIGXCPU, signal.SIGXCPU)])  # fmt: skip
+@pytest.mark.parametrize("numbers", [
+    (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP), (signal.SIGQUIT,),
+    (signal.SIGXCPU, signal.SIGXCPU), (signal.SIGUSR2,),
+])  # fmt: skip
 def test_every_signal_that_ends_a_program_keeps_picture_and_video(folder: Path, numbers: tuple[int, ...]) -> None:
     """Also several: a closed terminal hangs up twice, a logout sends SIGTERM too."""
     child = Child((*_FLAGS, "--steps", "100000", "-o", "cat.png", "--video", "film.mp4"), folder)

@@ -7,10 +7,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
-# Ctrl-C; a kind request; a closed terminal; Ctrl-\; the limit of processor time; Windows' Ctrl-Break
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGBREAK")
+# Ctrl-C; a kind request; a closed terminal; Ctrl-\; the limit of processor time; what clusters and timers send before
+# they kill; Windows' Ctrl-Break
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR2", "SIGALRM", "SIGBREAK")
 # a closed terminal and a logout send several, one by one, and so does a limit that is passed
-_PATIENT = ("SIGTERM", "SIGHUP", "SIGXCPU")
+_PATIENT = ("SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR2", "SIGALRM")
 
 
 class Ended(KeyboardInterrupt):
