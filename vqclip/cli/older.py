@@ -50,11 +50,13 @@ class OlderCommand(click.Command):
         """Read what was typed; an unknown option is an error that names the nearest thing."""
         try:
             return super().parse_args(ctx, _one_size(args))
-        except click.NoSuchOption as error:
-            instead = _INSTEAD.get(normalized(error.option_name))
-            if instead is None:
+        except click.NoSuchOption:
+            # of -aug click names -a alone
+            typed = [normalized(word.partition("=")[0]) for word in args]
+            known = next((name for name in typed if name in _INSTEAD), None)
+            if known is None:
                 raise
-            raise click.UsageError(f"{error.option_name} is an option of other tools: here {instead}", ctx) from None
+            raise click.UsageError(f"{known} is an option of other tools: here {_INSTEAD[known]}", ctx) from None
 
 
 def _one_size(args: Sequence[str]) -> list[str]:
