@@ -32,7 +32,7 @@ def refused(path: Path, read: Callable[[Path], object] = read_vqgan) -> str:
     begin = time.process_time()
     with pytest.raises(VqclipError) as caught:
         read(path)
-    assert time.process_time() - begin < 20
+    assert time.process_time() - begin < 10
     assert "\n" not in str(caught.value) and str(path.name) in str(caught.value)
     return str(caught.value)
 
@@ -71,13 +71,15 @@ def test_compressed_records_are_refused_even_where_they_are_harmless(method: int
     assert "compressed records" in refused(tmp_path / "a.ckpt", lambda path: load.load_prior(str(path)))
 
 
-def test_a_long_pickle_in_either_format(tmp_path: Path) -> None:
+def test_a_long_pickle_in_either_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lists = b"\x80\x02" + b"]" * (containers.MAX_PICKLE + 9) + b"."
     told = refused(repacked(tmp_path / "a.ckpt", checkpoint(GOOD), data_pkl=lists))
     assert "4.2 MB beside its tensors, 4 MB are allowed" in told
+    # in the legacy format the pickle is read up to the limit, which takes seconds: here to a lower one
+    monkeypatch.setattr(containers, "MAX_PICKLE", 1 << 16)
     begin = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
     (tmp_path / "b.ckpt").write_bytes(begin + lists)
-    assert "4 MB are allowed" in refused(tmp_path / "b.ckpt")
+    assert "holds a pickle beyond what a checkpoint has" in refused(tmp_path / "b.ckpt")
 
 
 def test_records_that_share_their_bytes(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_a_long_header_of_a_state(tmp_path: Path) -> None:
     folder = tmp_path / "cat.run"
     folder.mkdir()
     (folder / "state.safetensors").write_bytes(header(90_000_000))
-    with pytest.raises(ResumeError, match="8 MB are allowed"):
+    with pytest.raises(ResumeError, match=r"state\.safetensors has a header of 90\.0 MB, 8 MB are allowed"):
         savepoint.read(folder)
 
 

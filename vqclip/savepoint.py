@@ -179,7 +179,7 @@ def read(folder: Path) -> Savepoint:
             try:
                 point = _read(folder / name)
             except _DAMAGED as error:
-                reasons.append(one_line(error)[:120])
+                reasons.append(one_line(error).replace(f"{folder}{os.sep}", "")[:120])
                 continue
             if names.run_folder(folder.parent / point.pictures[0]) != folder:
                 was = names.run_folder(point.pictures[0])

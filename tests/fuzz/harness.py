@@ -1,6 +1,6 @@
 """Fuzzes what reads bytes from strangers, guided by the branches that they reach; needs `pip install atheris`.
 
-python -m tests.fuzz.harness metadata|yaml|checkpoint|state [FOLDER OF SAMPLES] -max_total_time=60
+python -m tests.fuzz.harness metadata|foreign|yaml|checkpoint|state [FOLDER OF SAMPLES] -max_total_time=60
 
 Without a folder it begins with small files as vqclip writes them. Options of libFuzzer follow. An input after which
 anything but a one-line refusal came out is written to crash-*.

@@ -9,7 +9,7 @@ from vqclip import savepoint
 from vqclip.errors import VqclipError
 from vqclip.weights.foreign import read_vqgan
 from vqclip.weights.model_yaml import read_model_yaml
-from vqclip.writers import metadata
+from vqclip.writers import foreign, metadata
 
 
 def _refusing(read: Callable[[Path], object], name: str) -> Callable[[bytes, Path], None]:
@@ -30,6 +30,7 @@ def _state(file: Path) -> None:
 
 PARSERS: dict[str, Callable[[bytes, Path], None]] = {
     "metadata": _refusing(metadata.read, "picture.png"),
+    "foreign": _refusing(foreign.read, "picture.png"),
     "yaml": _refusing(read_model_yaml, "model.yaml"),
     "checkpoint": _refusing(read_vqgan, "model.ckpt"),
     "state": _refusing(_state, "state.safetensors"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from vqclip import savepoint
 from vqclip.types import PackedState
@@ -24,7 +25,9 @@ YAML = """model:
 
 def samples(kind: str, folder: Path) -> list[bytes]:
     """Return what a parser of `fuzz.parsers` reads without complaint, or nearly so."""
-    return {"metadata": _pictures, "yaml": _yaml, "checkpoint": _checkpoints, "state": _states}[kind](folder)
+    return {"metadata": _pictures, "foreign": _others, "yaml": _yaml, "checkpoint": _checkpoints, "state": _states}[
+        kind
+    ](folder)
 
 
 def _pictures(folder: Path) -> list[bytes]:
@@ -34,6 +37,24 @@ def _pictures(folder: Path) -> list[bytes]:
         path = folder / f"sample.{ending}"
         save_image(Image.new("RGB", (8, 8), "red"), path, record)
         found.append(path.read_bytes())
+    return found
+
+
+def _others(folder: Path) -> list[bytes]:
+    nodes = {"1": {"class_type": "KSampler", "inputs": {"seed": 3, "positive": ["2", 0], "latent_image": ["3", 0]}},
+             "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
+             "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 8, "height": 8}}}  # fmt: skip
+    texts = {
+        "parameters": "a (cat:1.2)\nNegative prompt: [dog]\nSteps: 3, Sampler: Euler, Seed: 1, Size: 8x8",
+        "prompt": json.dumps(nodes),
+        "invokeai_metadata": json.dumps({"positive_prompt": "a cat", "seed": 1, "steps": 3, "width": 8, "height": 8}),
+    }
+    found = []
+    for name, text in texts.items():
+        info = PngImagePlugin.PngInfo()
+        info.add_text(name, text)
+        Image.new("RGB", (8, 8), "red").save(folder / "sample.png", pnginfo=info)
+        found.append((folder / "sample.png").read_bytes())
     return found
 
 
