@@ -119,7 +119,7 @@ def test_too_little_disk_is_said_before_anything_is_drawn(
     package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 2 * 16 * 16 * 4})())
-    with pytest.raises(OutputError, match="the atlas of drawings needs .* are free: give another --folder"):
+    with pytest.raises(OutputError, match=r"the atlas of drawings needs .* are free: give another --folder"):
         gather(tmp_path, 16, TABLE)
     assert not (tmp_path / "atlas-16").exists()
 

@@ -11,6 +11,7 @@ import numpy as np
 from vqclip.sketch.things import load_things
 from vqclip.sketch.wording import Speaker
 from vqclip.words import lexicon as lexicons
+from vqclip.words import read
 from vqclip.words.inflection import is_plural, pluralize
 from vqclip.words.lexicon import PLACES
 from vqclip.words.reading import (
@@ -53,10 +54,18 @@ def sample_reading(
     are read as places, such as "beach", are left out.
     """
     named = _named(tuple(subjects))
+    while True:
+        reading = _draw(rng, named, styled, most, framed)
+        # few captions, such as "a water drop in the snow", hold an idiom
+        if meaning(read(reading.text)) == meaning(reading):
+            return reading
+
+
+def _draw(rng: np.random.Generator, subjects: tuple[str, ...], styled: float, most: int, framed: float) -> Reading:
     framing = _pick(rng, FRAMINGS) if rng.random() < framed else None
     count = 1 if framing else 1 + int(rng.choice(len(_NOUNS), p=_NOUNS))
-    nouns = _nouns(rng, named, min(count, most), framing)
-    relations, nouns = _relations(rng, nouns, frozenset(named))
+    nouns = _nouns(rng, subjects, min(count, most), framing)
+    relations, nouns = _relations(rng, nouns, frozenset(subjects))
     reading = Reading("", nouns, relations, framing=framing, **_place(rng, framing))
     if rng.random() < styled:
         reading = replace(reading, style=_pick(rng, STYLES))
