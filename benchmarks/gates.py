@@ -14,7 +14,8 @@ from PIL import Image
 
 from vqclip import images
 from vqclip.evaluation.judging import look
-from vqclip.training.clip import SIDE, zero_shot
+from vqclip.training.clip import SIDE
+from vqclip.training.zero_shot import zero_shot
 from vqclip.weights.load import load_clip, load_judge, load_vqgan
 from vqclip.world import Renderer, Scene, load_world, sample_scene
 

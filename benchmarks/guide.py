@@ -26,7 +26,7 @@ from vqclip.evaluation.judging import Share, look, named
 from vqclip.generation.loop import generate_stream
 from vqclip.generation.models import Models
 from vqclip.training.compositions import AtlasSprites
-from vqclip.training.gathering import SIDE, gather
+from vqclip.training.gathering import gather
 from vqclip.weights.load import load_judge
 from vqclip.world import load_world, mentioned
 from vqclip.world.composition import Painter, of_things

@@ -15,7 +15,7 @@ from vqclip.cli.train import SHARES
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training import runner
 from vqclip.training.batches import Captioner, foil, grouped_batch
-from vqclip.training.clip import CLIPTask, _l2_step
+from vqclip.training.clip import CLIPTask
 from vqclip.training.degradations import degrade
 from vqclip.training.embedding import EmbeddingTask
 from vqclip.training.judge import JudgeTask
@@ -26,6 +26,7 @@ from vqclip.training.runner import TrainOptions, feed, train
 from vqclip.training.scenes import SceneSet
 from vqclip.training.upsampler import UpsamplerTask
 from vqclip.training.vqgan import VQGANTask
+from vqclip.training.zero_shot import l2_step
 from vqclip.weights import files
 from vqclip.weights.load import load_clip, load_embedding, load_judge, load_prior, load_upsampler, load_vqgan
 from vqclip.world import find_font
@@ -256,7 +257,7 @@ def test_the_adversary_grows_with_the_training_and_stays_in_its_ball(folder):
     generator = torch.Generator().manual_seed(3)
     delta = torch.zeros(4, 3, 8, 8)
     for _ in range(3):
-        delta = _l2_step(delta, torch.randn(delta.shape, generator=generator), 0.5, 0.4)
+        delta = l2_step(delta, torch.randn(delta.shape, generator=generator), 0.5, 0.4)
     assert (delta.flatten(1).norm(dim=1) <= 0.5 + 1e-5).all()
     assert (delta.flatten(1).norm(dim=1) > 0.45).all()
 

@@ -27,6 +27,12 @@ TASKS = Registry(
     },
 )
 
+# those that can learn from the second world, and what trains them there
+SECOND = Registry(
+    "model to train on --world 2",
+    {"clip": "vqclip.training.guide:GuideTask", "vqgan": "vqclip.training.vqgan:VQGANTask"},
+)
+
 _OPTIONS = [
     click.option("--minutes", type=float, default=60.0, show_default=True, help="Time to train, measured into steps."),
     click.option("--steps", type=int, help="Steps to train instead: the same on the same stack."),
@@ -55,6 +61,7 @@ _OPTIONS = [
     click.option("--world", type=click.IntRange(1, 2), default=1, show_default=True,
                  help="1: scenes of the emoji font; 2: drawings from package registries ('train drawings')."),
     click.option("--restart", is_flag=True, help="Forget the state in the folder."),
+    click.option("--plan", is_flag=True, help="With 'all': print the second world's stages and hours; train nothing."),
 ]  # fmt: skip
 
 
@@ -66,7 +73,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 # shares of the time that `train all` gives to each model, in the order in which they need each other
 SHARES = {"judge": 0.04, "clip": 0.32, "vqgan": 0.28, "prior": 0.22, "upsampler": 0.12, "embedding": 0.02}
-ALL = "all"
+ALL, DRAWINGS, MEMORY = "all", "drawings", "memory"
 
 
 @click.command()
@@ -79,13 +86,47 @@ def train(model: str, **options: Any) -> None:
     or all. Needs the Noto Color Emoji font (Debian: fonts-noto-color-emoji). Ctrl-C saves the state. 'all' shares
     --minutes among judge, clip, vqgan, prior, upsampler and embedding, gives --steps to each, and takes a folder as
     --output.
+
+    \b
+    Of the second world (--world 2): clip and vqgan, and what comes before them:
+      drawings  fetch, check and pack its drawings (needs npm, apt-get and vqclip[train])
+      memory    encode the drawings, from which sketches are laid out
     """
-    if model == ALL:
+    if options.pop("plan"):
+        _plan(model, options["device"])
+    elif model in (DRAWINGS, MEMORY):
+        _prepare(model, options)
+    elif model == ALL:
         _train_all(options)
+    elif model not in TASKS:
+        raise unknown_name("model to train", model, [*TASKS, ALL, DRAWINGS, MEMORY])
+    else:
+        _train(model, **options)
+
+
+def _plan(model: str, device: str) -> None:
+    from vqclip.training.plan import stages, table
+    from vqclip.training.runner import TrainOptions
+
+    if model != ALL:
+        raise UsageError(f"--plan is of all stages: 'vqclip train all --plan', not of {model!r}")
+    for line in table(list(stages(TrainOptions(device=device).torch_device()))):
+        click.echo(line)
+
+
+def _prepare(what: str, options: dict[str, Any]) -> None:
+    """Fetch the drawings of the second world; for its memory, encode them too."""
+    folder = options["folder"]
+    if what == DRAWINGS:
+        from vqclip.training.gathering import gather
+
+        click.echo(str(gather(folder / "drawings").folder))
         return
-    if model not in TASKS:
-        raise unknown_name("model to train", model, [*TASKS, ALL])
-    _train(model, **options)
+    from vqclip.training.memory import memorize
+
+    output = options["output"] or folder / "tiny-memory.safetensors"
+    memorize(folder, output, options["vqgan"])
+    click.echo(str(output))
 
 
 def _train(model: str, **options: Any) -> None:
@@ -95,6 +136,10 @@ def _train(model: str, **options: Any) -> None:
     from vqclip.world import load_world
     from vqclip.writers import names
 
+    if options["world"] == 2 and model not in SECOND:
+        raise UsageError(
+            f"--world 2: a {model} learns from the first world only; of the second are {', '.join(SECOND)}"
+        )
     if options["framed"] and model in ("judge", "clip", "vqgan"):
         raise UsageError(f"--framed is for what draws grids of codes: a {model} must know scenes of every kind")
     if (options["styles"] or options["subjects"]) and not options["framed"]:
@@ -107,7 +152,8 @@ def _train(model: str, **options: Any) -> None:
     if options["clip"] == "none":
         options["clip"] = None
     settings = TrainOptions(**options)
-    info = run(TASKS.load(model)(settings), settings)
+    tasks = SECOND if settings.world == 2 else TASKS
+    info = run(tasks.load(model)(settings), settings)
     for name, value in info["scores"].items():
         streams.say(f"{name}: {value}")
     streams.say(settings.output or settings.folder / model / f"{model}.safetensors")
@@ -120,6 +166,8 @@ def _train_all(options: dict[str, Any]) -> None:
         raise UsageError("--framed is for one model: 'train all' begins with scenes of every kind")
     if options["start"]:
         raise UsageError("--start is for one model: 'train all' begins at random")
+    if options["world"] == 2:
+        raise UsageError("--world 2 is for one model: 'train all --plan' names its stages")
     if target.suffix == ".safetensors":
         raise UsageError(f"--output {target}: 'train all' writes several files, give a folder")
     for model, share in SHARES.items():

@@ -49,8 +49,7 @@ class Figures:
     def choose(self, subject: str, kind: str, count: int = 1) -> list[Figure]:
         """Return `count` figures of a subject, a shape or a thing of the user's own ("own").
 
-        They are alike more often than not, else different ones of the same manner. Raises KeyError for an unknown
-        subject.
+        They are alike more often than not, else different ones of the same manner. Raises KeyError if it is unknown.
         """
         if kind == "shape":
             return [Figure(subject, subject)] * count

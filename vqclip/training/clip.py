@@ -23,15 +23,16 @@ from vqclip.training.negatives import Chains
 from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
 from vqclip.training.scenes import SceneSet
+from vqclip.training.zero_shot import l2_step, zero_shot
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
-from vqclip.world import captions, detail_of, load_world, replace
+from vqclip.world import captions, detail_of, load_world
 from vqclip.writers.image import save_image
 
 SIDE = 64
-_SCENE_SIDE = 128
+SCENE_SIDE = 128
 _MERGES = 4096
-_HEAD_SCALE = 16.0
+HEAD_SCALE = 16.0
 _NEARNESS = 3.0
 # what a fake counts, and by how much (in logits) it must fit its caption worse than the real picture
 _FOOLED, _MARGIN = 0.3, 5.0
@@ -83,23 +84,13 @@ class CLIPTask:
         self.batch = options.batch or (512 if self.device.type == "cuda" else 128)
         if self.batch < _SMALLEST_BATCH:
             raise UsageError(f"--batch {self.batch}: a CLIP learns from at least {_SMALLEST_BATCH} scenes a step")
-        self.clip = CLIP(architecture()).to(self.device)
-        if options.start:
-            start_from(options, self.name, self.clip.architecture, self.clip.network)
-            self.one_step = self.chained = 0.0
-            self.weakest = 0.4
+        self.clip = CLIP(self.architecture()).to(self.device)
+        self._begin()
         self.chains = Chains(count=self.batch, taken=self.batch // 8, side=SIDE)
         self.clip.network.visual.to(memory_format=torch.channels_last)
-        self.scenes = SceneSet(options.folder, options.seed, options.scenes, _SCENE_SIDE)
-        self.scenes.render(options.font, options.workers)
-        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * _SCENE_SIDE)
-        self.large.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE).render(
-            options.font, options.workers
-        )
-        self.captioner = Captioner([*self.scenes.scenes, *self.large.scenes])
+        sizes = self._gather()
         width = self.clip.network.visual.head.proj.out_features
-        self.heads = nn.ModuleDict({key: nn.Linear(width, n) for key, n in self.captioner.sizes.items()})
+        self.heads = nn.ModuleDict({key: nn.Linear(width, n) for key, n in sizes.items()})
         self.heads.to(self.device)
         self.chains.to(self.device)
         self.modules = nn.ModuleDict({"network": self.clip.network, "heads": self.heads, "chains": self.chains})
@@ -116,6 +107,30 @@ class CLIPTask:
         self.detailed = self.batch // 4
         self.whole = cutouts.ViewPlan(self.batch - self.detailed, 0.6, 0.7, 0.95, 0.15, strengths)
         self.detail = cutouts.ViewPlan(self.detailed, 0.0, 0.25, 0.6, 0.0, strengths)
+
+    def architecture(self) -> CLIPArchitecture:
+        """What is trained."""
+        return architecture()
+
+    def _begin(self) -> None:
+        """Put in the weights that training begins with, if not random ones."""
+        if self.options.start:
+            start_from(self.options, self.name, self.clip.architecture, self.clip.network)
+            self.one_step = self.chained = 0.0
+            self.weakest = 0.4
+
+    def _gather(self) -> dict[str, int]:
+        """Render what is learned from; return how many values each attribute has that a layer names."""
+        options = self.options
+        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SCENE_SIDE)
+        self.scenes.render(options.font, options.workers)
+        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * SCENE_SIDE)
+        self.large.render(options.font, options.workers)
+        self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE).render(
+            options.font, options.workers
+        )
+        self.captioner = Captioner([*self.scenes.scenes, *self.large.scenes])
+        return self.captioner.sizes
 
     @property
     def epoch(self) -> int:
@@ -171,7 +186,7 @@ class CLIPTask:
             text = text.detach()
             if attack < attacks:
                 length = 1.5 * epsilon / attacks if attacks > 1 else epsilon
-                delta = _l2_step(delta, seen.grad, epsilon, length)
+                delta = l2_step(delta, seen.grad, epsilon, length)
             if chains is not None:
                 fake = chains.moved(index, fake, fake.grad)
         if chains is not None:
@@ -220,7 +235,7 @@ class CLIPTask:
         for index in range(_CALIBRATION):
             chosen = np.arange(index * self.batch, (index + 1) * self.batch) % self.scenes.count
             x = torch.from_numpy(self.scenes.images[chosen]).permute(0, 3, 1, 2).float() / 255
-            x = nn.functional.avg_pool2d(x, _SCENE_SIDE // SIDE)
+            x = nn.functional.avg_pool2d(x, SCENE_SIDE // SIDE)
             x = x + 0.05 * torch.randn(x.shape, generator=generator)
             self._embed(x.to(self.device, memory_format=torch.channels_last))
         visual.eval()
@@ -265,8 +280,13 @@ class CLIPTask:
         own, foils = text.chunk(2)
         loss = self._contrast(embedding, own, foils, wrong)
         loss = loss + _NEARNESS * (1 - (embedding * own).sum(1)).mean()
+        return loss + self._named(embedding, labels)
+
+    def _named(self, embedding: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropies of naming each attribute, weighed by how much its name counts."""
+        loss = embedding.new_zeros(())
         for column, (key, head) in enumerate(self.heads.items()):
-            said = nn.functional.cross_entropy(head(_HEAD_SCALE * embedding), labels[:, column], ignore_index=_UNSAID)
+            said = nn.functional.cross_entropy(head(HEAD_SCALE * embedding), labels[:, column], ignore_index=_UNSAID)
             loss = loss + _NAMED.get(key, 0.3) * said
         return loss
 
@@ -306,67 +326,3 @@ class CLIPTask:
     def _embed_text(self, texts: list[str]) -> Tensor:
         with autocast(self.device):
             return self.clip.encode_text(texts)
-
-
-def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, float]:
-    """Accuracy of naming subject, style and setting of pictures x (n, 3, S, S) by the nearest prompt.
-
-    `subject_unstyled_robust` is that of unstyled subjects under L2 PGD-10 of radius `epsilon`.
-    """
-    world = load_world()
-    subjects, styles, settings = list(world.subjects), list(world.styles), list(world.settings)
-    scores = {}
-    subject_text = clip.encode_text([f"a picture of a {name}" for name in subjects]).detach()
-    named = [i for i, scene in enumerate(scenes) if scene.subject]
-    truth = torch.tensor([subjects.index(scenes[i].subject) for i in named], device=x.device)
-    scores["subject"] = _accuracy(clip, x[named], subject_text, truth)
-    plain = torch.tensor([scenes[i].style is None for i in named], device=x.device)
-    if plain.any():
-        scores["subject_unstyled"] = _accuracy(clip, x[named][plain], subject_text, truth[plain])
-        attacked = _pgd(clip, x[named][plain][:512], subject_text, truth[plain][:512], epsilon)
-        scores["subject_unstyled_robust"] = _accuracy(clip, attacked, subject_text, truth[plain][:512])
-    for key, names, template in (("style", styles, "a picture in {} style"), ("setting", settings, "a picture {}")):
-        text = clip.encode_text([template.format(name) for name in names]).detach()
-        having = [i for i, scene in enumerate(scenes) if getattr(scene, key)]
-        if not having:
-            continue
-        true = torch.tensor([names.index(getattr(scenes[i], key)) for i in having], device=x.device)
-        scores[key] = _accuracy(clip, x[having], text, true)
-    scores["style_in_caption"] = _styles_in_captions(clip, x, scenes)
-    return scores
-
-
-@torch.no_grad()
-def _styles_in_captions(clip: CLIP, x: Tensor, scenes: list) -> float:
-    """Share of styled pictures whose caption fits better than it does with any other style: what guides a style."""
-    styled = [i for i, scene in enumerate(scenes) if scene.style][:512]
-    world, right = load_world(), 0
-    for i, embedding in zip(styled, clip.encode_image(x[styled]), strict=True):
-        texts = [captions(replace(scenes[i], style=name), world) for name in world.styles]
-        right += list(world.styles)[int((clip.encode_text(texts) @ embedding).argmax())] == scenes[i].style
-    return round(right / max(len(styled), 1), 4)
-
-
-@torch.no_grad()
-def _accuracy(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor) -> float:
-    guesses = torch.cat([(clip.encode_image(part) @ text.t()).argmax(1) for part in x.split(128)])
-    return round(float((guesses == truth).float().mean()), 4)
-
-
-def _pgd(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor, epsilon: float, steps: int = 10) -> Tensor:
-    delta = torch.zeros_like(x)
-    for _ in range(steps):
-        delta.requires_grad_()
-        loss = nn.functional.cross_entropy(50 * clip.encode_image((x + delta).clamp(0, 1)) @ text.t(), truth)
-        (gradient,) = torch.autograd.grad(loss, delta)
-        delta = _l2_step(delta.detach(), gradient, epsilon, 2.5 * epsilon / steps)
-    return (x + delta).clamp(0, 1).detach()
-
-
-@torch.no_grad()
-def _l2_step(delta: Tensor, gradient: Tensor, epsilon: float, length: float) -> Tensor:
-    """Move perturbations (n, 3, S, S) by `length` up the gradient, back into the L2 ball of radius `epsilon`."""
-    norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
-    delta = delta + length * gradient / norm
-    size = delta.flatten(1).norm(dim=1).clamp(min=max(epsilon, 1e-12)).view(-1, 1, 1, 1)
-    return delta * (epsilon / size)

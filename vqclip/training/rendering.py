@@ -16,6 +16,8 @@ from vqclip.errors import OutputError
 from vqclip.terminal import bar_room
 
 _CHUNK = 64
+# after how many chunks it is noted that they are done
+_NOTED = 4
 
 
 class Source(Protocol):
@@ -28,41 +30,73 @@ class Source(Protocol):
 def render_once(file: Path, wanted: dict[str, Any], shape: tuple[int, ...], source: Source, workers: int) -> None:
     """Fill `file` with pictures of `shape` (count, ...) uint8, unless its record says that it holds what is wanted.
 
-    The record, a JSON file beside it, is written last, so that a half-rendered file is begun again. Raises OutputError
-    if the disk lacks the room.
+    Pictures that are there are kept: a rendering that was stopped goes on, and one of a smaller count is added to. The
+    record, a JSON file beside it, says what they are; while they are rendered, another one says how many are done.
+    Raises OutputError if the disk lacks the room.
     """
     if is_rendered(file, wanted):
         return
-    _reserve(file, int(np.prod(shape)))
-    jobs = [(source, file, shape, start) for start in range(0, shape[0], _CHUNK)]
+    record, part = file.with_suffix(".json"), file.with_suffix(".part.json")
+    first = _done(file, wanted, shape)
+    _reserve(file, int(np.prod(shape)), keep=first > 0)
+    atomic.write_text(part, json.dumps({"wanted": wanted, "done": first}))
+    record.unlink(missing_ok=True)
+    jobs = [(source, file, shape, start) for start in range(first, shape[0], _CHUNK)]
     with multiprocessing.get_context("spawn").Pool(max(workers, 1)) as pool:
-        done = pool.imap_unordered(_render_chunk, jobs)
-        told = {"desc": f"rendering {file.name}", "unit": "picture", "unit_scale": _CHUNK}
-        for _ in tqdm(done, total=len(jobs), **told, **bar_room()):
-            pass
-    atomic.write_text(file.with_suffix(".json"), json.dumps(wanted))
+        # in order, so that one number says what is done
+        done = pool.imap(_render_chunk, jobs)
+        bar = tqdm(done, total=len(jobs), desc=f"rendering {file.name}", unit="chunk", **bar_room())
+        for number, _ in enumerate(bar, 1):
+            if number % _NOTED == 0:
+                finished = min(first + number * _CHUNK, shape[0])
+                atomic.write_text(part, json.dumps({"wanted": wanted, "done": finished}))
+    atomic.write_text(record, json.dumps(wanted))
+    part.unlink()
 
 
 def is_rendered(file: Path, wanted: dict[str, Any]) -> bool:
     """Whether `file` holds what is wanted, whole."""
-    record = file.with_suffix(".json")
-    return record.exists() and file.exists() and json.loads(record.read_text("utf-8")) == wanted
+    return file.exists() and _read(file.with_suffix(".json")) == json.loads(json.dumps(wanted))
 
 
-def _reserve(file: Path, size: int) -> None:
+def _done(file: Path, wanted: dict[str, Any], shape: tuple[int, ...]) -> int:
+    """Return how many pictures of the same series, but for its length, the file holds."""
+    whole, part = _read(file.with_suffix(".json")), _read(file.with_suffix(".part.json"))
+    each = int(np.prod(shape[1:]))
+    for held, count in ((whole, None), (part.get("wanted", {}), part.get("done", 0))):
+        if file.exists() and held and _endless(held) == _endless(json.loads(json.dumps(wanted))):
+            there = file.stat().st_size // each if count is None else int(count)
+            return min(there, shape[0]) // _CHUNK * _CHUNK
+    return 0
+
+
+def _endless(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return what is wanted without how many."""
+    return {key: value[1:] if key == "shape" else value for key, value in wanted.items() if key != "count"}
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        return json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _reserve(file: Path, size: int, keep: bool) -> None:
     folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise atomic.output_error(folder, error) from error
-    if free < size * 1.05:
+    needed = size - (file.stat().st_size if keep else 0)
+    if free < needed * 1.05:
         raise OutputError(
-            f"the pictures to train on need {size / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free: give fewer "
-            "--scenes or another --folder"
+            f"the pictures to train on need {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free: "
+            "give fewer --scenes or another --folder"
         )
-    with file.open("wb") as stream:
-        stream.truncate(size)
+    with file.open("r+b" if keep else "wb") as stream:
+        stream.truncate(max(size, file.stat().st_size))
 
 
 def _render_chunk(job: tuple[Source, Path, tuple[int, ...], int]) -> None:

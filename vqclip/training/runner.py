@@ -289,11 +289,15 @@ class _State:
             return 0
         try:
             self.plan = json.loads(self.plan_file.read_text("utf-8"))
+            world = self.plan.get("world", 1)
+            if world != self.origin.get("world", 1):
+                raise ValueError(f"it is of world {world}, this training of world {self.origin.get('world', 1)}")
+            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "framed", *_CHOSEN)):
+                raise ValueError("it began from other weights or learned from other scenes")
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
+            _check_same(saved["modules"], self.task.modules.state_dict())
             self.task.modules.load_state_dict(saved["modules"])
             self.task.optimizer.load_state_dict(saved["optimizer"])
-            if any(self.plan.get(name) != self.origin.get(name) for name in ("start", "world", "framed", *_CHOSEN)):
-                raise ValueError("it began from other weights or learned from other scenes")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise VqclipError(
                 f"cannot resume from {self.file}: {one_line(error)[:200]}; give --restart to begin anew"
@@ -307,6 +311,18 @@ class _State:
         atomic.write(self.file, lambda stream: stream.write(buffer.getbuffer()))
         self.plan = {"index": index, "steps": total, "seconds": round(seconds, 1), **self.origin}
         atomic.write_text(self.plan_file, json.dumps(self.plan))
+
+
+def _check_same(saved: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError, naming the first difference, if a state is of another architecture."""
+    for name in sorted(saved.keys() | own.keys()):
+        if name not in saved or name not in own:
+            raise ValueError(
+                f"it is of another architecture: {name} is only in {'it' if name in saved else 'this one'}"
+            )
+        there, here = tuple(saved[name].shape), tuple(own[name].shape)
+        if there != here:
+            raise ValueError(f"it is of another architecture: {name} is of {there}, here of {here}")
 
 
 def maybe_compile(function: Any, wanted: bool) -> Any:
