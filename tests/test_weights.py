@@ -163,7 +163,7 @@ def test_a_file_that_is_no_weight_file_is_refused(kind: str, damage: str, tmp_pa
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert "cannot read" in refusal("vqgan", f"{tmp_path}/")
+    assert "holds no weight file" in refusal("vqgan", f"{tmp_path}/")
 
 
 def test_a_refused_pickle_was_not_run(tmp_path: Path) -> None:
