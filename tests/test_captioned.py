@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing.dummy
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(captioned, "gather", made)
     monkeypatch.setattr(captioned, "load_drawings", lambda: TABLE)
     monkeypatch.setattr(captioned, "drawings_of", lambda held: drawings_of(TABLE, held))
-    monkeypatch.setattr(rendering.multiprocessing, "get_context", lambda kind: multiprocessing.dummy)
+    monkeypatch.setattr(rendering.multiprocessing, "get_context", lambda kind: InOrder)
     for cached in (captioned._drawings, captioned._atlas, captioned._painter, captioned._extents):
         cached.cache_clear()
     yield tmp_path

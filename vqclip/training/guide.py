@@ -60,7 +60,9 @@ class GuideTask(CLIPTask):
     """Training of the second world's CLIP."""
 
     strongest = 0.75
-    one_step, full_length, two_steps, chained = 0.05, 0.5, 0.85, 0.3
+    # it begins with a tower that is robust, and is to stay so: a real adversary from the first step on
+    weakest = 0.4
+    one_step, full_length, two_steps, chained = 0.0, 0.4, 0.85, 0.15
     # the file whose weights are taken where their shapes fit; None to begin at random
     borrowed: str | None = "tiny"
 
@@ -71,8 +73,7 @@ class GuideTask(CLIPTask):
     def _begin(self) -> None:
         if self.options.start:
             start_from(self.options, self.name, self.clip.architecture, self.clip.network)
-            self.one_step = self.chained = 0.0
-            self.weakest = 0.4
+            self.chained = 0.0
         elif self.borrowed is not None:
             borrow(self.clip, self.borrowed)
 

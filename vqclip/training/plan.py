@@ -39,7 +39,7 @@ class Stage:
 
 # what the second edition's weights are meant to be trained with: steps, scenes, and passes a step as a mean over all of
 # a training (the adversary's and the self-negatives' of a CLIP; the discriminator's of a decoder)
-GUIDE_STEPS, GUIDE_SCENES, _GUIDE_BATCH, _GUIDE_PASSES = 20_000, 60_000, 128, 2.4
+GUIDE_STEPS, GUIDE_SCENES, _GUIDE_BATCH, _GUIDE_PASSES = 12_000, 60_000, 128, 2.4
 DECODER_STEPS, DECODER_SCENES, _DECODER_BATCH, _DECODER_PASSES = 40_000, 90_000, 8, 1.5
 # as it was measured for 6730 drawings on one core
 _RASTERIZING, _MEMORIZING = 2 / 60, 5 / 60
