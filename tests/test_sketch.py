@@ -356,7 +356,7 @@ def test_another_vqgan_goes_on_without_the_memory(networks: Models) -> None:
     models._take_memory(configs.make_config("a cat"))
     assert models.memory is not None
     models = replace(networks, memory=None, source=None)
-    models.vqgan = type("Other", (), {"codebook": torch.zeros(4, 2)})()
+    models.vqgan = type("Other", (), {"codebook": torch.zeros(4, 2), "architecture": networks.vqgan.architecture})()
     models._take_memory(configs.make_config("a cat"))
     assert models.memory is None and "another VQGAN" in models.declined["memory"]
     with pytest.raises(WeightsError, match="another VQGAN"):

@@ -17,7 +17,7 @@ from vqclip.models import casting
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
-from vqclip.models.vqgan import VQGAN
+from vqclip.models.vqgan import NO_ENCODER, VQGAN
 from vqclip.sketch.asked import check_words, is_sketched
 from vqclip.weights.load import (
     load_clip,
@@ -68,8 +68,6 @@ class Models:
         found._take_wanted(config)
         if config.models.upsampler:
             found._take_upsampler(config, device)
-        if is_sketched(config):
-            found._take_memory(config)
         return found
 
     @classmethod
@@ -83,12 +81,12 @@ class Models:
         """Load what only some runs need, and this one does, unless it is there or was left out."""
         device, kind = self.vqgan.codebook.device, config.init.kind
         # one that was left out is an error where it must begin the run
-        if self.prior is None and _is_proposed(config) and (kind == "prior" or "prior" not in self.declined):
+        if self.memory is None and is_sketched(config) and (kind == "sketch" or "memory" not in self.declined):
+            self._take_memory(config)
+        if self.prior is None and self._proposes(config) and (kind == "prior" or "prior" not in self.declined):
             self._take_prior(config, device)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
-        if self.memory is None and is_sketched(config) and (kind == "sketch" or "memory" not in self.declined):
-            self._take_memory(config)
 
     @classmethod
     def _load_stepped(cls, config: Config, device: torch.device, precision: str) -> Models:
@@ -135,6 +133,17 @@ class Models:
         self.prior = prior.to(device)
         self.hashes["prior", name] = digest
 
+    def _sketches(self, config: Config) -> bool:
+        """Whether a sketch begins a run, where a memory that fits is there."""
+        return self.memory is not None and is_sketched(config)
+
+    def _proposes(self, config: Config) -> bool:
+        """Whether a prior, if it fits, proposes the first grid of a run."""
+        repaints = config.init.image is not None and config.init.mask is None
+        kind = config.init.kind
+        open_to_it = kind == "auto" and not repaints and not self._sketches(config)
+        return bool(config.models.prior) and (kind == "prior" or open_to_it)
+
     def _take_memory(self, config: Config) -> None:
         """Load the memory; one that is not there or does not fit is an error with `--init sketch`, else left out."""
         name = config.models.memory
@@ -142,6 +151,8 @@ class Models:
             memory, digest = load_memory(name)
             if not self._knows_codes(memory.codebook):
                 raise WeightsError(f"the memory {name!r} holds codes of another VQGAN: give --init prior or random")
+            if not self.vqgan.architecture.encoder:
+                raise WeightsError(f"a sketch is encoded, and the VQGAN's file {NO_ENCODER}")
         except WeightsError as error:
             if config.init.kind == "sketch":
                 raise
@@ -227,7 +238,7 @@ class Models:
         usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        sketched = self.memory is not None and is_sketched(config)
+        sketched = self._sketches(config)
         return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched)
 
     def _check_named(self, config: Config, source: Config) -> None:
@@ -235,8 +246,8 @@ class Models:
         wanted, held = config.models, source.models
         # an optional one that a config does not ask for waits here unused
         used = {
-            "prior": _is_proposed(config),
-            "memory": is_sketched(config),
+            "prior": self._proposes(config),
+            "memory": self._sketches(config),
             "upsampler": True,
             "embedding": config.target.kind == "prior",
         }
@@ -266,15 +277,6 @@ class Models:
         if changed:
             raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")
         self.vqgan, self.clips = full.vqgan, full.clips
-
-
-def _is_proposed(config: Config) -> bool:
-    """Whether a prior, if it fits, proposes the first grid."""
-    if is_sketched(config):
-        return False
-    repaints = config.init.image is not None and config.init.mask is None
-    kind = config.init.kind
-    return bool(config.models.prior) and (kind == "prior" or (kind == "auto" and not repaints))
 
 
 def _same(name: str, other: str) -> bool:
