@@ -88,7 +88,7 @@ def test_one_reading_is_worded_in_many_ways_and_another_word_still_means_it() ->
 def test_readings_are_of_all_subjects_and_kinds() -> None:
     found = readings(6000, seed=2)
     places = {"beach", "city", "desert", "sunset", "sunrise", "rain"}
-    assert {n.subject for r in found for n in r.nouns if n.kind == "subject"} >= set(drawings_of()) - places - {"x"}
+    assert {n.subject for r in found for n in r.nouns if n.kind == "subject"} >= set(drawings_of()) - places
     styled = sum(r.style is not None for r in found) / len(found)
     assert 0.57 < styled < 0.63 and len({r.style for r in found}) == 16
     assert len({r.setting for r in found}) == 21 and {n.count for r in found for n in r.nouns} == {1, 2, 3, 4, 5}
@@ -247,6 +247,8 @@ def quick(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainOptions:
     monkeypatch.setattr("vqclip.training.clip.Chains", lambda count, taken, side: Chains(4, taken=2, side=side))
     monkeypatch.setattr("vqclip.training.clip._CALIBRATION", 2)
     monkeypatch.setattr(guide, "_TOLD_EVERY", 2)
+    monkeypatch.setattr(guide, "_TOLD", 8)
+    monkeypatch.setattr(guide, "_ATTACKED", 4)
     return TrainOptions(folder=folder, steps=3, batch=8, scenes=24, compile=False, restart=True, world=2, workers=1)
 
 
