@@ -11,6 +11,7 @@ from vqclip.words import lexicon as lexicons
 from vqclip.words import read
 from vqclip.words.inflection import article, is_plural, pluralize
 from vqclip.words.reading import MOST, SETTINGS, Noun, Reading
+from vqclip.words.tokens import key
 from vqclip.world.second import load_second
 
 _PLAIN = 0.55  # how often a thing has its first name
@@ -162,12 +163,12 @@ def _names(subject: str, told: bool) -> tuple[str, ...]:
 
 
 def _holds(word: str, subject: str) -> bool:
+    """Whether a word and its plural mean a subject; looked up, since reading unknown words takes long."""
     if is_plural(word) != is_plural(subject):
         return False
-    one, several = read(f"a {word}").nouns, read(f"three {pluralize(word)}").nouns
-    return [(noun.subject, noun.count) for noun in one] == [(subject, 1)] and (
-        is_plural(subject) or [(noun.subject, noun.count) for noun in several] == [(subject, 3)]
-    )
+    lexicon = lexicons.load()
+    found = [lexicon.find(key(form)) for form in (word, pluralize(word))]
+    return all(entry is not None and entry.value == ("subject", subject) for entry in found)
 
 
 @lru_cache(maxsize=2)
