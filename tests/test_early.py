@@ -29,7 +29,7 @@ CASES = [
     (["cat", "--init-image", "in.png", "--mask", "missing.png"], 2, "missing.png does not exist"),
     (["cat", "--image-prompt", "half.png:0.5"], 2, "damaged"),
     (["cat", "-c", "missing.yaml"], 2, "missing.yaml"),
-    (["cat", "--from", "in.png"], 2, "no vqclip metadata"),
+    (["cat", "--from", "in.png"], 2, "no metadata to draw from"),
 ]
 
 

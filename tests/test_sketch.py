@@ -179,6 +179,16 @@ def test_every_subject_setting_relation_and_framing_can_be_laid_out() -> None:
             assert -0.3 < thing.x < 1.3 and -0.3 < thing.y < 1.4 and thing.scale > 0.02, text
 
 
+def test_pictures_of_any_shape_show_all_of_their_things(networks: Models) -> None:
+    for width, height in ((96, 64), (64, 96), (31, 128), (128, 16), (8, 8)):
+        config = networks.resolve(config_of("two cats on a chair", size=[width, height]))
+        sketcher = prepare(config, networks).sketcher
+        low, high = (0.5 - side / max(width, height) / 2 for side in (width, height))
+        for thing in sketcher.composition(3).things:
+            assert low < thing.x < 1 - low and high < thing.y < 1 - high
+        assert sketcher.picture(3).shape == (1, 3, height, width)
+
+
 def test_layouts_depend_on_the_seed_only() -> None:
     assert layout("a red car", 3) == layout("a red car", 3)
     assert len({layout("a red car", seed).things[0].drawing for seed in range(8)}) > 2

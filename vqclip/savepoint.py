@@ -27,7 +27,7 @@ from vqclip.config import Config, to_yaml
 from vqclip.errors import ResumeError, UsageError, WeightsError, one_line
 from vqclip.sketch.own import with_files
 from vqclip.types import PackedState
-from vqclip.weights import containers, files
+from vqclip.weights import containers
 from vqclip.writers import names
 from vqclip.writers.names import CONFIG
 
@@ -260,6 +260,7 @@ def _own_file(name: str) -> str:
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file that was kept, nothing if it is gone."""
+    from vqclip.weights import files  # with torch, which refusals need not wait for
 
     try:
         return files.sha256(path)

@@ -37,8 +37,10 @@ def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Tensor, dict
         return _outside_kept(prepared, torch.cat(grids)), found if config.output.save_candidates else {}
     if config.init.kind == "sketch":
         factor, device = vqgan.factor, vqgan.codebook.device
-        plain = [padded(prepared.sketcher.picture(seed, plain=True), factor) for seed in seeds]
-        return prepared.scaler.encode(torch.cat(plain).to(device), stage.height, stage.width), {}
+        plain = [padded(prepared.sketcher.picture(seed, plain=True), factor).to(device) for seed in seeds]
+        # one by one, so that a picture is the same beside others
+        codes = torch.cat([prepared.scaler.encode(one, stage.height, stage.width) for one in plain])
+        return _outside_kept(prepared, codes), {}
     codes = latents.random_grid(vqgan.live_codebook, seeds, stage.height, stage.width)
     if config.init.kind == "image":
         if prepared.canvas is None:

@@ -82,10 +82,12 @@ class Prepared:
     def painted(self, seeds: tuple[int, ...]) -> Tensor | None:
         """Return what each picture is held to, (B, 3, H, W) in [0, 1]: its sketch, or the init image in a style."""
         device = self.models.vqgan.codebook.device
+        if not self.config.init.paint:
+            return None
         if self.sketcher is not None:
             factor = self.models.vqgan.factor
             return torch.cat([padded(self.sketcher.picture(seed), factor) for seed in seeds]).to(device)
-        style = self.config.init.paint and self.canvas is not None and styled(self.config)
+        style = styled(self.config) if self.canvas is not None else None
         if not style:
             return None
         return torch.cat([paint_canvas(self.canvas, style, seed) for seed in seeds]).to(device)

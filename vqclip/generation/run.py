@@ -162,11 +162,16 @@ class Run:
         if self.painted is None:
             return None, None
         if self._painted_codes is None or self._painted_codes.shape[-2:] != z.shape[-2:]:
-            self._painted_codes = self.scaler.encode(self.painted, *z.shape[-2:])
+            # one by one, so that a picture is the same beside others
+            codes = [self.scaler.encode(one[None], *z.shape[-2:]) for one in self.painted]
+            self._painted_codes = torch.cat(codes)
         return scaled(self.painted[part], *image.shape[-2:], "bicubic"), self._painted_codes[part]
 
     def _strayed(self, image: Tensor) -> Tensor:
-        """Return how far pictures (B, 3, H, W) are from the painted ones, weighed as in the steps, (B,)."""
+        """Return how far pictures (B, 3, H, W) are from the painted ones, weighed as in the steps, (B,).
+
+        Only pixels count: it is a score of what is shown.
+        """
         if "painted" not in self.regularizers:
             return image.new_zeros(len(image))
         loss, weight = self.regularizers["painted"]

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from vqclip import images, prompts, seeding
 from vqclip.config import Config
+from vqclip.errors import UsageError
 from vqclip.generation.canvas import Canvas, read_own
 from vqclip.guidance import autocast
 from vqclip.prompts import Prompt
 from vqclip.sketch import asked
 from vqclip.sketch.figures import Figures
-from vqclip.sketch.layout import lay_out
+from vqclip.sketch.layout import lay_out, within
 from vqclip.sketch.memory import MemorySprites
 from vqclip.sketch.own import OwnSprites, parse_like
 from vqclip.types import Notice
@@ -29,6 +31,9 @@ from vqclip.world.styles import ALL_STYLES, StyleContext
 
 if TYPE_CHECKING:
     from vqclip.generation.models import Models
+
+# sides of what is painted, in pixels: smaller and larger pictures are scaled
+_LEAST, _MOST = 16, 2048
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,12 @@ class Sketcher:
             }
         )
         notices += [Notice(text) for text in reading.notices()]
-        precision = config.run.precision
+        precision, vqgan = config.run.precision, models.vqgan  # networks that are loaded later are not this run's
+        device = vqgan.codebook.device
 
         def decode(codes: Tensor) -> Tensor:
-            with autocast(models.vqgan.codebook.device.type, precision):
-                return models.vqgan.decode(models.vqgan.codes(codes.to(models.vqgan.codebook.device)))
+            with autocast(device.type, precision):
+                return vqgan.decode(vqgan.codes(codes.to(device)))
 
         sprites = MemorySprites(models.memory, decode)
         return cls(reading, sprites, own, Painter(AllSprites(own, sprites)), (config.size[0], config.size[1]))
@@ -70,7 +76,7 @@ class Sketcher:
         rng = np.random.default_rng([seeding.derive(seed, "sketch"), words])
         figures = Figures(self.sprites.subjects, self.own.names, self._extent, rng)
         laid_out = lay_out(self.reading, figures, rng, int(rng.integers(2**31)))
-        return replace(laid_out, style=self.reading.style)
+        return replace(within(laid_out, *self.size), style=self.reading.style)
 
     def picture(self, seed: int, plain: bool = False) -> Tensor:
         """Return the sketch of a seed, (1, 3, H, W) in [0, 1], of the run's size; `plain` is without its style."""
@@ -78,8 +84,11 @@ class Sketcher:
         composition = self.composition(seed)
         if plain:
             composition = replace(composition, style=None)
-        painted = self.painter.paint(composition, max(width, height, 16)).picture
-        return images.crop_center(_tensor(painted), width, height)
+        side = max(width, height)
+        painted = _tensor(self.painter.paint(composition, min(max(side, _LEAST), _MOST)).picture)
+        if painted.shape[-1] != side:
+            painted = interpolate(painted, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        return images.crop_center(painted, width, height)
 
     def guiding(self, prompt: Prompt, words: frozenset[str]) -> Prompt:
         """Return a prompt as a CLIP that knows only some words is told of it; one of negative weight stays."""
@@ -99,6 +108,8 @@ def styled(config: Config) -> str | None:
 def paint_canvas(canvas: Canvas, style: str, seed: int) -> Tensor:
     """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of the canvas' size."""
     height, width = canvas.image.shape[-2:]
+    if max(height, width) > _MOST:
+        raise UsageError(f"a style is painted on pictures of up to {_MOST} pixels a side: give a smaller --size")
     side = max(height, width)
     # styles paint squares: the shorter side is mirrored at its edges
     above, before = (side - height) // 2, (side - width) // 2

@@ -94,6 +94,19 @@ def lay_out(reading: Reading, figures: Figures, rng: np.random.Generator, seed: 
     )
 
 
+def within(composition: Composition, width: int, height: int) -> Composition:
+    """Return a composition whose things lie in the middle part of its square that a picture of another shape shows.
+
+    Things shrink together about the middle, so that they stand to each other as before; the ground stays.
+    """
+    share = min(width, height) / max(width, height)
+    things = (
+        replace(thing, x=0.5 + share * (thing.x - 0.5), y=0.5 + share * (thing.y - 0.5), scale=share * thing.scale)
+        for thing in composition.things
+    )
+    return composition if share == 1 else replace(composition, things=tuple(things))
+
+
 def _figures(noun: Noun, reading: Reading, figures: Figures) -> list[Figure]:
     face = load_things().faces.get(noun.subject, f"{noun.subject} face")
     if reading.framing == "portrait" and noun.kind == "subject" and figures.knows(face):
