@@ -146,6 +146,8 @@ def test_a_saved_config_names_every_file_from_the_root(tmp_path: Path, monkeypat
         ("my dog", "my dog", {"init": {"kind": "random"}}, "--like gives drawings for a sketch: leave out --init"),
         ("my dog", "my dog", {"init": {"image": "x.png"}}, "--like gives drawings for a sketch: leave out --init"),
         ("a", "a", {}, "--like a: the prompt is not read so: give a plain name of its own, such as 'my dog'"),
+        ("my dog.2 runs", "dog.2", {}, "--like dog.2: the prompt is not read so: give a plain name of its own"),
+        ("no. 5 at the beach", "no. 5", {}, "--like no. 5: the prompt is not read so: give a plain name of its own"),
     ],
 )
 def test_a_thing_that_no_sketch_will_show_is_told_of(prompt: str, like: str, values: dict[str, Any], told: str) -> None:
