@@ -207,6 +207,22 @@ def test_rendering_goes_on_where_it_stopped_and_adds_to_a_smaller_set(
     assert painted[0] == 0
 
 
+def test_damaged_records_and_files_cut_short_are_rendered_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "_CHUNK", 2)
+    monkeypatch.setattr(rendering.multiprocessing, "get_context", lambda kind: InOrder)
+    data = CaptionedSet(folder, 0, 4, 16)
+    before = np.array(data.render().images)
+    file = data.file
+    record, part = file.with_suffix(".json"), file.with_suffix(".part.json")
+    for damaged in ("[1]", "null", '"x"', '{"wanted": [], "done": 2}', '{"shape": 4}', "[" * 100_000):
+        file.write_bytes(bytes(before.size))
+        record.write_text(damaged)
+        part.write_text(damaged)
+        assert np.array_equal(CaptionedSet(folder, 0, 4, 16).render().images, before)
+    file.write_bytes(file.read_bytes()[: before[0].size * 3])
+    assert np.array_equal(CaptionedSet(folder, 0, 4, 16).render().images, before)
+
+
 class InOrder:
     """A pool of no processes."""
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vqclip.cli.main import run
-from vqclip.errors import OutputError, UsageError, WeightsError
+from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training import gathering
 from vqclip.training.gathering import Package, fetch, gather
 from vqclip.world.atlas import Atlas, digest
@@ -113,6 +115,62 @@ def test_a_missing_program_is_named_with_what_to_do(
     monkeypatch.setattr("shutil.which", lambda program: None)
     with pytest.raises(UsageError, match=r"^npm is not installed: install it, or put noto-1\.2\.9\.tgz of .* by hand$"):
         gather(tmp_path, 16, TABLE)
+
+
+DEB = Package("tuxpaint", "debian", "stamps", "1", "stamps_1_all.deb", hashlib.sha256(b"no deb").hexdigest())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_package_that_cannot_be_unpacked_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    (tmp_path / DEB.file).write_bytes(b"no deb")
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}" if there else None)
+    failed = subprocess.CompletedProcess([], 2, "", "dpkg-deb: error: failed to write\n(No space left on device)")
+    monkeypatch.setattr(subprocess, "run", lambda arguments, **options: failed)
+    with pytest.raises(UsageError) as error:
+        fetch(DEB, tmp_path)
+    told = (
+        f"{tmp_path / DEB.file} cannot be unpacked (dpkg-deb: error: failed to write (No space left on device)): see "
+        "that the disk has room, and try again"
+        if there
+        else "dpkg-deb is not installed: install dpkg, with which stamps_1_all.deb is unpacked"
+    )
+    assert str(error.value) == told and not (tmp_path / "tuxpaint" / ".whole").exists()
+
+
+def test_an_archive_that_is_damaged_or_finds_no_room_is_one_line(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = packed(ICONS)[:60]
+    other = replace(package, sha256=hashlib.sha256(cut).hexdigest())
+    (tmp_path / package.file).write_bytes(cut)
+    with pytest.raises(UsageError, match=r"noto-1\.2\.9\.tgz cannot be unpacked \("):
+        fetch(other, tmp_path)
+    (tmp_path / package.file).write_bytes(packed(ICONS))
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    with pytest.raises(OutputError, match=r"noto: the disk is full"):
+        fetch(package, tmp_path)
+
+
+def test_an_atlas_with_a_damaged_record_or_cut_short_is_packed_again(package: Package, tmp_path: Path) -> None:
+    whole = np.array(gather(tmp_path, 16, TABLE).pixels)
+    where = tmp_path / "atlas-16"
+    (where / "atlas.raw").write_bytes(whole.tobytes()[:-1])
+    assert not Atlas(where, 16).holds(TABLE)
+    with pytest.raises(VqclipError, match=r"atlas\.raw is not whole: run 'vqclip train drawings' again"):
+        Atlas(where, 16).drawing("noto:red")
+    assert np.array_equal(gather(tmp_path, 16, TABLE).pixels, whole)
+    for record in ("[1]", "null", "5", '{"table": 1}', json.dumps({"table": digest(TABLE), "side": 16, "ids": 2})):
+        (where / "atlas.json").write_text(record)
+        assert not Atlas(where, 16).holds(TABLE)
+        with pytest.raises(VqclipError, match="there is no atlas"):
+            Atlas(where, 16).drawing("noto:red")
+        assert np.array_equal(gather(tmp_path, 16, TABLE).pixels, whole)
 
 
 def test_too_little_disk_is_said_before_anything_is_drawn(

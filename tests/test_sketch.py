@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import CommandLine, photo, sha, small
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import vqclip
 from vqclip import config as configs
@@ -17,11 +17,13 @@ from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.models.memory import Memory, MemoryArchitecture, remember, touched
+from vqclip.sketch.asked import check_words
 from vqclip.sketch.figures import Figures
 from vqclip.sketch.layout import lay_out
 from vqclip.sketch.memory import MemorySprites, filled
-from vqclip.sketch.own import OwnSprites, check_named, cut_out, parse_like
+from vqclip.sketch.own import OwnSprites
 from vqclip.types import MASKED
+from vqclip.weights import files
 from vqclip.weights.load import load_memory
 from vqclip.words import FRAMINGS, RELATIONS, SETTINGS, read
 from vqclip.world.composition import AllSprites, Composition, Painter, Thing
@@ -124,6 +126,49 @@ def test_a_memory_of_another_table_is_refused(networks: Models) -> None:
         MemorySprites(other, lambda codes: codes)
 
 
+def test_a_memory_of_fewer_drawings_than_its_table_names_is_refused(networks: Models) -> None:
+    fewer = Memory(replace(networks.memory.architecture, drawings=1))
+    with pytest.raises(WeightsError, match="other drawings"):
+        MemorySprites(fewer, lambda codes: codes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"codes": 65536, "channels": 65536}, "4096 channels"),
+        ({"codes": 2, "channels": 4097}, "4096 channels"),
+        ({"codes": 65536, "channels": 1024}, "numbers in the codebook"),
+    ],
+)
+def test_a_memory_that_would_fill_the_machine_is_refused(sizes: dict[str, int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        MemoryArchitecture(drawings=1, **sizes)
+    MemoryArchitecture(16384, 256, 1)  # as large as taming's largest
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"packed": torch.tensor(1, dtype=torch.uint8)}, "packed"),
+        ({"outlines": torch.ones(2, 2, dtype=torch.uint8)}, "outlines"),
+        ({"code_ends": torch.tensor([-1, 8])}, "overlap"),
+        ({"code_ends": torch.tensor([9, 8])}, "overlap"),
+        ({"outline_ends": torch.tensor([1, 10**9])}, "overlap"),
+    ],
+)
+def test_a_memory_file_with_other_tensors_is_refused(
+    tmp_path: Path, change: dict[str, torch.Tensor], told: str
+) -> None:
+    architecture = MemoryArchitecture(4, 2, 2, 4, 16, "x")
+    memory = remember(architecture, torch.zeros(4, 2), 2 * [np.full((4, 4), 3)], 2 * [np.ones((16, 16))])
+    path = tmp_path / "m.safetensors"
+    files.save(path, "memory", architecture.to_json(), memory.state_dict(), {})
+    assert len(load_memory(str(path))[0]) == 2
+    files.save(path, "memory", architecture.to_json(), memory.state_dict() | change, {})
+    with pytest.raises(WeightsError, match=told):
+        load_memory(str(path))
+
+
 def test_codes_outside_an_outline_are_those_beside_it() -> None:
     grid = np.full((6, 6), MASKED)
     grid[2, 1], grid[3, 4] = 5, 9
@@ -219,36 +264,6 @@ def test_painted_compositions_are_the_same_bytes_again_and_tell_boxes() -> None:
         painter.paint(Composition((Thing("nothing of that name"),)), 64)
 
 
-def drawing(path: Path, ground: tuple[int, ...] = (255, 255, 255), mode: str = "RGB") -> Path:
-    picture = Image.new(mode, (90, 60), ground)
-    ImageDraw.Draw(picture).ellipse((30, 10, 60, 50), fill=(200, 30, 30, 255)[: len(mode)])
-    picture.save(path)
-    return path
-
-
-def test_a_plain_ground_or_transparency_is_cut_away(tmp_path: Path) -> None:
-    for ground, mode in (((255, 255, 255), "RGB"), ((20, 90, 30), "RGB"), ((0, 0, 0, 0), "RGBA")):
-        pixels = cut_out(Image.open(drawing(tmp_path / "d.png", ground, mode)))
-        assert 28 <= pixels.shape[1] <= 34 and 38 <= pixels.shape[0] <= 44
-        assert pixels[len(pixels) // 2, 15, 3] == 255 and pixels[0, 0, 3] < 40
-    whole = cut_out(Image.open(photo(tmp_path / "p.png", (96, 64))))
-    assert whole.shape[:2] == (64, 96) and whole[..., 3].min() == 255
-
-
-def test_what_is_given_with_like_must_be_named() -> None:
-    assert parse_like(["my dog=a.png, b.png", "cat=c.png"]) == {"my dog": ["a.png", "b.png"], "cat": ["c.png"]}
-    for wrong in ("dog.png", "=dog.png", "my dog=", "my dog= , "):
-        with pytest.raises(UsageError, match="--like"):
-            parse_like([wrong])
-    with pytest.raises(UsageError, match="at most 9"):
-        parse_like(["dog=" + ",".join(f"{k}.png" for k in range(10))])
-    check_named(["my dog"], "My  Dog at the beach")
-    with pytest.raises(UsageError, match="did you mean 'my dog'"):
-        check_named(["my dgo"], "my dog at the beach")
-    with pytest.raises(UsageError, match="does not name it"):
-        check_named(["dog"], "hotdogs")
-
-
 def test_own_things_are_never_mirrored(tmp_path: Path) -> None:
     own = OwnSprites({"my dog": [Image.open(photo(tmp_path / "p.png", (32, 32)))]})
     for seed in range(6):
@@ -290,7 +305,53 @@ def test_words_that_nobody_knows_are_refused_before_a_network_is_loaded(
     ran = line("qqqwx zzzkv", "--steps", "0")
     assert ran.code == 2 and "is known" in ran.err and "--anyway" in ran.err
     ran = line("elefantt", "--steps", "0", "--like", "my dog=d.png")
-    assert ran.code == 2 and "\n" not in ran.err.strip()
+    assert ran.code == 2 and ran.complaints == [
+        "vqclip: --like my dog: the prompt does not name it: write the name as the prompt has it"
+    ]
+
+
+NEITHER = "--anyway lets the prior guess"
+NO_MEMORY = "needs a memory of drawings: give --set models.memory=tiny"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "values", "told"),
+    [
+        ("qqqwx zzzkv", {}, f"no word of 'qqqwx zzzkv' is known: 'vqclip words' lists what can be drawn, or {NEITHER}"),
+        (
+            "cayt",
+            {"init": {"kind": "sketch"}, "models": {"clip": ["other"]}},
+            "no word of 'cayt' is known: did you",
+        ),
+        ("qqqwx", {"init": {"kind": "sketch"}}, "no word of 'qqqwx' is known: 'vqclip words' lists what can be drawn"),
+        ("cat:-1", {"init": {"kind": "sketch"}}, "--init sketch draws words: give a prompt of positive weight"),
+        ((), {"init": {"kind": "sketch"}, "image_prompts": ["x.png"]}, "--init sketch draws words: give a prompt of"),
+        ("a cat", {"init": {"kind": "sketch"}, "models": {"memory": ""}}, f"--init sketch {NO_MEMORY}"),
+        ("a cat", {"losses": {"painted": 1}}, "losses.painted is 1: set init.paint, which is its weight"),
+        ("a cat", {"losses": {"painted": 1}, "init": {"kind": "random"}}, "losses.painted is 1: set init.paint, which"),
+    ],
+)
+def test_a_run_that_has_nothing_to_sketch_is_refused_in_one_line(prompts: str, values: dict, told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        check_words(config_of(*([prompts] if prompts else [()]), **values))
+    assert str(error.value).startswith(told)
+    assert "--anyway" not in str(error.value) or not values
+
+
+@pytest.mark.parametrize("prompts", ["cat:-1", "qqqwx:-1", "a cat"])
+def test_what_is_only_unwanted_need_not_be_known(prompts: str) -> None:
+    check_words(config_of(prompts))
+
+
+def test_settings_of_the_start_that_do_nothing_are_told_of(networks: Models, tmp_path: Path) -> None:
+    def told(**init: object) -> list[str]:
+        config = networks.resolve(config_of("a cat", init=init))
+        return [notice.text for notice in prepare(config, networks).notices if "does nothing" in notice.text]
+
+    assert told(kind="random", paint=3.0) == ["init.paint does nothing: a start of the kind random is not painted"]
+    assert told(strength=0.5) == ["--strength does nothing: a start of the kind sketch is no picture of yours"]
+    photo(tmp_path / "p.png")
+    assert told(paint=3.0) == told(image=str(tmp_path / "p.png"), strength=0.5, paint=3.0) == told(kind="random") == []
 
 
 def test_an_unknown_word_beside_known_ones_is_told_of(networks: Models) -> None:
@@ -304,51 +365,6 @@ def test_anyway_draws_unknown_words_by_the_prior() -> None:
     assert models.resolve(config).init.kind == "prior" and models.memory is None
     with pytest.raises(UsageError, match="is known"):
         prepare(models.resolve(config_of("qqqwx")), models)
-
-
-def test_own_drawings_are_drawn_recorded_and_asked_for_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line, like = CommandLine(monkeypatch, capsys), drawing(tmp_path / "dog.png")
-    memory = ("--set", "models.memory=tiny", "--steps", "1")
-    first = tmp_path / "a.png"
-    ran = line.draw("my dog at the beach", *memory, "--like", f"my dog={like}", "-o", first)
-    assert ran.code == 0, ran.err
-    from vqclip.writers import metadata
-
-    record = metadata.read(first)["record"]
-    assert record["config"]["init"]["like"] == ["my dog=dog.png"]
-    assert str(tmp_path) not in str(record)
-    assert record["files"]["init.like.my dog.0"]["name"] == "dog.png"
-    ran = line("--from", first, "-o", tmp_path / "b.png")
-    assert ran.code == 2 and "--like" in ran.err
-    ran = line("--from", first, "--like", f"my dog={like}", "-o", tmp_path / "b.png")
-    assert ran.code == 0, ran.err
-    assert sha(Image.open(first)) == sha(Image.open(tmp_path / "b.png"))
-    ran = line("--from", first, "--like", f"my dog={drawing(tmp_path / 'x.png', (0, 0, 90))}", "-o", tmp_path / "c.png")
-    assert ran.code == 2 and "another sha256" in ran.err
-
-
-@pytest.mark.parametrize(
-    ("like", "told"),
-    [
-        ("dog.png", "give NAME=FILE"),
-        ("my cat=dog.png", "does not name it"),
-        ("my dog=missing.png", "missing.png"),
-        ("my dog=text.png", "not a picture"),
-    ],
-)
-def test_a_mistake_in_like_is_one_line(
-    tmp_path: Path, like: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    drawing(tmp_path / "dog.png")
-    (tmp_path / "text.png").write_text("no picture")
-    ran = CommandLine(monkeypatch, capsys).draw(
-        "my dog at the beach", "--set", "models.memory=tiny", "--like", like, "--steps", "0"
-    )
-    assert ran.code == 2 and told in ran.err and "Traceback" not in ran.err
-    assert len(ran.complaints) == 1
 
 
 def test_an_init_image_is_held_to_the_style_that_is_named(tmp_path: Path, networks: Models) -> None:

@@ -85,7 +85,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 # names of files and folders; a model's may also be one of the catalog
 _PATHS = ("init.image", "init.mask", "output.file", "output.folder", "output.video")
-_MODELS = ("vqgan", "vqgan_config", "prior", "upsampler", "embedding")
+_MODELS = ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory")
 _LARGEST_SIDE = 16384
 
 
@@ -190,6 +190,8 @@ def check(config: Config) -> None:
         AUGMENTATIONS.check(name)
     for name in config.losses:
         REGULARIZERS.check(name)
+    if "painted" in config.losses:
+        raise UsageError(f"losses.painted is {config.losses['painted']:g}: set init.paint, which is its weight")
     for key in _PATHS:
         if _get(config, key) == "":
             raise UsageError(f"{key} is empty: name a file or folder, or leave it out")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqclip import config as configs
 from vqclip.config import Config
 from vqclip.errors import UsageError, WeightsError
+from vqclip.sketch.own import parse_like
 from vqclip.types import Notice
 from vqclip.writers import foreign, metadata
 
@@ -81,15 +82,29 @@ def config_of(
     config = configs.from_dict(recorded, *changes)
     for key, option in _OUTSIDE.items():
         wanted = _value(recorded, key)
+        if key == "models.memory" and config.init.kind == "image":
+            continue  # it says that styles are painted, and is never opened
         if _is_file(key, wanted) and not any(_value(layer, key) is not None for layer in changes):
             raise UsageError(f"the picture was drawn with the file {wanted!r}: give it again with {option} FILE")
     wanted = _value(recorded, "init.like")
     if wanted and not any(_value(layer, "init.like") for layer in changes):
         raise UsageError(f"the picture was drawn with --like {', '.join(wanted)}: give it again with its files")
+    if wanted and not any("prompts" in layer for layer in changes):
+        _check_like(wanted, config.init.like)
     wanted = recorded.get("image_prompts")
     if wanted and not any("image_prompts" in layer for layer in changes):
         raise UsageError(f"the picture was drawn with image prompts {wanted}: give them again with --image-prompt FILE")
     return config
+
+
+def _check_like(recorded: Sequence[str], given: Sequence[str]) -> None:
+    """Raise UsageError for own things, or numbers of their pictures, that are not those that a record tells of."""
+    wanted, found = ({name: len(paths) for name, paths in parse_like(texts).items()} for texts in (recorded, given))
+    for name in wanted | found:
+        had, has = wanted.get(name, 0), found.get(name, 0)
+        if had != has:
+            hint = f"give {had}" if had else "leave it out"
+            raise UsageError(f"--like {name}: files given: {has}, those the picture was drawn with: {had}: {hint}")
 
 
 def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:

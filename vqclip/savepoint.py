@@ -232,7 +232,7 @@ def absolute(config: Config) -> Config:
     found.image_prompts = tuple(_absolute_prompt(text) for text in config.image_prompts)
     found.output.folder = os.path.abspath(config.output.folder)
     found.output.file, found.output.video = (_absolute(name) for name in (config.output.file, config.output.video))
-    for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding"):
+    for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory"):
         setattr(found.models, name, _own_file(getattr(config.models, name)))
     found.models.clip = [_own_file(name) for name in config.models.clip]
     return found

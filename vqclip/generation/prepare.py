@@ -139,6 +139,7 @@ def prepare(config: Config, models: Models) -> Prepared:
     if canvas is None and (config.init.weight or config.losses.get("init_image")):
         raise UsageError("a weight of the init image needs one: give --init-image FILE")
     _check_kept(config)
+    notices += _without_effect(config, canvas)
     notices += _too_few_cells(config, models.vqgan.factor)
     plan = stages.plan(config.stages, config.steps, config.size, models.vqgan.factor, config.extra_steps)
     if not models.vqgan.architecture.encoder and (len(plan) > 1 or canvas is not None):
@@ -159,6 +160,16 @@ def _too_few_cells(config: Config, factor: int) -> list[Notice]:
     least = _FEWEST_CELLS * factor
     grid = f"{config.size[0]}x{config.size[1]} pixels are a grid of {width}x{height} cells"
     return [Notice(f"{grid}, too few to show anything: give --size {least} or more")]
+
+
+def _without_effect(config: Config, canvas: Canvas | None) -> list[Notice]:
+    """Say which settings of the start do nothing for the kind that it has."""
+    init, found = config.init, []
+    if init.paint and init.kind != "sketch" and canvas is None:
+        found.append(f"init.paint does nothing: a start of the kind {init.kind} is not painted")
+    if init.strength and init.kind != "image":
+        found.append(f"--strength does nothing: a start of the kind {init.kind} is no picture of yours")
+    return [Notice(text) for text in found]
 
 
 def _check_kept(config: Config) -> None:

@@ -19,6 +19,8 @@ from vqclip.errors import WeightsError
 from vqclip.types import MASKED
 
 _LEVELS = 15
+# numbers in a codebook; that of 16384 codes with 256 channels has an eighth of them
+_LARGEST = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class MemoryArchitecture:
             raise ValueError("sizes must be whole numbers from 1 to 2**16")
         if self.outline % 2 or self.side > 256 or self.outline > 1024:
             raise ValueError("at most 256 codes to a side, and an even outline of at most 1024 pixels")
+        if self.channels > 4096 or self.codes * self.channels > _LARGEST:
+            raise ValueError(f"at most 4096 channels, and {_LARGEST} numbers in the codebook")
 
     @property
     def bits(self) -> int:
@@ -86,6 +90,13 @@ class Memory(nn.Module):
 
     def __len__(self) -> int:
         return self.architecture.drawings
+
+    def check_ends(self) -> None:
+        """Raise WeightsError if the parts of the drawings do not follow each other to the end of the data."""
+        for ends, data in ((self.code_ends, self.packed), (self.outline_ends, self.outlines)):
+            falls = bool((ends[1:] < ends[:-1]).any())
+            if falls or int(ends[0]) < 0 or int(ends[-1]) != len(data):
+                raise WeightsError("the memory is damaged, its drawings overlap or end early: fetch or train it again")
 
     def outline(self, number: int) -> np.ndarray:
         """Return the outline (side, side) of a drawing, float32 in 0..1; WeightsError if it is damaged."""

@@ -39,17 +39,47 @@ def check_words(config: Config) -> None:
     Only runs that may begin with a sketch are looked at; `init.anyway` draws unknown words with the prior.
     """
     init = config.init
-    like = parse_like(init.like)
-    if like and not is_sketched(config):
-        raise UsageError("--like gives drawings for a sketch: leave out --init, --init-image and --mask, or --like")
-    if not config.models.memory or init.kind not in ("auto", "sketch") or init.image or init.mask:
-        return
-    if not config.prompts or config.image_prompts or config.models.memory not in config.models.clip:
-        return  # a CLIP of another family may know any word
+    if init.like:
+        _check_like(config)
+    if init.kind == "sketch":
+        _check_drawable(config)
+    elif config.models.memory and init.kind == "auto" and not (init.image or init.mask):
+        # pictures, and a CLIP of another family, may tell of anything; what is only unwanted need not be known
+        told = config.image_prompts or config.models.memory not in config.models.clip
+        reading = reading_of(config)
+        if reading.text and not (told or reading.known or init.anyway):
+            raise _unknown(reading, "--anyway lets the prior guess")
+
+
+def _check_drawable(config: Config) -> None:
+    """Raise UsageError where a sketch is asked for and there is nothing to draw it of."""
+    if not config.models.memory:
+        raise UsageError("--init sketch needs a memory of drawings: give --set models.memory=tiny")
     reading = reading_of(config)
-    check_named(list(like), reading.text)
-    if reading.known or (init.anyway and init.kind == "auto"):
-        return
+    if not reading.text:
+        raise UsageError("--init sketch draws words: give a prompt of positive weight, or leave --init out")
+    if not reading.known:
+        raise _unknown(reading)
+
+
+def _unknown(reading: Reading, otherwise: str = "") -> UsageError:
     near = ", ".join(suggestions(reading.text)[:_NEAR])
-    hint = f"did you mean {near}?" if near else "'vqclip words' lists what can be drawn"
-    raise UsageError(f"no word of {reading.text[:80]!r} is known: {hint} --anyway lets the prior guess")
+    hint, link = (f"did you mean {near}?", " If not, ") if near else ("'vqclip words' lists what can be drawn", ", or ")
+    return UsageError(f"no word of {reading.text[:80]!r} is known: {hint}{link + otherwise if otherwise else ''}")
+
+
+def _check_like(config: Config) -> None:
+    """Raise UsageError for own things that the prompts do not name, or that no sketch will show."""
+    init, reading = config.init, reading_of(config)
+    names = list(parse_like(init.like))
+    check_named(names, reading.text)
+    read_as = {noun.subject for noun in reading.nouns if noun.kind == "own"}
+    for name in names:
+        if name not in read_as:
+            raise UsageError(
+                f"--like {name}: the prompt is not read so: give a plain name of its own, such as 'my dog'"
+            )
+    if not config.models.memory:
+        raise UsageError("--like needs a memory of drawings: give --set models.memory=tiny, or leave --like out")
+    if not is_sketched(config):
+        raise UsageError("--like gives drawings for a sketch: leave out --init, --init-image and --mask, or --like")

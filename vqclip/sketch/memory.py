@@ -27,11 +27,11 @@ class MemorySprites:
     def __init__(self, memory: Memory, decode: Callable[[Tensor], Tensor]) -> None:
         """Raise WeightsError if the memory holds other drawings than the table names."""
         held_in = [drawing for drawing in load_drawings() if not drawing.held]
-        if memory.architecture.table != digest(held_in):
+        names = dict.fromkeys(drawing.id for drawing in held_in)
+        if memory.architecture.table != digest(held_in) or len(memory) != len(names):
             raise WeightsError("the memory holds other drawings than this version's table: fetch or train it again")
         self.subjects: Mapping[str, tuple[Drawing, ...]] = drawings_of(held_in)
         self._memory, self._decode = memory, decode
-        names = dict.fromkeys(drawing.id for drawing in held_in)
         self._rows = {name: row for row, name in enumerate(names)}
         self.pixels = lru_cache(_KEPT)(self._pixels)
 

@@ -12,6 +12,8 @@ from PIL import Image, ImageFilter
 from vqclip.errors import UsageError, nearest
 
 MOST_FILES = 9
+# how a comma in a file's name is written
+_COMMA = "\\,"
 # the largest side that is kept of a drawing, in pixels
 _SIDE = 512
 # colors nearer to the ground's than this (0..1, largest channel) belong to it; the edge is as wide as the second number
@@ -23,14 +25,17 @@ _PLAIN = 0.85
 
 
 def parse_like(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return the files of each name of "NAME=FILE,FILE" texts; UsageError for another form, or too many files."""
+    """Return the files of each name of "NAME=FILE,FILE" texts, in which `\\,` is a comma of a file's name.
+
+    Raises UsageError for another form, or too many files.
+    """
     found: dict[str, list[str]] = {}
     for text in texts:
         name, equals, files = text.partition("=")
         name = " ".join(name.split())
         if not equals or not name:
             raise UsageError(f"--like {text!r}: give NAME=FILE, such as --like 'my dog=dog.png'")
-        paths = [os.path.expanduser(part.strip()) for part in files.split(",") if part.strip()]
+        paths = _split(files)
         if not paths:
             raise UsageError(f"--like {text!r}: give at least one file after the equals sign")
         found.setdefault(name, []).extend(paths)
@@ -40,9 +45,15 @@ def parse_like(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def with_files(text: str, change: Callable[[str], str | None]) -> str:
-    """Return "NAME=FILE,FILE" with every file's name changed."""
+    """Return "NAME=FILE,FILE" with every file's name changed; `change` sees and returns plain names."""
     name, _, files = text.partition("=")
-    return f"{name}={','.join(str(change(part.strip())) for part in files.split(',') if part.strip())}"
+    return f"{name}={','.join(str(change(path)).replace(',', _COMMA) for path in _split(files))}"
+
+
+def _split(files: str) -> list[str]:
+    """Return the files of "FILE,FILE"; `~` is the user's home."""
+    parts = [part.strip() for part in re.split(r"(?<!\\),", files)]
+    return [os.path.expanduser(part.replace(_COMMA, ",")) for part in parts if part]
 
 
 def check_named(names: Sequence[str], text: str) -> None:

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,7 +93,8 @@ def gather(folder: Path, side: int = SIDE, drawings: Iterable[Drawing] | None = 
 def fetch(package: Package, folder: Path) -> None:
     """Bring a package's file into the folder, verified, and unpack it beside it; what is there already is kept.
 
-    Raises WeightsError for a file whose sum is wrong (it is never unpacked) and UsageError if it cannot be had.
+    Raises WeightsError for a file whose sum is wrong (it is never unpacked), UsageError if it cannot be had or
+    unpacked, and OutputError if the folder cannot be written.
     """
     target, unpacked = folder / package.file, folder / package.source
     if unpacked.is_dir() and (unpacked / ".whole").is_file() and (unpacked / ".whole").read_text() == package.sha256:
@@ -107,9 +109,12 @@ def fetch(package: Package, folder: Path) -> None:
             f"{package.sha256[:12]}; remove it and try again"
         )
     shutil.rmtree(unpacked, ignore_errors=True)
-    unpacked.mkdir()
-    _unpack(package, target, unpacked)
-    (unpacked / ".whole").write_text(package.sha256)
+    try:
+        unpacked.mkdir()
+        _unpack(package, target, unpacked)
+        (unpacked / ".whole").write_text(package.sha256)
+    except OSError as error:
+        raise atomic.output_error(unpacked, error) from error
 
 
 def _download(package: Package, folder: Path) -> None:
@@ -129,12 +134,22 @@ def _download(package: Package, folder: Path) -> None:
 
 def _unpack(package: Package, file: Path, folder: Path) -> None:
     if package.registry == "npm":
-        with tarfile.open(file) as archive:
-            archive.extractall(folder, filter="data")
+        try:
+            with tarfile.open(file) as archive:
+                archive.extractall(folder, filter="data")
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            raise _not_unpacked(file, one_line(error)) from error
         return
     if shutil.which("dpkg-deb") is None:
-        raise UsageError(f"dpkg-deb is not installed: install it, or unpack {file.name} into {folder} by hand")
-    subprocess.run(["dpkg-deb", "-x", str(file), str(folder)], check=True)  # noqa: S607
+        raise UsageError(f"dpkg-deb is not installed: install dpkg, with which {file.name} is unpacked")
+    arguments = ["dpkg-deb", "-x", str(file), str(folder)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _not_unpacked(file, one_line(done.stderr.strip() or done.stdout.strip()))
+
+
+def _not_unpacked(file: Path, reason: str) -> UsageError:
+    return UsageError(f"{file} cannot be unpacked ({reason[-160:]}): see that the disk has room, and try again")
 
 
 def _reserve(folder: Path, size: int) -> None:

@@ -34,7 +34,7 @@ def render_once(file: Path, wanted: dict[str, Any], shape: tuple[int, ...], sour
     record, a JSON file beside it, says what they are; while they are rendered, another one says how many are done.
     Raises OutputError if the disk lacks the room.
     """
-    if is_rendered(file, wanted):
+    if is_rendered(file, wanted) and file.stat().st_size >= np.prod(shape):
         return
     record, part = file.with_suffix(".json"), file.with_suffix(".part.json")
     first = _done(file, wanted, shape)
@@ -63,23 +63,29 @@ def _done(file: Path, wanted: dict[str, Any], shape: tuple[int, ...]) -> int:
     """Return how many pictures of the same series, but for its length, the file holds."""
     whole, part = _read(file.with_suffix(".json")), _read(file.with_suffix(".part.json"))
     each = int(np.prod(shape[1:]))
-    for held, count in ((whole, None), (part.get("wanted", {}), part.get("done", 0))):
-        if file.exists() and held and _endless(held) == _endless(json.loads(json.dumps(wanted))):
-            there = file.stat().st_size // each if count is None else int(count)
-            return min(there, shape[0]) // _CHUNK * _CHUNK
+    if not file.exists():
+        return 0
+    there, asked = file.stat().st_size // each, _endless(json.loads(json.dumps(wanted)))
+    for held, count in ((whole, there), (part.get("wanted"), part.get("done"))):
+        if isinstance(held, dict) and type(count) is int and _endless(held) == asked:
+            return max(min(count, there, shape[0]), 0) // _CHUNK * _CHUNK
     return 0
 
 
 def _endless(wanted: dict[str, Any]) -> dict[str, Any]:
     """Return what is wanted without how many."""
-    return {key: value[1:] if key == "shape" else value for key, value in wanted.items() if key != "count"}
+    shape = wanted.get("shape")
+    rest = {key: value for key, value in wanted.items() if key not in ("count", "shape")}
+    return rest | {"shape": shape[1:] if isinstance(shape, list) else shape}
 
 
 def _read(record: Path) -> dict[str, Any]:
+    """Return a record; nothing for one that is not there, or damaged."""
     try:
-        return json.loads(record.read_text("utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _reserve(file: Path, size: int, keep: bool) -> None:

@@ -140,9 +140,10 @@ def load_memory(name: str) -> tuple[Memory, str]:
 
     path = locate("memory", name)
     file = files.read(path, "memory")
-    sizes = [len(file.tensors.get(part, ())) for part in ("packed", "outlines")]
+    sizes = [file.tensors[part].numel() if part in file.tensors else 0 for part in ("packed", "outlines")]
     memory = _build(lambda a: Memory(a, *sizes), MemoryArchitecture.from_json(file.architecture), path)
     fill(memory, file.tensors, path)
+    memory.check_ends()
     return memory, file.sha256
 
 

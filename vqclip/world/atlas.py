@@ -38,7 +38,14 @@ class Atlas:
             record = json.loads(self._record.read_text("utf-8"))
         except (OSError, ValueError):
             return False
-        return record.get("table") == digest(drawings) and record.get("side") == self.side and self._file.is_file()
+        if not isinstance(record, dict) or not isinstance(record.get("ids"), list):
+            return False
+        fits = record.get("table") == digest(drawings) and record.get("side") == self.side
+        return fits and self._is_whole(len(record["ids"]))
+
+    def _is_whole(self, count: int) -> bool:
+        """Whether the file has the pixels of so many drawings."""
+        return self._file.is_file() and self._file.stat().st_size == count * self.side * self.side * 4
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -51,7 +58,9 @@ class Atlas:
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """All drawings, uint8 (count, side, side, 4), mapped from the disk."""
+        """All drawings, uint8 (count, side, side, 4), mapped from the disk. Raises VqclipError if some are missing."""
+        if not self._is_whole(len(self.rows)):
+            raise VqclipError(f"{self._file} is not whole: run 'vqclip train drawings' again")
         return np.memmap(self._file, np.uint8, "r", shape=(len(self.rows), self.side, self.side, 4))
 
     def drawing(self, name: str) -> np.ndarray:
