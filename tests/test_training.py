@@ -161,6 +161,14 @@ def test_a_caption_is_wrong_only_for_pictures_it_does_not_fit():
     assert wrong.float().mean() > 0.5
 
 
+def test_a_rare_subject_is_a_group_by_itself() -> None:
+    """With a thousand subjects one may be in no window of the series."""
+    attributes = np.zeros((20_000, 6), int)
+    attributes[:, 0] = np.arange(20_000)
+    chosen = grouped_batch(attributes, 32, np.random.default_rng(0))
+    assert len(chosen) == 32 and max(np.bincount(chosen)) >= 4
+
+
 def test_a_foil_is_wrong_in_one_thing_and_a_details_foil_not_in_what_it_shows():
     rng = np.random.default_rng(0)
     changed = {False: set(), True: set()}

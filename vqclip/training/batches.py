@@ -93,11 +93,14 @@ def grouped_batch(attributes: np.ndarray, size: int, rng: np.random.Generator) -
     chosen: list[np.ndarray] = []
     for share, group, column in ((size // 2, 8, 5), (size // 4, 4, 0)):
         for _ in range(share // group):
-            value = attributes[rng.integers(count), column]
+            first = rng.integers(count)
+            value = attributes[first, column]
             # a window of the series is enough to find a group in, and costs no index
             start = rng.integers(count)
             window = np.arange(start, start + 4000) % count
             fitting = window[attributes[window, column] == value]
+            if not len(fitting):  # of many subjects one may be in no window
+                fitting = np.array([first])
             chosen.append(rng.choice(fitting, group, replace=len(fitting) < group))
     rest = size - sum(len(part) for part in chosen)
     return np.concatenate([*chosen, rng.integers(count, size=rest)])
