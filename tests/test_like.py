@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from children import Child
 from helpers import SMALL_FLAGS, CommandLine, photo, sha, small, threads
