@@ -250,14 +250,14 @@ def test_a_sketch_of_an_own_thing_that_was_killed_ends_in_the_same_picture(
         "--set",
         "models.memory=tiny",
         "--steps",
-        "30",
+        "12",
         "--like",
         "my dog=dog.png",
     ]
     straight = Child([*asked, "-o", "straight.png"], folder)
     assert straight.end() == 0
     child = Child([*asked, "-o", "d.png"], folder)
-    child.wait_for(4)
+    child.wait_for(3)
     child.signal(signal.SIGKILL)
     assert child.end() == -signal.SIGKILL
     with threads(1):
