@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CommandLine, photo, sha, small
+from children import Child
+from helpers import SMALL_FLAGS, CommandLine, photo, sha, small, threads
 from PIL import Image, ImageDraw
 
 import vqclip
+from vqclip import drawing as drawings
 from vqclip import savepoint
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models
+from vqclip.generation.prepare import prepare
 from vqclip.sketch.asked import check_words
 from vqclip.sketch.own import check_named, cut_out, parse_like, with_files
 from vqclip.writers import metadata
@@ -197,3 +201,66 @@ def test_a_picture_of_an_init_image_asks_for_no_memory(
     assert sha("a.png") == sha("b.png")
     ran = line("--from", "a.png", "--init-image", file, "--init", "sketch", "-o", "c.png")
     assert ran.code == 2 and "--set models.memory" in ran.err
+
+
+# --- stopped, killed, and gone on with -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose name holds a comma, with a drawing in it."""
+    (here := tmp_path / "a,b").mkdir()
+    monkeypatch.chdir(here)
+    drawing(here / "dog.png")
+    return here
+
+
+@pytest.mark.parametrize("like", [[], ["my dog=dog.png,dog.png"]])
+def test_a_sketch_that_was_stopped_ends_in_the_same_picture(
+    folder: Path, tmp_path: Path, networks: Models, cli: CommandLine, monkeypatch: pytest.MonkeyPatch, like: list[str]
+) -> None:
+    monkeypatch.chdir(folder)
+
+    def draw(name: str, until: int | None = None) -> drawings.Drawn:
+        config = config_of("my dog in a forest, mosaic", steps=8, init={"like": like}, output={"file": name})
+        seen: list[int] = []
+        listener = drawings.Listener(
+            lambda s: seen.append(s.step), stop=lambda: until is not None and seen[-1] >= until
+        )
+        return drawings.draw(prepare(networks.resolve(config), networks), listener)
+
+    with threads(1):
+        draw("straight.png")
+        assert draw("d.png", 4).stopped
+        stopped = sha(folder / "d.png")
+        monkeypatch.chdir(tmp_path)
+        ran = cli("resume", folder / "d.run")
+    assert ran.code == 0, ran.err
+    assert sha(folder / "d.png") == sha(folder / "straight.png") != stopped
+
+
+@pytest.mark.fault
+def test_a_sketch_of_an_own_thing_that_was_killed_ends_in_the_same_picture(
+    folder: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    asked = [
+        "my dog in a forest",
+        *SMALL_FLAGS,
+        "--set",
+        "models.memory=tiny",
+        "--steps",
+        "12",
+        "--like",
+        "my dog=dog.png",
+    ]
+    straight = Child([*asked, "-o", "straight.png"], folder)
+    assert straight.end() == 0
+    child = Child([*asked, "-o", "d.png"], folder)
+    child.wait_for(3)
+    child.signal(signal.SIGKILL)
+    assert child.end() == -signal.SIGKILL
+    with threads(1):
+        ran = cli("resume", "d.run")
+    assert ran.code == 0, ran.err
+    assert "from step 0" not in ran.err and sha("d.png") == sha("straight.png")

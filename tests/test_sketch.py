@@ -22,9 +22,9 @@ from vqclip.sketch.figures import Figures
 from vqclip.sketch.layout import lay_out
 from vqclip.sketch.memory import MemorySprites, filled
 from vqclip.sketch.own import OwnSprites
-from vqclip.types import MASKED
+from vqclip.types import MASKED, VQGANArchitecture
 from vqclip.weights import files
-from vqclip.weights.load import load_memory
+from vqclip.weights.load import load_memory, locate
 from vqclip.words import FRAMINGS, RELATIONS, SETTINGS, read
 from vqclip.world.composition import AllSprites, Composition, Painter, Thing
 from vqclip.world.drawings import drawings_of, load_drawings, weights
@@ -365,6 +365,38 @@ def test_anyway_draws_unknown_words_by_the_prior() -> None:
     assert models.resolve(config).init.kind == "prior" and models.memory is None
     with pytest.raises(UsageError, match="is known"):
         prepare(models.resolve(config_of("qqqwx")), models)
+
+
+def test_deterministic_pictures_of_a_batch_are_those_drawn_alone(networks: Models) -> None:
+    def drawn(**values: object) -> list[str]:
+        config = config_of("a cat in a forest, mosaic", run={"deterministic": True}, **values)
+        return [sha(picture.image) for picture in vqclip.generate(config, networks).pictures]
+
+    together = drawn(count=2, batch_size=2)
+    assert together == [*drawn(seed=7), *drawn(seed=8)] and together[0] != together[1]
+
+
+def test_a_memory_that_does_not_fit_leaves_the_start_to_the_prior(networks: Models, tmp_path: Path) -> None:
+    memory, path = networks.memory, tmp_path / "other.safetensors"
+    tensors = memory.state_dict() | {"codebook": torch.zeros_like(memory.codebook)}
+    files.save(path, "memory", memory.architecture.to_json(), tensors, {})
+    config = config_of("a cat", models={"memory": str(path), "clip": ["tiny"], "prior": "tiny"})
+    models = Models.load(config)
+    assert models.resolve(config).init.kind == "prior" and "another VQGAN" in models.declined["memory"]
+    config.init.kind = "sketch"
+    with pytest.raises(WeightsError, match="another VQGAN"):
+        Models.load(config)
+
+
+def test_a_vqgan_without_an_encoder_leaves_the_start_to_the_prior(tmp_path: Path) -> None:
+    file, path = files.read(locate("vqgan", "tiny"), "vqgan"), tmp_path / "half.safetensors"
+    architecture = replace(VQGANArchitecture.from_json(file.architecture), encoder=False)
+    tensors = {k: v for k, v in file.tensors.items() if not k.startswith(("encoder.", "quant_conv."))}
+    files.save(path, "vqgan", architecture.to_json(), tensors, {})
+    config = config_of("a cat", size=192, models={"vqgan": str(path), "prior": "tiny"})
+    models = Models.load(config)
+    config.size = [models.prior.side * architecture.factor] * 2
+    assert models.resolve(config).init.kind == "prior" and "encoder" in models.declined["memory"]
 
 
 def test_an_init_image_is_held_to_the_style_that_is_named(tmp_path: Path, networks: Models) -> None:
