@@ -250,14 +250,16 @@ def test_a_sketch_of_an_own_thing_that_was_killed_ends_in_the_same_picture(
         "--set",
         "models.memory=tiny",
         "--steps",
-        "12",
+        "24",
         "--like",
         "my dog=dog.png",
     ]
     straight = Child([*asked, "-o", "straight.png"], folder)
     assert straight.end() == 0
     child = Child([*asked, "-o", "d.png"], folder)
-    child.wait_for(3)
+    child.wait_for(6)
+    child.signal(signal.SIGUSR1)
+    child.wait_for_words("saved at step")
     child.signal(signal.SIGKILL)
     assert child.end() == -signal.SIGKILL
     with threads(1):
