@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,9 @@ _PRELOADED = ["vqclip.drawing", "vqclip.cli.generate", "vqclip.models.clip", "vq
 
 def work(args: Sequence[str], folder: str, log: str, seconds: float) -> None:
     """Be the child: run `vqclip` in a folder, its stderr in a file, with a savepoint every so many seconds."""
+    # a shell that starts tests in the background has them ignore SIGINT and SIGQUIT, which children would take over
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     import torch
 
     from vqclip import savepoint
