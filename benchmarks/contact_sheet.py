@@ -15,7 +15,7 @@ from vqclip import images, resources
 from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import build
 from vqclip.errors import UsageError
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 
 def read_list(file: Path) -> list[tuple[int, str]]:

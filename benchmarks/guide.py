@@ -31,7 +31,7 @@ from vqclip.weights.load import load_judge
 from vqclip.world import load_world, mentioned
 from vqclip.world.composition import Painter, of_things
 from vqclip.world.drawings import load_drawings
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _GRADIENTS = 64
 

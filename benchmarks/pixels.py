@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqclip import cutouts, images
+from vqclip import images
 from vqclip.evaluation import judging, listing
+from vqclip.guidance import views as cutouts
 from vqclip.models.clip import CLIP
 from vqclip.weights.load import load_clip, load_judge
 from vqclip.world import Renderer, detail_of, load_world, mentioned, replace, sample_scene
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _VIEWS = 4
 _RATE = 0.05
@@ -45,8 +46,8 @@ def optimized(clip: CLIP, whole: Tensor, detail: Tensor, side: int, steps: int) 
     optimizer = torch.optim.Adam(levels, lr=_RATE)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = _RATE * (1 + math.cos(math.pi * step / steps)) / 2
-        views = [cutouts.draw(_PLAN, b, step, (1.0, 1.0), clip.image_size) for b in range(len(whole))]
-        found = clip.encode_image(cutouts.render(_picture(levels, side), views, clip.image_size))
+        views = [cutouts.sample_views(_PLAN, b, step, (1.0, 1.0), clip.image_size) for b in range(len(whole))]
+        found = clip.encode_image(cutouts.cut_views(_picture(levels, side), views, clip.image_size))
         near = torch.cat([v.side for v in views]) < _NEAR
         wanted = torch.where(near[:, None], *(e.repeat_interleave(_VIEWS, 0) for e in (detail, whole)))
         # the squared great-circle distance of the product's own loss

@@ -23,16 +23,16 @@ from PIL import Image
 from tuning import share_cells
 
 from vqclip import images
-from vqclip.api import generate
 from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import Config, build
 from vqclip.evaluation import judging, listing
 from vqclip.evaluation.pictures import Picture
 from vqclip.generation.models import Models
 from vqclip.models.judge import Judge
+from vqclip.session.api import generate
 from vqclip.weights.load import load_judge
 from vqclip.world import Renderer, World, load_world, mentioned, replace, sample_scene
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 # ticks of plots
 _SECONDS = (0.3, 1, 3, 10, 30, 100, 300)

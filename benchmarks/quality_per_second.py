@@ -32,7 +32,7 @@ from vqclip.evaluation import judging, listing
 from vqclip.generation.models import Models
 from vqclip.weights.load import load_clip, load_judge
 from vqclip.world import load_world, mentioned
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _SCHOOLS = {"pooling": 32, "crops": 64}
 _PRESETS = {"vqclip, random codes": "tiny-random", "vqclip": "tiny"}

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vqclip import drawing, make_config, savepoint
+from vqclip import make_config
 from vqclip.config import Config
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
-from vqclip.registries import OPTIMIZERS, SCHEDULES
+from vqclip.registry import OPTIMIZERS, SCHEDULES
+from vqclip.session import drawing, savepoint
 from vqclip.world import captions, load_world, sample_scene
 
 

@@ -31,12 +31,13 @@ from reference import Reference
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vqclip import cutouts, make_config
+from vqclip import make_config
 from vqclip.cli.allocator import keep_freed_memory
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.generation.run import Run
-from vqclip.guidance import aspect_of
+from vqclip.guidance import views as cutouts
+from vqclip.guidance.views import aspect_of
 from vqclip.models import casting
 
 MIB = 2**20
@@ -150,9 +151,9 @@ def gradient_cosine(run: Run, reference: Reference) -> float:
     perceptor, targets = guidance.pairs[0]
     leaf = image.clone().requires_grad_()
     guidance.backward(leaf, [1], 0, 0.0)
-    views = cutouts.draw(guidance.plan(0.0), 1, 0, aspect_of(image), perceptor.image_size)
+    views = cutouts.sample_views(guidance.plan(0.0), 1, 0, aspect_of(image), perceptor.image_size)
     other = image.clone().requires_grad_()
-    cuts = cutouts.render_each(other.expand(config.views.count, -1, -1, -1), views, perceptor.image_size)
+    cuts = cutouts.cut_each(other.expand(config.views.count, -1, -1, -1), views, perceptor.image_size)
     reference.loss_of(cuts, targets.embeddings).backward()
     return float(nn.functional.cosine_similarity(leaf.grad.flatten(), other.grad.flatten(), dim=0))
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from PIL import Image
 
 from vqclip import images
-from vqclip.api import generate
 from vqclip.cli.allocator import keep_freed_memory
 from vqclip.config import Config, build
 from vqclip.evaluation import judging, listing
 from vqclip.generation.models import Models
+from vqclip.session.api import generate
 from vqclip.weights.load import load_judge
 from vqclip.world import load_world, mentioned
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _CROPS = ("views.smallest=0.25", "views.largest=0.6")
 # what each arm changes of the preset

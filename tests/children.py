@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 _CONTEXT = multiprocessing.get_context("forkserver") if sys.platform != "win32" else None
-_PRELOADED = ["vqclip.drawing", "vqclip.cli.generate", "vqclip.models.clip", "vqclip.models.vqgan"]
+_PRELOADED = ["vqclip.session.drawing", "vqclip.cli.generate", "vqclip.models.clip", "vqclip.models.vqgan"]
 
 
 def work(args: Sequence[str], folder: str, log: str, seconds: float) -> None:
@@ -25,8 +25,8 @@ def work(args: Sequence[str], folder: str, log: str, seconds: float) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     import torch
 
-    from vqclip import savepoint
     from vqclip.cli.main import run
+    from vqclip.session import savepoint
 
     os.chdir(folder)
     torch.set_num_threads(1)

@@ -22,7 +22,7 @@ from helpers import CommandLine, photo, sha
 from PIL import Image
 
 from vqclip import make_config, resources
-from vqclip.config_text import nest
+from vqclip.config.text import nest
 from vqclip.errors import UsageError
 from vqclip.evaluation.listing import read_list
 from vqclip.generation.models import Models

@@ -18,8 +18,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vqclip import images, savepoint
+from vqclip import images
 from vqclip.errors import ResumeError, UsageError, VqclipError
+from vqclip.session import savepoint
 from vqclip.weights import containers, load
 from vqclip.weights.foreign import read_vqgan
 from vqclip.writers import metadata

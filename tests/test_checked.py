@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 import vqclip
 from vqclip import config as configs
-from vqclip import drawing, resources
+from vqclip import resources
 from vqclip.config import Config, checked, from_dict, make_config
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models
+from vqclip.session import drawing
 from vqclip.writers import metadata
 
 pytestmark = pytest.mark.usefixtures("one_thread")

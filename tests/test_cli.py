@@ -18,12 +18,12 @@ import yaml
 from helpers import ROOT, SMALL_FLAGS, CommandLine, photo, sha, start_cli
 from PIL import Image
 
-from vqclip import drawing
 from vqclip.cli.progress import Progress
+from vqclip.session import drawing
 from vqclip.types import Snapshot
 from vqclip.version import __version__
 from vqclip.writers import metadata
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 DRAW = ("a red cat", "--steps", "1")
 

@@ -17,7 +17,7 @@ import vqclip
 from vqclip import images
 from vqclip.errors import UsageError
 from vqclip.writers import metadata
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COLORS = [(230, 41, 29), (70, 160, 90), (30, 60, 200), (128, 128, 128), (255, 255, 255), (0, 0, 0), (250, 220, 40)]

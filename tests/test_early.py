@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, CommandLine, photo
 
-from vqclip import savepoint
+from vqclip.session import savepoint
 
 CASES = [
     (["resume", "nothing.run"], 2, "there is no run"),

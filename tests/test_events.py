@@ -9,11 +9,11 @@ import pytest
 import torch
 from helpers import CommandLine, draw, models, run_of, sha, small
 
-from vqclip import drawing
 from vqclip.errors import ResumeError
 from vqclip.generation import recover
 from vqclip.generation.prepare import prepare
 from vqclip.guidance import Guidance
+from vqclip.session import drawing
 from vqclip.types import PackedState
 from vqclip.writers import metadata
 

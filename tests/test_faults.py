@@ -17,8 +17,8 @@ from children import Child
 from helpers import ROOT, SMALL_FLAGS, CommandLine, sha, threads
 from PIL import Image
 
-from vqclip import savepoint
 from vqclip.cli import ends
+from vqclip.session import savepoint
 
 pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("folder")]
 _STEPS = 60

@@ -21,7 +21,7 @@ from test_metadata import PICTURE, record_of
 from vqclip import config as configs
 from vqclip.errors import UsageError
 from vqclip.writers import comment, foreign, metadata
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 SETTINGS = "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1234567890, Size: 512x768, Model hash: abc, Model: dream"
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vqclip import drawing
 from vqclip.errors import UsageError
+from vqclip.session import drawing
 from vqclip.writers import frames
 from vqclip.writers.frames import FramePlan, plan
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from vqclip import config as configs
 from vqclip import schedules
 from vqclip.config import Config
-from vqclip.config_schema import PROMPT_FIELDS
-from vqclip.config_text import nest, parse_set, parse_size
+from vqclip.config.schema import PROMPT_FIELDS
+from vqclip.config.text import nest, parse_set, parse_size
 from vqclip.errors import UsageError, VqclipError, WeightsError
 from vqclip.generation import stages
-from vqclip.registries import SCHEDULES
+from vqclip.registry import SCHEDULES
 from vqclip.weights.model_yaml import read_model_yaml
 
 

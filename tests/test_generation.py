@@ -26,13 +26,16 @@ from helpers import (
     threads,
 )  # fmt: skip
 
-from vqclip import cutouts, drawing, images, latents
+from vqclip import images
 from vqclip.config import Config
+from vqclip.drawables import latents
 from vqclip.errors import NumericError, UsageError, WeightsError
 from vqclip.generation import determinism
 from vqclip.generation.initial import first_grid
 from vqclip.generation.models import Models
 from vqclip.guidance import Guidance
+from vqclip.guidance import views as cutouts
+from vqclip.session import drawing
 
 COARSE = {"size": 128, "stages": ["64:0.5", "full:0.5"], "steps": 4}
 
@@ -54,7 +57,7 @@ def gradient(config: Config, seeds: tuple[int, ...] = (7,), precision: str = "fp
 def drawn_views(config: Config, seeds: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> list[list[torch.Tensor]]:
     """Return everything drawn for the views of the first step of each picture, put together from its chunks."""
     seen: list[list[cutouts.Views]] = []
-    render = cutouts.render
+    render = cutouts.cut_views
     with monkeypatch.context() as patch:
         patch.setattr(cutouts, "render", lambda image, views, side: seen.append(views) or render(image, views, side))
         run = run_of(config, seeds)

@@ -20,22 +20,19 @@ GROUND = [
     "registry",
     "resources",
     "images",
-    "color_profiles",
     "seeding",
     "atomic",
     "version",
-    "registries",
     "terminal",
     "waiting",
 ]
-DESCRIPTION = ["prompts", "schedules", "config", "config_schema", "config_text", "config_types"]
-PARTS = ["latents", "cutouts", "augmentations", "resampling", "losses", "optim", "priors", "embeddings"]
-AROUND = ["drawing", "replay", "animation", "editing", "batch", "evaluation", "training"]
+DESCRIPTION = ["prompts", "schedules", "config"]
+PARTS = ["drawables", "guidance", "optim", "priors"]
+AROUND = ["animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
-BELOW_GUIDANCE = {*BELOW_PARTS, *PARTS}
-BELOW_GENERATION = {*BELOW_GUIDANCE, "world", "words", "sketch", "models", "weights", "guidance"}
-BELOW_API = {*BELOW_GENERATION, "generation", "writers"}
-BELOW_AROUND = {*BELOW_API, "api", "savepoint", "outputs"}
+BELOW_GENERATION = {*BELOW_PARTS, *PARTS, "world", "words", "sketch", "models", "weights"}
+BELOW_SESSION = {*BELOW_GENERATION, "generation", "writers"}
+BELOW_AROUND = {*BELOW_SESSION, "session"}
 FACES = {"__init__", "__main__", "cli", "web"}
 
 # what each part of the package may import of the others
@@ -48,13 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(GROUND),
     "weights": {*GROUND, "models"},
     **dict.fromkeys(PARTS, BELOW_PARTS),
-    "cutouts": {*BELOW_PARTS, "augmentations", "resampling"},
-    "guidance": BELOW_GUIDANCE,
     "generation": BELOW_GENERATION,
     "writers": BELOW_PARTS,
-    "api": BELOW_API,
-    "savepoint": BELOW_API,
-    "outputs": {*BELOW_API, "savepoint"},
+    "session": BELOW_SESSION,
     **dict.fromkeys(AROUND, BELOW_AROUND),
     **{part: {*BELOW_AROUND, *AROUND, *FACES} for part in FACES},
 }
@@ -66,7 +59,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "skimage": ("models/judge.py",),
     "torchmetrics": ("evaluation/metrics.py",),
     "matplotlib": ("evaluation/report.py",),
-    "omegaconf": ("config.py",),
+    "omegaconf": ("config/",),
     "imageio": ("writers/video.py",),
     "imageio_ffmpeg": ("writers/video.py",),
     "click": ("cli.py", "cli/"),

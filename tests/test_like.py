@@ -12,11 +12,11 @@ from helpers import SMALL_FLAGS, CommandLine, photo, sha, small, threads
 from PIL import Image, ImageDraw
 
 import vqclip
-from vqclip import drawing as drawings
-from vqclip import savepoint
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
+from vqclip.session import drawing as drawings
+from vqclip.session import savepoint
 from vqclip.sketch.asked import check_words
 from vqclip.sketch.own import check_named, cut_out, parse_like, with_files
 from vqclip.writers import metadata

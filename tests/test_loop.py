@@ -13,15 +13,16 @@ from helpers import draw, models, photo, relative, run_of, sha, small, threads
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vqclip import latents, optim, schedules
-from vqclip.config_schema import OptimizerConfig
+from vqclip import optim, schedules
+from vqclip.config.schema import OptimizerConfig
+from vqclip.drawables import latents
 from vqclip.errors import UsageError
 from vqclip.generation import stages
 from vqclip.generation.stages import Stage
-from vqclip.losses.prompt import Rivals, Targets, contrast_loss, great_circle, prompt_loss
-from vqclip.losses.regularizers import LossInputs
+from vqclip.guidance.losses.prompt import Rivals, Targets, contrast_loss, great_circle, prompt_loss
+from vqclip.guidance.losses.regularizers import LossInputs
 from vqclip.prompts import NO_STOP
-from vqclip.registries import INTERVENTIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from vqclip.registry import INTERVENTIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
 
 
 @pytest.fixture(scope="module", autouse=True)

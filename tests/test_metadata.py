@@ -11,7 +11,7 @@ from PIL import Image
 
 from vqclip.errors import OutputError, UsageError
 from vqclip.writers import metadata
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 PICTURE = Image.new("RGB", (16, 12), (200, 30, 60))
 ENDINGS = ("png", "jpg", "webp")

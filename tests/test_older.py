@@ -11,9 +11,9 @@ import yaml
 from helpers import CommandLine, draw, sha, small
 from PIL import Image
 
-from vqclip import drawing
 from vqclip.cli import older
 from vqclip.cli.options import _FLAGS
+from vqclip.session import drawing
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 

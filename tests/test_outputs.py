@@ -11,8 +11,8 @@ from helpers import CommandLine, sha
 from PIL import Image
 from test_resume import draw, folder, ready, wanted  # noqa: F401 - a fixture among them
 
-from vqclip import drawing
-from vqclip.outputs import Outputs
+from vqclip.session import drawing
+from vqclip.session.outputs import Outputs
 from vqclip.types import Snapshot
 from vqclip.writers import names
 

@@ -18,7 +18,7 @@ import torch
 from helpers import CommandLine, models, photo, relative, sha, small, threads
 from PIL import Image
 
-from vqclip import drawing, savepoint, schedules
+from vqclip import schedules
 from vqclip.config import Config
 from vqclip.errors import ResumeError, VqclipError
 from vqclip.generation import recover
@@ -26,7 +26,8 @@ from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
 from vqclip.generation.state import State
 from vqclip.guidance import Guidance
-from vqclip.registries import OPTIMIZERS
+from vqclip.registry import OPTIMIZERS
+from vqclip.session import drawing, savepoint
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 

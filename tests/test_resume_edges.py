@@ -15,10 +15,10 @@ from helpers import CommandLine, photo, sha
 from PIL import Image
 from test_resume import draw, failing, folder, frames, ready, rewritten, wanted  # noqa: F401 - a fixture among them
 
-from vqclip import drawing, savepoint
 from vqclip.errors import NumericError, OutputError, ResumeError
 from vqclip.generation import recover
-from vqclip.registries import OPTIMIZERS
+from vqclip.registry import OPTIMIZERS
+from vqclip.session import drawing, savepoint
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 from vqclip.writers.video import VideoWriter

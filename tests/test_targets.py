@@ -9,10 +9,10 @@ import torch
 from helpers import CommandLine, sha, small
 
 import vqclip
-from vqclip.embeddings import sample_embeddings
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.models.embedding import EmbeddingArchitecture, EmbeddingPrior
+from vqclip.priors.embeddings import sample_embeddings
 from vqclip.weights import files
 from vqclip.weights.load import load_clip
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from vqclip import resampling
-from vqclip.augmentations import Augmentation
-from vqclip.cutouts import ViewPlan, Views, draw, render, render_each, whole
 from vqclip.errors import UsageError
-from vqclip.registries import AUGMENTATIONS
+from vqclip.guidance import resampling
+from vqclip.guidance.augmentations import Augmentation
+from vqclip.guidance.views import ViewPlan, Views, draw, render, render_each, whole
+from vqclip.registry import AUGMENTATIONS
 
 SQUARE = (1.0, 1.0)
 GEOMETRY = {"rotate": 20.0, "shear": 10.0, "perspective": 0.4, "flip": 0.5}

@@ -17,10 +17,10 @@ from vqclip.version import __version__
 from vqclip.waiting import sleep_while_waiting
 
 if TYPE_CHECKING:
-    from vqclip.api import Result, generate
     from vqclip.config import Config, make_config
     from vqclip.generation.loop import generate_stream
     from vqclip.generation.models import Models
+    from vqclip.session.api import Result, generate
     from vqclip.types import Notice, Snapshot
     from vqclip.words import Reading
     from vqclip.words import read as read_prompt
@@ -49,8 +49,8 @@ _LAZY = {
     "Models": "vqclip.generation.models",
     "Notice": "vqclip.types",
     "Snapshot": "vqclip.types",
-    "Result": "vqclip.api",
-    "generate": "vqclip.api",
+    "Result": "vqclip.session.api",
+    "generate": "vqclip.session.api",
     "generate_stream": "vqclip.generation.loop",
     "Reading": "vqclip.words",
     "read_prompt": "vqclip.words:read",

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqclip.config_schema import OptimizerConfig
-from vqclip.registries import OPTIMIZERS
+from vqclip.config.schema import OptimizerConfig
+from vqclip.registry import OPTIMIZERS
 
 
 def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:

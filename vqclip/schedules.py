@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vqclip.registries import SCHEDULES
+from vqclip.registry import SCHEDULES
 
 
 def constant(progress: float) -> float:

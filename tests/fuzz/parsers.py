@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vqclip import savepoint
 from vqclip.errors import VqclipError
+from vqclip.session import savepoint
 from vqclip.weights.foreign import read_vqgan
 from vqclip.weights.model_yaml import read_model_yaml
 from vqclip.writers import foreign, metadata

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from PIL import Image, PngImagePlugin
 
-from vqclip import savepoint
+from vqclip.session import savepoint
 from vqclip.types import PackedState
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 YAML = """model:
   target: taming.models.vqgan.VQModel

@@ -16,7 +16,7 @@ from vqclip.cli.options import generate_options
 from vqclip.cli.progress import Progress
 from vqclip.cli.values import FILE, TEXT
 from vqclip.config import Config
-from vqclip.config_text import MAX_FILE, decode, read_text
+from vqclip.config.text import MAX_FILE, decode, read_text
 from vqclip.errors import UsageError
 from vqclip.types import Notice
 from vqclip.weights import catalog
@@ -54,7 +54,7 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
     Words are joined to one prompt; '@FILE' reads prompts from a file, one a line, and '-' from stdin. All are drawn
     into one picture, or with --each a picture of each.
     """
-    from vqclip import replay  # numpy and PIL, which --help need not wait for
+    from vqclip.session import replay  # numpy and PIL, which --help need not wait for
 
     if options["offline"]:
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -91,9 +91,9 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
     every = _each(config) if options["each"] else [config]
     for one in every:
         inputs.check_inputs(one)
-    from vqclip import drawing, replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import check_wanted
+    from vqclip.session import drawing, replay
 
     for one in every:
         check_wanted(one)

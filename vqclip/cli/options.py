@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from vqclip import config_text
 from vqclip.cli import older
 from vqclip.cli.values import TEXT
+from vqclip.config import text as config_text
 from vqclip.seeding import from_text
 
 # names (with those that users of older tools know), config key, click's keywords

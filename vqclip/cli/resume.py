@@ -14,12 +14,12 @@ from vqclip.cli import running
 from vqclip.cli.progress import Progress
 from vqclip.cli.values import FILE
 from vqclip.config import Config
-from vqclip.config_text import nest, parse_set, read_file
+from vqclip.config.text import nest, parse_set, read_file
 from vqclip.errors import ResumeError, UsageError
 from vqclip.types import Notice
 
 if TYPE_CHECKING:
-    from vqclip.savepoint import Savepoint
+    from vqclip.session.savepoint import Savepoint
 
 # what a run that is drawn on changes by itself
 _EXTENDED = {"extra_steps", "output.keep_run"}
@@ -42,7 +42,7 @@ def resume(run: Path, **options: Any) -> int:
     """
     if options["offline"]:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    from vqclip import savepoint
+    from vqclip.session import savepoint
 
     folder = savepoint.find(run)
     savepoint.lock(folder).release()  # a run that is being drawn is told of before seconds of loading
@@ -55,9 +55,9 @@ def resume(run: Path, **options: Any) -> int:
 
 
 def _draw(folder: Path, point: Savepoint, config: Config, changed: list[str], options: Mapping[str, Any]) -> int:
-    from vqclip import replay
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import prepare
+    from vqclip.session import replay
 
     progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"], several=config.count > 1)
     with running.Stopper() as stopper:
@@ -95,7 +95,7 @@ def _check_places(folder: Path, point: Savepoint, config: Config, force: bool) -
 
 def _config_of(folder: Path, point: Savepoint, options: Mapping[str, Any]) -> tuple[Config, list[str]]:
     """Return the config to go on with, and what was changed in it; ResumeError for changes without --force."""
-    from vqclip import savepoint
+    from vqclip.session import savepoint
 
     was = configs.from_dict(point.config)
     given = nest(parse_set(text, Config) for text in options["sets"])

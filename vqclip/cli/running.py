@@ -15,7 +15,7 @@ from vqclip.types import Notice
 
 if TYPE_CHECKING:
     from vqclip.generation.prepare import Prepared
-    from vqclip.savepoint import Savepoint
+    from vqclip.session.savepoint import Savepoint
 
 
 class Stopper:
@@ -71,7 +71,7 @@ def draw(
 
     `taken` are paths that were written before and are not written again; those of this run join them.
     """
-    from vqclip import drawing
+    from vqclip.session import drawing
 
     listener = drawing.Listener(progress.snapshot, progress.notice, stopper.asked, stopper.save)
     try:

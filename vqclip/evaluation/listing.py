@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vqclip import prompts, resources
-from vqclip.config_text import read_text
+from vqclip.config.text import read_text
 from vqclip.errors import UsageError
 
 DEFAULT = "configs/evaluate/prompts.txt"

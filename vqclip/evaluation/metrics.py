@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vqclip import cutouts, guidance, images, prompts
+from vqclip import images, prompts
 from vqclip.errors import UsageError, VqclipError, one_line, unknown_name
 from vqclip.evaluation.judging import Verdict, look
 from vqclip.evaluation.pictures import picture_files
+from vqclip.guidance import encoding
+from vqclip.guidance.views import cut_views, whole
 from vqclip.models.judge import Judge
 from vqclip.weights.load import load_clip
 
@@ -35,7 +37,7 @@ def clip_similarities(perceptor: Perceptor, pictures: Sequence[Image.Image], tex
     rows = {}
     for text in dict.fromkeys(texts):
         wanted = [prompt for prompt in prompts.parse(text) if prompt.weight > 0]
-        embeddings, _ = guidance.encode_prompts(perceptor, wanted)
+        embeddings, _ = encoding.encode_prompts(perceptor, wanted)
         mean = torch.stack([p.weight * e for p, e in zip(wanted, embeddings, strict=True)]).sum(0)
         rows[text] = nn.functional.normalize(mean, dim=0)
     return clip_embeddings(perceptor, pictures) @ torch.stack([rows[text] for text in texts]).t()
@@ -49,7 +51,7 @@ def clip_score(similarities: Tensor) -> float:
 @torch.no_grad()
 def clip_embeddings(perceptor: Perceptor, pictures: Sequence[Image.Image]) -> Tensor:
     """Return CLIP's embeddings (n, D) of pictures seen whole: the centre square at CLIP's side."""
-    views = [cutouts.render(images.to_tensor(picture), [cutouts.whole()], perceptor.image_size) for picture in pictures]
+    views = [cut_views(images.to_tensor(picture), [whole()], perceptor.image_size) for picture in pictures]
     return torch.cat([perceptor.encode_image(view) for view in views])
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqclip import api, atomic, images, prompts
+from vqclip import atomic, images, prompts
 from vqclip import config as configs
 from vqclip.errors import UsageError, VqclipError
 from vqclip.generation.models import Models
+from vqclip.session import api
 from vqclip.world import load_world, mentioned
 from vqclip.writers import metadata
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,7 +12,7 @@ from typing import Any
 from vqclip import atomic, images
 from vqclip.evaluation.judging import Share
 from vqclip.evaluation.pictures import Picture
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _CELL = 128
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vqclip import images, latents, seeding
+from vqclip import images, seeding
+from vqclip.drawables import latents
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.canvas import padded
 from vqclip.guidance import autocast

@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqclip import guidance as guides
 from vqclip import images, prompts, world
 from vqclip.config import Config
-from vqclip.embeddings import sample_embeddings
 from vqclip.errors import ResumeError, UsageError, WeightsError
 from vqclip.generation import initial, recover, stages
 from vqclip.generation.canvas import Canvas, padded, read_canvas, read_outside
@@ -24,9 +22,10 @@ from vqclip.generation.run import Run
 from vqclip.generation.scaler import Scaler, ToldUpsampler
 from vqclip.generation.sketching import Sketcher, paint_canvas, styled
 from vqclip.generation.state import State
-from vqclip.guidance import Guidance
-from vqclip.losses.prompt import Rivals, Targets
+from vqclip.guidance import Guidance, encoding
+from vqclip.guidance.losses.prompt import Rivals, Targets
 from vqclip.models.vqgan import NO_ENCODER
+from vqclip.priors.embeddings import sample_embeddings
 from vqclip.prompts import Prompt, parse_image_prompt
 from vqclip.types import Notice, PackedState, Perceptor
 
@@ -117,18 +116,18 @@ def prepare(config: Config, models: Models) -> Prepared:
     given = texts
     for clip in models.clips:
         texts = given if sketcher is None else [sketcher.guiding(prompt, clip.words) for prompt in given]
-        embeddings, told = guides.encode_prompts(clip, texts)
+        embeddings, told = encoding.encode_prompts(clip, texts)
         notices += told
         for index, picture in enumerate(pictures):
             image = images.to_tensor(read_outside(picture.text, f"image_prompts.{index}", outside))
-            embeddings.append(guides.encode_picture(clip, image.to(clip.mean.device), config.run.precision))
+            embeddings.append(encoding.encode_picture(clip, image.to(clip.mean.device), config.run.precision))
         rivals = _rivals(clip, texts, embeddings) if config.contrast.weight or compared else []
         details = []
         if template:
-            details, told_of_details = guides.encode_prompts(clip, texts, template)
+            details, told_of_details = encoding.encode_prompts(clip, texts, template)
             details += embeddings[len(texts) :]
             notices += [] if told else told_of_details
-        targets.append(guides.targets_of(embeddings, [*texts, *pictures], rivals, details))
+        targets.append(encoding.targets_of(embeddings, [*texts, *pictures], rivals, details))
     texts = given
     notices += [Notice(text) for text in prompts.remarks([*config.prompts, *config.negative])]
     if sketcher is None:

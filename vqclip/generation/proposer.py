@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqclip import priors
-from vqclip.config_schema import Config, PriorConfig
+from vqclip.config.schema import Config, PriorConfig
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models, natural_grid
 from vqclip.guidance import Guidance, autocast

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vqclip import latents, optim, schedules
+from vqclip import optim, schedules
 from vqclip.config import Config
+from vqclip.drawables import latents
 from vqclip.errors import NumericError
 from vqclip.generation import recover
 from vqclip.generation.canvas import scaled
@@ -17,8 +18,8 @@ from vqclip.generation.scaler import Scaler
 from vqclip.generation.stages import Stage
 from vqclip.generation.state import Best, State
 from vqclip.guidance import Guidance, autocast
-from vqclip.losses.regularizers import LossInputs
-from vqclip.registries import INTERVENTIONS, REGULARIZERS
+from vqclip.guidance.losses.regularizers import LossInputs
+from vqclip.registry import INTERVENTIONS, REGULARIZERS
 from vqclip.types import Candidates, ImageTokenizer, Notice, PackedState
 
 

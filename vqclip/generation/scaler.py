@@ -16,8 +16,8 @@ from vqclip.guidance import autocast
 from vqclip.types import MASKED, CodeUpsampler, ImageTokenizer
 
 if TYPE_CHECKING:
-    from vqclip.config_schema import UpsamplingConfig
-    from vqclip.losses.prompt import Targets
+    from vqclip.config.schema import UpsamplingConfig
+    from vqclip.guidance.losses.prompt import Targets
 
 
 # by how much a picture is enlarged without another doubling

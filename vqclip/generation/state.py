@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vqclip import latents, optim
+from vqclip import optim
 from vqclip.config import Config
+from vqclip.drawables import latents
 from vqclip.types import PackedState
 
 # names of the first moment in torch's optimizers

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqclip import cutouts, images
+from vqclip import images
 from vqclip.errors import UsageError
+from vqclip.guidance.views import ViewPlan, cut_each, sample_views
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import Captioner, grouped_batch
 from vqclip.training.negatives import Chains
@@ -27,7 +28,7 @@ from vqclip.training.zero_shot import l2_step, zero_shot
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
 from vqclip.world import captions, detail_of, load_world
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 SIDE = 64
 SCENE_SIDE = 128
@@ -105,8 +106,8 @@ class CLIPTask:
             "saturation": 0.2, "hue": 0.01,
         }  # fmt: skip
         self.detailed = self.batch // 4
-        self.whole = cutouts.ViewPlan(self.batch - self.detailed, 0.6, 0.7, 0.95, 0.15, strengths)
-        self.detail = cutouts.ViewPlan(self.detailed, 0.0, 0.25, 0.6, 0.0, strengths)
+        self.whole = ViewPlan(self.batch - self.detailed, 0.6, 0.7, 0.95, 0.15, strengths)
+        self.detail = ViewPlan(self.detailed, 0.0, 0.25, 0.6, 0.0, strengths)
 
     def architecture(self) -> CLIPArchitecture:
         """What is trained."""
@@ -261,10 +262,10 @@ class CLIPTask:
             pictures = torch.from_numpy(scenes.images[numbers - first]).permute(0, 3, 1, 2).float() / 255
             if first and index % 2:  # details of a small picture are blurred
                 pictures = nn.functional.avg_pool2d(pictures, 2)
-            drawn = cutouts.draw(plan, self.options.seed + first, index, (1.0, 1.0), SIDE)
+            drawn = sample_views(plan, self.options.seed + first, index, (1.0, 1.0), SIDE)
             # a view's place in the batch decides its size: shuffle that against the grouped pictures
             order = torch.randperm(plan.count, generator=generator)
-            parts.append(cutouts.render_each(pictures, drawn.select(order), SIDE))
+            parts.append(cut_each(pictures, drawn.select(order), SIDE))
         x = torch.cat(parts)
         sigma = torch.rand(self.batch, 1, 1, 1, generator=generator) * self.noise
         sigma = sigma * (torch.rand(self.batch, 1, 1, 1, generator=generator) < 0.5)

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vqclip import images
-from vqclip.embeddings import sample_embeddings
 from vqclip.models.embedding import EmbeddingArchitecture, EmbeddingPrior
+from vqclip.priors.embeddings import sample_embeddings
 from vqclip.training.averaging import averaged
 from vqclip.training.encodings import SIDE, Encodings, seen_by
 from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, start_from
 from vqclip.weights import files
 from vqclip.world import captions, load_world
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _UNTOLD = 0.1
 _DRAWN = 256

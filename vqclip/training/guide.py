@@ -29,7 +29,7 @@ from vqclip.weights.load import locate
 from vqclip.words import lexicon as lexicons
 from vqclip.words.reading import SETTINGS, STYLES, Noun, Reading
 from vqclip.world import caption_words, load_world
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _MERGES, _CONTEXT = 8192, 64
 # what a name counts for that a layer gives an attribute

@@ -23,7 +23,7 @@ from vqclip.training.runner import TrainOptions, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.weights import files
 from vqclip.world import load_world
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 NONE = "none"
 _CHUNK = 128

@@ -32,7 +32,7 @@ from vqclip.types import MASKED
 from vqclip.weights import files
 from vqclip.weights.load import load_judge
 from vqclip.world import Scene, captions, load_world
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 _SMOOTHING = 0.1
 _DRAWN = 96

@@ -1,1 +1,1 @@
-"""What may happen between two steps; the registry `vqclip.registries.INTERVENTIONS` lists them all."""
+"""What may happen between two steps; the registry `vqclip.registry.INTERVENTIONS` lists them all."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from vqclip import seeding
-from vqclip.config_text import parse_size, split_texts, unknown_key
+from vqclip.config.text import parse_size, split_texts, unknown_key
 from vqclip.errors import UsageError
 
 _T = TypeVar("_T")

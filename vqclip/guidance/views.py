@@ -14,9 +14,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from vqclip import resampling, seeding
-from vqclip.augmentations import Augmentation
-from vqclip.registries import AUGMENTATIONS
+from vqclip import seeding
+from vqclip.guidance import resampling
+from vqclip.guidance.augmentations import Augmentation
+from vqclip.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Views:
         return Views(self.homography[chosen], self.side[chosen], self.color[chosen], pixel, noise)
 
 
-def draw(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, float], view_side: int) -> Views:
+def sample_views(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, float], view_side: int) -> Views:
     """Draw the views of one picture at one step from generators of (seed, purpose, step) alone.
 
     `aspect` is (width, height) in short sides, so (1, 1) for a square; `view_side` is S in pixels.
@@ -113,13 +114,20 @@ def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tu
     return geometry, color[:, :3], tuple(pixel)
 
 
+def aspect_of(image: Tensor) -> tuple[float, float]:
+    """Return width and height of an image (B, 3, H, W) in short sides."""
+    height, width = image.shape[-2:]
+    short = min(height, width)
+    return width / short, height / short
+
+
 def whole() -> Views:
     """Return the one view that shows the whole short side with no augmentation."""
     place = torch.diag(torch.tensor([0.5, 0.5, 1.0]))[None]
     return Views(place, torch.ones(1), torch.eye(3, 4)[None])
 
 
-def render(image: Tensor, views: list[Views], view_side: int) -> Tensor:
+def cut_views(image: Tensor, views: list[Views], view_side: int) -> Tensor:
     """Cut the views of B pictures out of image (B, 3, H, W); return (B * N, 3, S, S), picture by picture."""
     levels = max(int(_levels(v.side, min(image.shape[-2:]), view_side).max()) for v in views)
     pyramid = [image]
@@ -129,7 +137,7 @@ def render(image: Tensor, views: list[Views], view_side: int) -> Tensor:
     return torch.cat(cut)
 
 
-def render_each(images: Tensor, views: Views, view_side: int) -> Tensor:
+def cut_each(images: Tensor, views: Views, view_side: int) -> Tensor:
     """Cut view i out of image i of (N, 3, H, W); return (N, 3, S, S)."""
     short = min(images.shape[-2:])
     levels = _levels(views.side, short, view_side)

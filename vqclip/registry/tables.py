@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from vqclip.registry import Registry
+from vqclip.registry.lazy import Registry
 
 AUGMENTATIONS = Registry(
     "augmentation",
     {
-        name: f"vqclip.augmentations:{name.upper()}"
+        name: f"vqclip.guidance.augmentations:{name.upper()}"
         for name in (
             "rotate", "shear", "perspective", "flip",
             "brightness", "contrast", "saturation", "hue", "grayscale",
@@ -29,16 +29,16 @@ SCHEDULES = Registry(
     {name: f"vqclip.schedules:{name}" for name in ("constant", "cosine", "linear", "step")},
 )
 
-# a regularizer is a function of `vqclip.losses.regularizers.LossInputs` that returns (B,), lower being better
+# a regularizer is a function of `vqclip.guidance.losses.regularizers.LossInputs` that returns (B,), lower being better
 REGULARIZERS = Registry(
     "loss",
     {
-        "init_image": "vqclip.losses.regularizers:init_image",
-        "painted": "vqclip.losses.regularizers:painted",
-        "tv": "vqclip.losses.regularizers:total_variation",
-        "latent": "vqclip.losses.regularizers:latent_norm",
-        "commitment": "vqclip.losses.regularizers:commitment",
-        "range": "vqclip.losses.regularizers:saturation",
+        "init_image": "vqclip.guidance.losses.regularizers:init_image",
+        "painted": "vqclip.guidance.losses.regularizers:painted",
+        "tv": "vqclip.guidance.losses.regularizers:total_variation",
+        "latent": "vqclip.guidance.losses.regularizers:latent_norm",
+        "commitment": "vqclip.guidance.losses.regularizers:commitment",
+        "range": "vqclip.guidance.losses.regularizers:saturation",
     },
 )
 

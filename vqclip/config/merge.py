@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from vqclip import resources
-from vqclip.config_schema import PROMPT_FIELDS, Config
-from vqclip.config_text import check_keys, nest, parse_set, read_file, refuse_interpolation
-from vqclip.config_types import shown, typed_layer, typed_tree
+from vqclip.config.schema import PROMPT_FIELDS, Config
+from vqclip.config.text import check_keys, nest, parse_set, read_file, refuse_interpolation
+from vqclip.config.values import shown, typed_layer, typed_tree
 from vqclip.errors import UsageError, unknown_name
-from vqclip.registries import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from vqclip.registry import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
 
 DEFAULT_PRESET = "tiny"
 

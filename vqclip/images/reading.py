@@ -1,8 +1,4 @@
-"""Pictures on their way in and out of tensors: reading files safely, PIL to float and back, contact sheets.
-
-Inside vqclip an image is a float tensor (B, 3, H, W) in [0, 1] of sRGB colors. Only this module and the writers
-know PIL and uint8.
-"""
+"""Picture files, read safely: known formats, bounded sizes, damage told in one line."""
 
 from __future__ import annotations
 
@@ -13,16 +9,13 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
 
-from vqclip.color_profiles import to_srgb
 from vqclip.errors import UsageError, one_line
-
-if TYPE_CHECKING:
-    import torch
+from vqclip.images.profiles import to_srgb
 
 # Pillow opens more than forty formats, among them ones that start Ghostscript or had memory errors in their decoders.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
@@ -91,77 +84,6 @@ def open_image(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[I
         with image:
             _check_pixels(path, image.size)
             yield image
-
-
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """Return an image as a float32 tensor (1, 3, H, W) in [0, 1]."""
-    import torch
-
-    pixels = torch.from_numpy(np.array(image.convert("RGB")))
-    return pixels.permute(2, 0, 1).unsqueeze(0).float().div_(255)
-
-
-def to_uint8(tensor: torch.Tensor) -> np.ndarray:
-    """Return a batch (B, 3, H, W) in [0, 1] as bytes (B, H, W, 3): clamped, rounded half up, NaN as 0."""
-    if tensor.dim() != 4 or tensor.shape[1] != 3:
-        raise ValueError(f"an image batch has the shape (B, 3, H, W), not {tuple(tensor.shape)}")
-    levels = tensor.detach().cpu().float().nan_to_num(nan=0.0).clamp(0, 1).mul(255).add(0.5).floor()
-    return np.ascontiguousarray(levels.byte().permute(0, 2, 3, 1).numpy())
-
-
-def to_pil(tensor: torch.Tensor) -> Image.Image:
-    """Return one image (3, H, W) or (1, 3, H, W) in [0, 1] as PIL RGB."""
-    batch = tensor.unsqueeze(0) if tensor.dim() == 3 else tensor
-    if batch.shape[0] != 1:
-        raise ValueError(f"one image has the shape (3, H, W) or (1, 3, H, W), not {tuple(tensor.shape)}")
-    return Image.fromarray(to_uint8(batch)[0])
-
-
-def cover(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Return `image` resized (Lanczos) to cover width x height pixels, the overhang cut off evenly on both sides."""
-    return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-
-
-def crop_center(tensor: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """Return the middle width x height pixels of a tensor (..., H, W); of an odd rest, the larger part goes right."""
-    full_height, full_width = tensor.shape[-2:]
-    if width > full_width or height > full_height:
-        raise ValueError(f"cannot crop {width}x{height} out of {full_width}x{full_height} pixels")
-    top, left = (full_height - height) // 2, (full_width - width) // 2
-    return tensor[..., top : top + height, left : left + width]
-
-
-def frames(tensor: torch.Tensor, width: int, height: int) -> list[Image.Image]:
-    """Return images (B, 3, H, W) in [0, 1] as pictures of width x height pixels: enlarged to cover that, then cropped.
-
-    Pictures already large enough are only cropped, so no pixel of them changes.
-    """
-    pictures = [Image.fromarray(array) for array in to_uint8(tensor)]
-    if tensor.shape[-1] >= width and tensor.shape[-2] >= height:
-        left, top = (tensor.shape[-1] - width) // 2, (tensor.shape[-2] - height) // 2
-        return [picture.crop((left, top, left + width, top + height)) for picture in pictures]
-    return [cover(picture, width, height) for picture in pictures]
-
-
-def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], columns: int, cell: int) -> Image.Image:
-    """Return `images` on one white sheet, `columns` in a row, each in a square of `cell` pixels above its caption.
-
-    Captions that are too wide are cut; characters that Pillow's own font lacks become "?". Give as many captions as
-    images, or none.
-    """
-    if not images or columns < 1 or cell < 1:
-        raise ValueError("a contact sheet needs at least one image, one column and one pixel a cell")
-    labels = list(captions) or [""] * len(images)
-    font, gap, line = ImageFont.load_default(), 4, 16 if captions else 0
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (cell + gap) + gap, rows * (cell + line + gap) + gap), "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        left, top = gap + index % columns * (cell + gap), gap + index // columns * (cell + line + gap)
-        thumbnail = ImageOps.contain(image.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS)
-        sheet.paste(thumbnail, (left + (cell - thumbnail.width) // 2, top + (cell - thumbnail.height) // 2))
-        draw.text((left, top + cell + 2), _fitted(label, font, cell), fill="black", font=font)
-    return sheet
 
 
 def _open_file(file: Path) -> BinaryIO:
@@ -286,16 +208,6 @@ def _laid_on(image: Image.Image, ground: str) -> Image.Image:
         return image
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, ground), layer).convert("RGB")
-
-
-def _fitted(label: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    """Return `label` on one line, cut with dots to `width` pixels."""
-    text = " ".join(label.split()).encode("latin-1", "replace").decode("latin-1")[:width]
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
 
 
 def _listed(formats: Sequence[str]) -> str:

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from vqclip import savepoint
-from vqclip.api import Picture, of_snapshot, versions
 from vqclip.config import Config, checked
 from vqclip.errors import NumericError, OutputError, ResumeError, VqclipError
 from vqclip.generation.loop import batches, stream
 from vqclip.generation.prepare import Prepared
-from vqclip.outputs import Outputs
-from vqclip.savepoint import Savepoint, Saver
+from vqclip.session import savepoint
+from vqclip.session.api import Picture, of_snapshot, versions
+from vqclip.session.outputs import Outputs
+from vqclip.session.savepoint import Savepoint, Saver
 from vqclip.types import Notice, PackedState, Snapshot
 from vqclip.writers import metadata, names
 from vqclip.writers.frames import FramePlan, plan, remarks
-from vqclip.writers.image import FORMATS, candidates_sheet, save_image
+from vqclip.writers.picture import FORMATS, candidates_sheet, save_image
 from vqclip.writers.video import VideoWriter, check_encoder
 
 # frames after which a segment of a video may end: few, since those of an unfinished one are drawn again

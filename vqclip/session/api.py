@@ -25,7 +25,7 @@ from vqclip.types import Snapshot
 from vqclip.version import __version__
 from vqclip.weights.load import base_name, told_name
 from vqclip.writers import metadata, names
-from vqclip.writers.image import save_image
+from vqclip.writers.picture import save_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

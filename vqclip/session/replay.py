@@ -144,7 +144,7 @@ def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
 
 def changed_versions(recorded: Mapping[str, Any]) -> list[str]:
     """Return the names of the libraries, and of what else bits depend on, that are others than were recorded."""
-    from vqclip.api import versions
+    from vqclip.session.api import versions
 
     return [name for name, version in versions().items() if recorded.get(name) != version]
 

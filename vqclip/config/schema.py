@@ -112,7 +112,7 @@ class LatentConfig:
 
 @dataclass
 class ViewsConfig:
-    """Views a step and how they are cut, see `vqclip.cutouts.ViewPlan`; `overview` goes from first to last value.
+    """Views a step and how they are cut: `vqclip.guidance.views.ViewPlan`. `overview` goes from first to last value.
 
     Without a value there are 32, 16 for CLIPs that see 64 pixels or less; half as many where a prior proposed the first
     grid and more than 60 steps go as far as 30 would, by the rate that they have without one (`optimizer.lr`): each

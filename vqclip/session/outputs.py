@@ -6,8 +6,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from vqclip import savepoint
 from vqclip.config import Config
+from vqclip.session import savepoint
 from vqclip.sketch.own import parse_like
 from vqclip.writers import names
 from vqclip.writers.names import OwnNames

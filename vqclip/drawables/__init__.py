@@ -1,0 +1,1 @@
+"""What is optimized: the latents of a VQGAN."""

@@ -1,0 +1,1 @@
+"""A run with its files: Python API, savepoints, drawing again."""
