@@ -24,9 +24,10 @@ from PIL import Image
 from vqclip import make_config
 from vqclip.config import Config
 from vqclip.generation.models import Models
-from vqclip.generation.prepare import prepare
 from vqclip.registry import OPTIMIZERS, SCHEDULES
-from vqclip.session import drawing, savepoint
+from vqclip.session import events, savepoint
+from vqclip.session.job import Job, Resume
+from vqclip.session.session import Session, run_job
 from vqclip.world import captions, load_world, sample_scene
 
 
@@ -64,18 +65,17 @@ def options(chance: random.Random, side: int) -> dict[str, Any]:
 def drawn(config: Config, models: Models, stop: int | None, video: bool) -> tuple[list[Path], bool]:
     """Draw a config, or stop it at a step of one of its batches and go on; return pictures and whether it stopped."""
     config.output.video = str(Path(config.output.file).with_suffix(".mp4")) if video else None
-    left = [stop]
-
-    def asked() -> bool:
-        left[0] = None if left[0] is None else left[0] - 1
-        return left[0] is not None and left[0] < 0
-
-    found = drawing.draw(prepare(models.resolve(config), models), drawing.Listener(stop=asked))
+    session, seen = Session.start(Job(config), models), 0
+    for event in session:
+        seen += isinstance(event, events.Stepped)
+        if stop is not None and seen > stop:
+            session.stop()
+    found = session.outcome
     if not found.stopped:
-        return found.pictures, False
-    point = savepoint.read(found.folder)
-    rest = drawing.draw(prepare(models.resolve(config), models), begin=(found.folder, point))
-    return [*found.pictures[: -len(point.pictures)], *rest.pictures], True
+        return list(found.pictures), False
+    begun = 0 if found.step is None else len(savepoint.read(found.folder).pictures)
+    rest = run_job(Job(resume=Resume(found.folder)), models=models)
+    return [*found.pictures[: len(found.pictures) - begun], *rest.pictures], True
 
 
 def same(a: list[Path], b: list[Path]) -> bool:

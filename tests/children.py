@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 
 _CONTEXT = multiprocessing.get_context("forkserver") if sys.platform != "win32" else None
-_PRELOADED = ["vqclip.session.drawing", "vqclip.cli.generate", "vqclip.models.clip", "vqclip.models.vqgan"]
+_PRELOADED = [
+    "vqclip.session.session",
+    "vqclip.session.api",
+    "vqclip.cli.generate",
+    "vqclip.models.clip",
+    "vqclip.models.vqgan",
+]
 
 
 def work(args: Sequence[str], folder: str, log: str, seconds: float) -> None:

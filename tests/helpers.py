@@ -8,7 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,14 @@ import vqclip
 from vqclip import config as configs
 from vqclip.cli.main import run
 from vqclip.config import Config
+from vqclip.generation.control import Control
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
-from vqclip.types import Snapshot
+from vqclip.session import events
+from vqclip.session.job import Job, Outcome
+from vqclip.session.session import run_job
+from vqclip.types import Notice, Snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 # the same small run for the command line
@@ -126,6 +130,28 @@ def run_of(config: Config, seeds: Sequence[int] = (7,)) -> Run:
 def draw(config: Config) -> vqclip.Result:
     """Draw a config with the bundled models."""
     return vqclip.generate(config, models())
+
+
+def carry_out(
+    job: Job | Config,
+    on_snapshot: Callable[[Snapshot], Any] = lambda snapshot: None,
+    *,
+    on_notice: Callable[[Notice], Any] = lambda notice: None,
+    stop: Callable[[], bool] = lambda: False,
+    networks: Models | None = None,
+) -> Outcome:
+    """Carry out a job with the bundled models; `stop` is asked at every step whether the job is to end after it."""
+    control = Control()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.Stepped):
+            on_snapshot(event.snapshot)
+            if stop():
+                control.stop()
+        elif isinstance(event, events.NoticeGiven):
+            on_notice(event.notice)
+
+    return run_job(job if isinstance(job, Job) else Job(job), listen, networks or models(), control)
 
 
 def snapshots(config: Config) -> list[Snapshot]:

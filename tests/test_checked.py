@@ -23,7 +23,8 @@ from vqclip import resources
 from vqclip.config import Config, checked, from_dict, make_config
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models
-from vqclip.session import drawing
+from vqclip.session.job import Job
+from vqclip.session.outputs import check_outputs
 from vqclip.writers import metadata
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,7 +105,8 @@ def test_a_wrong_value_is_told_of_wherever_the_config_is_used(key: str, value: A
         Models.load,
         models().resolve,
         configs.to_yaml,
-        drawing.check_outputs,
+        check_outputs,
+        Job,
     ]
     for use in uses:
         with pytest.raises(UsageError) as caught:

@@ -19,7 +19,7 @@ from helpers import ROOT, SMALL_FLAGS, CommandLine, photo, sha, start_cli
 from PIL import Image
 
 from vqclip.cli.progress import Progress
-from vqclip.session import drawing
+from vqclip.session.sinks.preview import PreviewSink
 from vqclip.types import Snapshot
 from vqclip.version import __version__
 from vqclip.writers import metadata
@@ -245,13 +245,13 @@ def test_a_run_folder_with_config_and_preview_stands_beside_the_picture_and_goes
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    notice = drawing._Batch._preview
+    preview = PreviewSink.step
 
-    def watched(batch: Any, snapshot: Any) -> None:
-        notice(batch, snapshot)
-        seen.append(sorted(file.name for file in batch.folders[0].iterdir()))
+    def watched(sink: PreviewSink, snapshot: Any) -> None:
+        preview(sink, snapshot)
+        seen.append(sorted(file.name for file in sink.batch.lead.iterdir()))
 
-    monkeypatch.setattr(drawing._Batch, "_preview", watched)
+    monkeypatch.setattr(PreviewSink, "step", watched)
     assert cli.draw("a red cat", "-o", "cat.png", "--save-every", "2").code == 0
     saved = ["config.yaml", "lock", "state.safetensors"]
     assert seen == [saved, saved, *[sorted([*saved, "preview.png"])] * 2]

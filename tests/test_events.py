@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CommandLine, draw, models, run_of, sha, small
+from helpers import CommandLine, carry_out, draw, models, run_of, sha, small
 
 from vqclip.errors import ResumeError
 from vqclip.generation import recover
 from vqclip.generation.prepare import prepare
 from vqclip.guidance import Guidance
-from vqclip.session import drawing
 from vqclip.types import PackedState
 from vqclip.writers import metadata
 
@@ -51,8 +50,8 @@ def test_a_run_that_goes_on_goes_on_with_as_few_views_at_a_time(
 ) -> None:
     def drawn(name: str, until: int | None) -> None:
         config = small(steps=12, output={"file": name})
-        ready, seen = prepare(models().resolve(config), models()), []
-        drawing.draw(ready, drawing.Listener(seen.append, stop=lambda: len(seen) - 1 == until))
+        seen: list[Any] = []
+        carry_out(config, seen.append, stop=lambda: len(seen) - 1 == until)
 
     short_of_memory(monkeypatch, seed=7)
     drawn("straight.png", None)

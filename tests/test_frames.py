@@ -7,13 +7,12 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers import CommandLine, prepared, small
+from helpers import CommandLine, carry_out, small
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from vqclip.errors import UsageError
-from vqclip.session import drawing
 from vqclip.writers import frames
 from vqclip.writers.frames import FramePlan, plan
 
@@ -113,7 +112,7 @@ def test_a_run_that_was_stopped_holds_its_steps_as_one_that_was_not(cli: Command
     def film(name: str, until: int | None) -> None:
         output = {"file": f"{name}.png", "video": f"{name}.mp4", "length": 4.0}
         config, seen = small(steps=12, output=output, optimizer={"lr": 1.0}), []
-        drawing.draw(prepared(config), drawing.Listener(seen.append, stop=lambda: len(seen) - 1 == until))
+        carry_out(config, seen.append, stop=lambda: len(seen) - 1 == until)
 
     film("straight", None)
     film("cat", 8)

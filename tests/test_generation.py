@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers import (
     SMALL_FLAGS,
+    carry_out,
     draw,
     models,
     photo,
@@ -35,7 +36,6 @@ from vqclip.generation.initial import first_grid
 from vqclip.generation.models import Models
 from vqclip.guidance import Guidance
 from vqclip.guidance import views as cutouts
-from vqclip.session import drawing
 
 COARSE = {"size": 128, "stages": ["64:0.5", "full:0.5"], "steps": 4}
 
@@ -107,7 +107,7 @@ def test_another_process_with_video_and_preview_draws_the_same_picture(tmp_path:
 def test_video_and_preview_change_nothing(tmp_path: Path) -> None:
     bare = small(output={"file": str(tmp_path / "bare.png"), "save_every": 0})
     rich = small(output={"file": str(tmp_path / "rich.png"), "save_every": 1, "video": str(tmp_path / "film.mp4")})
-    files = [drawing.draw(prepared(config)).pictures[0] for config in (bare, rich)]
+    files = [carry_out(config).pictures[0] for config in (bare, rich)]
     assert sha(files[0]) == sha(files[1]) == sha(draw(small()).image)
 
 
@@ -338,7 +338,7 @@ def test_the_picture_before_the_broken_step_is_kept(tmp_path: Path, monkeypatch:
     break_at(2, monkeypatch)
     config = small(steps=5, best={"every": 1}, output={"file": str(tmp_path / "kept.png")})
     with pytest.raises(NumericError):
-        drawing.draw(prepared(config))
+        carry_out(config)
     assert sha(tmp_path / "kept.png") == sha(images.to_pil(slow[2].best))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kept.png", "kept.run"]
 

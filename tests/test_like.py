@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 from children import Child
-from helpers import SMALL_FLAGS, CommandLine, photo, sha, small, threads
+from helpers import SMALL_FLAGS, CommandLine, carry_out, photo, sha, small, threads
 from PIL import Image, ImageDraw
 
 import vqclip
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models
-from vqclip.generation.prepare import prepare
-from vqclip.session import drawing as drawings
 from vqclip.session import savepoint
+from vqclip.session.job import Outcome
 from vqclip.sketch.asked import check_words
 from vqclip.sketch.own import check_named, cut_out, parse_like, with_files
 from vqclip.writers import metadata
@@ -221,13 +220,15 @@ def test_a_sketch_that_was_stopped_ends_in_the_same_picture(
 ) -> None:
     monkeypatch.chdir(folder)
 
-    def draw(name: str, until: int | None = None) -> drawings.Drawn:
+    def draw(name: str, until: int | None = None) -> Outcome:
         config = config_of("my dog in a forest, mosaic", steps=8, init={"like": like}, output={"file": name})
         seen: list[int] = []
-        listener = drawings.Listener(
-            lambda s: seen.append(s.step), stop=lambda: until is not None and seen[-1] >= until
+        return carry_out(
+            config,
+            lambda s: seen.append(s.step),
+            stop=lambda: until is not None and seen[-1] >= until,
+            networks=networks,
         )
-        return drawings.draw(prepare(networks.resolve(config), networks), listener)
 
     with threads(1):
         draw("straight.png")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vqclip.cli import older
 from vqclip.cli.options import _FLAGS
-from vqclip.session import drawing
+from vqclip.session.sinks.preview import PreviewSink
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 
@@ -144,14 +144,14 @@ def test_a_wrong_line_is_told_before_anything_is_drawn(cli: CommandLine, last: s
 
 def test_a_signal_ends_the_list_and_says_what_is_not_drawn(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     write_list()
-    preview = drawing._Batch._preview
+    preview = PreviewSink.step
 
-    def stopped(batch: Any, snapshot: Snapshot) -> None:
-        preview(batch, snapshot)
-        if batch.config.prompts == ("a dog:0.5 | snow",) and snapshot.step == 1:
+    def stopped(sink: PreviewSink, snapshot: Snapshot) -> None:
+        preview(sink, snapshot)
+        if sink.config.prompts == ("a dog:0.5 | snow",) and snapshot.step == 1:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(drawing._Batch, "_preview", stopped)
+    monkeypatch.setattr(PreviewSink, "step", stopped)
     ran = cli.draw("--each", "@list.txt", "-o", "a.png")
     assert ran.code == 143 and ran.files == [Path("a.png"), Path("a-1.png")]
     assert "1 of 3 prompts are not drawn" in ran.err and "vqclip resume a-1.run" in ran.err

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers import CommandLine, sha
+from helpers import CommandLine, carry_out, sha
 from PIL import Image
-from test_resume import draw, folder, ready, wanted  # noqa: F401 - a fixture among them
+from test_resume import draw, folder, wanted  # noqa: F401 - a fixture among them
 
-from vqclip.session import drawing
+from vqclip.session.job import Job
 from vqclip.session.outputs import Outputs
 from vqclip.types import Snapshot
 from vqclip.writers import names
@@ -43,7 +43,7 @@ def expected(picture: str, video: str, count: int, taken: set[str], replace: boo
 def test_pictures_and_videos_get_the_names_that_were_asked_for(
     picture: str, video: str, count: int, taken: set[str], replace: bool
 ) -> None:
-    """As `drawing` asks for them: a picture, its run folder, which is locked, and then the video."""
+    """As a batch asks for them: a picture, its run folder, which is locked, and then the video."""
     for name in taken:
         Path(name).write_bytes(OLD)
     own, found = Outputs(wanted(), replace), []
@@ -71,8 +71,7 @@ def test_a_run_that_goes_on_keeps_its_names(cli: CommandLine, replace: bool) -> 
         Path(name).write_bytes(OLD)
     config = wanted("a.png", count=2, output={"video": "a.mp4"})
     seen: list[int] = []
-    listener = drawing.Listener(lambda snapshot: seen.append(snapshot.step), stop=lambda: seen[-1] == 7)
-    assert drawing.draw(ready(config), listener, replace=replace).stopped
+    assert carry_out(Job(config, replace), lambda s: seen.append(s.step), stop=lambda: seen[-1] == 7).stopped
     first = "a" if replace else "a-1"
     assert cli("resume", f"{first}.run", *(["--yes"] if replace else [])).code == 0
     stems = {"a", "a-1"} if replace else {"a", "a-1", "a-2"}
@@ -88,8 +87,8 @@ def test_names_that_are_taken_on_the_way_cost_no_picture() -> None:
         if snapshot.step == 6:
             Image.new("RGB", (4, 4)).save("cat.png")
 
-    drawn = drawing.draw(ready(wanted(count=2, batch_size=2)), drawing.Listener(take))
-    assert drawn.pictures == [Path("cat-2.png"), Path("cat-1.png")]
+    drawn = carry_out(wanted(count=2, batch_size=2), take)
+    assert drawn.pictures == (Path("cat-2.png"), Path("cat-1.png"))
     assert [sha(path) for path in drawn.pictures] == [sha(path) for path in straight.pictures]
     assert Image.open("cat.png").size == (4, 4)
 
@@ -100,8 +99,8 @@ def test_a_folder_or_link_that_comes_in_the_way_costs_no_picture(kind: str) -> N
         if snapshot.step == 6:
             Path("cat.png").mkdir() if kind == "folder" else os.symlink("nowhere.png", "cat.png")
 
-    drawn = drawing.draw(ready(wanted()), drawing.Listener(obstruct), replace=True)
-    assert drawn.pictures == [Path("cat-1.png")] and Image.open("cat-1.png").size == (64, 64)
+    drawn = carry_out(Job(wanted(), replace=True), obstruct)
+    assert drawn.pictures == (Path("cat-1.png"),) and Image.open("cat-1.png").size == (64, 64)
     assert not os.path.exists("nowhere.png")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from helpers import CommandLine, models, photo, relative, sha, small, threads
+from helpers import CommandLine, carry_out, models, photo, relative, sha, small, threads
 from PIL import Image
 
 from vqclip import schedules
@@ -27,7 +27,9 @@ from vqclip.generation.run import Run
 from vqclip.generation.state import State
 from vqclip.guidance import Guidance
 from vqclip.registry import OPTIMIZERS
-from vqclip.session import drawing, savepoint
+from vqclip.session import savepoint
+from vqclip.session.job import Job, Outcome, Resume
+from vqclip.session.sinks import video
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 
@@ -58,14 +60,14 @@ def wanted(name: str = "cat.png", **values: Any) -> Config:
     return small(**(rest | values))
 
 
-def draw(config: Config, until: int | None = None, batch: int = 0) -> drawing.Drawn:
+def draw(config: Config, until: int | None = None, batch: int = 0) -> Outcome:
     """Draw a config, and stop it at a step of one of its batches."""
     seen: list[int] = []
 
     def stop() -> bool:
         return until is not None and seen.count(0) == batch + 1 and seen[-1] >= until
 
-    return drawing.draw(ready(config), drawing.Listener(lambda snapshot: seen.append(snapshot.step), stop=stop))
+    return carry_out(config, lambda snapshot: seen.append(snapshot.step), stop=stop)
 
 
 def frames(path: str) -> list[np.ndarray]:
@@ -89,7 +91,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_picture(cli: CommandLine, at: i
 
 
 def test_a_video_goes_on_with_every_frame_once(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "_SEGMENT", 4)
+    monkeypatch.setattr(video, "SEGMENT", 4)
     flags = {"steps": 17, "stages": ["full:1"]}
     draw(wanted("straight.png", **flags, output={"video": "straight.mp4"}))
     draw(wanted(**flags, output={"video": "film.mp4"}), 13)
@@ -105,9 +107,8 @@ def test_a_run_that_is_stopped_twice_ends_in_the_same_picture(cli: CommandLine) 
     draw(wanted("straight.png"))
     draw(wanted(), 6)
     folder = savepoint.find(Path("cat.png"))
-    again = savepoint.read(folder)
     # stopped before it came to the next state
-    drawing.draw(ready(wanted()), drawing.Listener(stop=lambda: True), begin=(folder, again))
+    carry_out(Job(resume=Resume(folder)), stop=lambda: True)
     assert savepoint.read(folder).packed.step == 5
     assert cli("resume", folder).code == 0 and sha("cat.png") == sha("straight.png")
 
@@ -333,8 +334,7 @@ def test_a_number_that_is_none_costs_steps_and_half_the_rate(
 ) -> None:
     seen: list[Snapshot] = []
     failing(monkeypatch, at, 1, lambda loss: loss * math.nan)
-    prepared = ready(wanted(output={"video": "film.mp4"}))
-    drawing.draw(prepared, drawing.Listener(seen.append))
+    carry_out(wanted(output={"video": "film.mp4"}), seen.append)
     back = at // 5 * 5
     assert [s.step for s in seen] == [*range(at + 1), *range(back, 13)]
     assert seen[-1].lr == pytest.approx(0.5 * last_rate())
@@ -400,7 +400,7 @@ def test_a_folder_that_vanishes_on_the_way_comes_back_with_the_picture(folder: P
         if snapshot.step == 6:
             shutil.rmtree(folder / "deep")
 
-    drawing.draw(ready(wanted("deep/cat.png")), drawing.Listener(vanish))
+    carry_out(wanted("deep/cat.png"), vanish)
     assert Image.open("deep/cat.png").size == (64, 64)
 
 

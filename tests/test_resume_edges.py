@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CommandLine, photo, sha
+from helpers import CommandLine, carry_out, photo, sha
 from PIL import Image
 from test_resume import draw, failing, folder, frames, ready, rewritten, wanted  # noqa: F401 - a fixture among them
 
 from vqclip.errors import NumericError, OutputError, ResumeError
 from vqclip.generation import recover
 from vqclip.registry import OPTIMIZERS
-from vqclip.session import drawing, savepoint
+from vqclip.session import savepoint
+from vqclip.session.job import Job
+from vqclip.session.sinks import preview, video
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 from vqclip.writers.video import VideoWriter
@@ -39,18 +41,18 @@ def test_a_disk_that_is_full_at_the_end_costs_no_state(cli: CommandLine, monkeyp
 
     monkeypatch.setattr(savepoint, "_SECONDS", 0.0)
     with pytest.raises(OutputError, match="disk is full"):
-        drawing.draw(ready(wanted()), drawing.Listener(fill))
+        carry_out(wanted(), fill)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     assert savepoint.read(Path("cat.run")).step == 5 and not Path("cat.png").exists()
     assert cli("resume", "cat.run").code == 0 and sha("cat.png") == sha("straight.png")
 
 
 def test_a_preview_that_cannot_be_written_is_told_of_once(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Any, snapshot: Snapshot) -> None:
+    def fail(*arguments: Any) -> None:
         raise OutputError("no room")
 
-    monkeypatch.setattr(drawing._Batch, "_preview", fail)
-    told = cli.draw("cat", "-o", "cat.png")
+    monkeypatch.setattr(preview, "save_image", fail)
+    told = cli.draw("cat", "-o", "cat.png", "--save-every", "1", "--steps", "4")
     assert told.code == 0 and told.complaints == ["vqclip: the preview is not saved: no room"]
 
 
@@ -63,7 +65,7 @@ def test_a_read_only_run_folder_is_told_of_and_the_run_goes_on(monkeypatch: pyte
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    drawing.draw(ready(wanted()), drawing.Listener(on_notice=seen.append))
+    carry_out(wanted(), on_notice=seen.append)
     assert [notice.text for notice in seen if "state is not saved" in notice.text] and Path("cat.png").exists()
 
 
@@ -72,8 +74,7 @@ def test_replacing_never_takes_the_name_of_an_earlier_picture_of_the_run(cli: Co
     Image.new("RGB", (4, 4)).save("cat.png")
     seen: list[int] = []
     stop = lambda: seen.count(0) == 2 and seen[-1] >= 7  # noqa: E731
-    listener = drawing.Listener(lambda snapshot: seen.append(snapshot.step), stop=stop)
-    drawing.draw(ready(wanted(count=3)), listener, replace=True)
+    carry_out(Job(wanted(count=3), replace=True), lambda snapshot: seen.append(snapshot.step), stop=stop)
     assert cli("resume", "cat-1.run", "--yes").code == 0
     for number in ("", "-1", "-2"):
         assert sha(f"cat{number}.png") == sha(f"straight{number}.png")
@@ -109,11 +110,11 @@ def test_an_encoder_that_fails_at_the_last_step_keeps_what_it_has(
 def test_a_video_that_skips_steps_has_states_too_and_may_have_no_frame_yet(
     cli: CommandLine, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawing, "_FAR", 5)
+    monkeypatch.setattr(video, "FAR", 5)
     film = {"video": "film.mp4", "length": 0.2, "fps": 10.0}
     draw(wanted("straight.png", output=film | {"video": "straight.mp4"}))
     halted = draw(wanted(output=film), max(at, 1))
-    assert halted.stopped and halted.videos == ([Path("film.mp4")] if at else [])
+    assert halted.stopped and halted.videos == ((Path("film.mp4"),) if at else ())
     assert savepoint.read(Path("cat.run")).step == at // 5 * 5
     assert cli("resume", "cat.run").code == 0
     assert [a.tobytes() for a in frames("film.mp4")] == [b.tobytes() for b in frames("straight.mp4")]
@@ -276,7 +277,7 @@ def test_a_picture_that_the_run_begins_with_stays_until_the_end(cli: CommandLine
     photo(Path("cat.png"))
     was = sha("cat.png")
     init = {"kind": "image", "image": "cat.png"}
-    drawing.draw(ready(wanted(init=init)), drawing.Listener(stop=lambda: True), replace=True)
+    carry_out(Job(wanted(init=init), replace=True), stop=lambda: True)
     assert sha("cat.png") == was and Path("cat-1.png").exists()
     assert cli("resume", "cat.run", "--yes").code == 0 and sha("cat.png") != was
 

@@ -52,7 +52,8 @@ def caught(handler: Callable[[int, object], None]) -> Iterator[None]:
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
     """Let the first such signal raise Ended, or KeyboardInterrupt for SIGINT, in whatever is done."""
-    owner, first = os.getpid(), []
+    owner = os.getpid()
+    first: list[int] = []
 
     def handler(number: int, frame: object) -> None:
         if os.getpid() != owner:  # a process of ours that was forked: its parent ends it

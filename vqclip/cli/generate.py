@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,10 +20,6 @@ from vqclip.config.text import MAX_FILE, decode, read_text
 from vqclip.errors import UsageError
 from vqclip.types import Notice
 from vqclip.weights import catalog
-
-if TYPE_CHECKING:
-    from vqclip.generation.models import Models
-    from vqclip.generation.prepare import Prepared
 
 
 @click.command(cls=older.OlderCommand, context_settings={"token_normalize_func": older.normalized})
@@ -56,8 +52,6 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
     """
     from vqclip.session import replay  # numpy and PIL, which --help need not wait for
 
-    if options["offline"]:
-        os.environ["HF_HUB_OFFLINE"] = "1"
     record, foreign = replay.read_source(options["source"]) if options["source"] else (None, None)
     asked = _asked(prompt, flags, options)
     if "init.image" in asked and not {"init.kind", "init.mask"} & set(asked) and not replay.began_with_image(record):
@@ -93,16 +87,19 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
         inputs.check_inputs(one)
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import check_wanted
-    from vqclip.session import drawing, replay
+    from vqclip.session.job import Job
+    from vqclip.session.outputs import check_outputs
+    from vqclip.weights import cache
 
     for one in every:
         check_wanted(one)
-    drawing.check_outputs(config, options["yes"])
+    check_outputs(config, options["yes"])
     several = config.count > 1 or len(every) > 1
     progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"], several=several)
     code, taken = 0, set[str]()
     with running.Stopper() as stopper:
-        models = Models.load(config)
+        with cache.no_network(options["offline"]):
+            models = Models.load(config)
         for notice in told:
             progress.notice(notice)
         for number, one in enumerate(every):
@@ -111,26 +108,11 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
             if code:
                 progress.notice(Notice(f"{len(every) - number} of {len(every)} prompts are not drawn"))
                 return code
-            prepared = _prepared(one, models, progress)
-            if record is not None:
-                prepared.notices += replay.check(record, prepared)
-            code = running.draw(prepared, progress, stopper, options["yes"], taken=taken)
+            job = Job(one, options["yes"], taken=tuple(taken), record=record, offline=options["offline"])
+            outcome = running.carry_out(job, progress, stopper, models)
+            taken |= {os.path.abspath(path) for path in (*outcome.pictures, *outcome.videos, *outcome.others)}
+            code = running.told_code(outcome, progress, stopper)
     return code
-
-
-def _prepared(config: Config, models: Models, progress: Progress) -> Prepared:
-    """Return the prepared run of a config, and say what is drawn."""
-    from vqclip import prompts
-    from vqclip.generation.prepare import prepare
-
-    resolved = models.resolve(config)
-    prepared = prepare(resolved, models)
-    run = resolved.run
-    width, height = resolved.size
-    about = f"seed {resolved.seed}, {width}x{height}, on {run.device} in {run.precision}"
-    what = " | ".join(prompts.clean(text) for text in (*resolved.prompts, *resolved.image_prompts))
-    progress.notice(Notice(f"drawing {what if len(what) <= 200 else what[:197] + '...'!r}: {about}"))
-    return prepared
 
 
 def _each(config: Config) -> list[Config]:

@@ -27,9 +27,9 @@ def check_inputs(config: Config) -> None:
     if models.vqgan_config and not Path(models.vqgan_config).exists():
         raise WeightsError(f"cannot read the model's YAML {models.vqgan_config}: there is no such file")
     pictures = [prompts.parse_image_prompt(text).text for text in config.image_prompts]
-    for name in (config.init.image, config.init.mask, *pictures):
-        if name is not None:
-            images.read_image(name)
+    for picture in (config.init.image, config.init.mask, *pictures):
+        if picture is not None:
+            images.read_image(picture)
     for names in parse_like(config.init.like).values():
         for name in names:
             images.read_cut_out(name)

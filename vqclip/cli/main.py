@@ -63,7 +63,8 @@ class DefaultGroup(click.Group):
         if name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[name].partition(":")
-        return getattr(__import__(module, fromlist=[attribute]), attribute)
+        command: click.Command = getattr(__import__(module, fromlist=[attribute]), attribute)
+        return command
 
 
 @click.group(cls=DefaultGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)

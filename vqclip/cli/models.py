@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -59,8 +59,6 @@ def get_model(name: str, kind: str | None, decoder_only: bool, dtype: str, keep_
 
     from vqclip.weights.get import How, get
 
-    if offline:
-        os.environ["VQCLIP_OFFLINE"] = "1"
     bar = tqdm(unit="B", unit_scale=True, desc=name[:40], disable=None, **bar_room())
 
     def show(done: int, total: int | None) -> None:
@@ -68,7 +66,7 @@ def get_model(name: str, kind: str | None, decoder_only: bool, dtype: str, keep_
         bar.update(done - bar.n)
 
     chosen = _kind_of(name, kind)
-    with bar:
+    with bar, cache.no_network(offline):
         path = get(chosen, name, How(decoder_only, dtype, keep_original), show)
     streams.say(path)
 
@@ -99,7 +97,7 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
     """Read the weights NAMES, or all that are here: each must be undamaged and fit its architecture."""
     from vqclip.weights import load
 
-    loaders = {
+    loaders: dict[str, Callable[[str], tuple[object, str]]] = {
         "vqgan": load.load_vqgan,
         "clip": load.load_clip,
         "prior": load.load_prior,

@@ -54,6 +54,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--fps",), "output.fps", {"type": float, "help": "Frames a second of the video."}),
     (("--length",), "output.length", {"type": float, "help": "Seconds of the video: steps are skipped or held."}),
     (("--save-every", "-se"), "output.save_every", {"type": int, "help": "Steps between previews; 0 for none."}),
+    (("--metrics",), "output.metrics", {"help": "CSV file for losses, rate, score and seconds of every step."}),
     (("--keep-run",), "output.keep_run", {"is_flag": True, "help": "Keep the run's folder."}),
     (("--no-metadata",), "output.metadata", {"is_flag": True, "help": "Write nothing about the picture into it."}),
 ]  # fmt: skip

@@ -28,7 +28,7 @@ class Progress:
 
     def __init__(self, style: str, several: bool = False) -> None:
         self.style, self.several = style, several
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
         self._began = time.monotonic()
         # step and share of the work at which the clock was started
         self._from = (0, 0.0)
@@ -71,7 +71,9 @@ class Progress:
         if snapshot.step == 0 or snapshot.resumed:
             self._close()
             self._began, self._from = time.monotonic(), (snapshot.step, snapshot.work)
-        {"bar": self._tick, "lines": self._line, "json": self._record, "none": lambda s: None}[self.style](snapshot)
+        ways = {"bar": self._tick, "lines": self._line, "json": self._record}
+        if self.style in ways:
+            ways[self.style](snapshot)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -83,7 +85,7 @@ class Progress:
 
         if self._bar is None:
             form = self._name(snapshot) + "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
-            style = {"unit": "step", "bar_format": form, "file": sys.stderr} | bar_room()
+            style: dict[str, Any] = {"unit": "step", "bar_format": form, "file": sys.stderr} | bar_room()
             self._bar = tqdm(total=snapshot.steps, initial=snapshot.step, **style)
         if snapshot.step > self._from[0]:
             _, left = self._rate(snapshot)
@@ -123,5 +125,5 @@ class Progress:
         left = elapsed * (1 - snapshot.work) / done if done > 0 else None
         return round((snapshot.step - self._from[0]) / max(elapsed, 1e-9), 3), None if left is None else round(left, 1)
 
-    def _json(self, values: dict) -> None:
+    def _json(self, values: dict[str, Any]) -> None:
         click.echo(json.dumps(values), err=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    _Kind = click.ParamType[Any]
+else:  # not generic in every version of click
+    _Kind = click.ParamType
 
-class Text(click.ParamType):
+
+class Text(_Kind):
     """A text that is not empty: an empty one is a variable of the shell that was never set."""
 
     name = "text"

@@ -84,7 +84,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "output.length": (0.01, 3600),
 }
 # names of files and folders; a model's may also be one of the catalog
-_PATHS = ("init.image", "init.mask", "output.file", "output.folder", "output.video")
+_PATHS = tuple(f"init.{name}" for name in ("image", "mask"))
+_PATHS += tuple(f"output.{name}" for name in ("file", "folder", "video", "metrics", "tensorboard"))
 _MODELS = ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory")
 _LARGEST_SIDE = 16384
 

@@ -181,7 +181,8 @@ class BestConfig:
 class OutputConfig:
     """Files of a run. `save_every` steps the preview is replaced; `video` names an mp4, gif or webp.
 
-    `save_candidates` writes a contact sheet of a prior's candidates beside the picture.
+    `save_candidates` writes a contact sheet of a prior's candidates beside the picture. `metrics` names a CSV file for
+    losses, learning rate, score and seconds of every step; `tensorboard` a folder for the same, if it is installed.
     """
 
     file: str | None = None
@@ -193,6 +194,8 @@ class OutputConfig:
     metadata: bool = True
     keep_run: bool = False
     save_candidates: bool = False
+    metrics: str | None = None
+    tensorboard: str | None = None
 
 
 @dataclass

@@ -53,7 +53,7 @@ def draw(
     seeds: Sequence[int],
     folder: Path,
     config_for: Callable[[str, int], configs.Config],
-    progress: Callable[[Picture], None] = lambda picture: None,
+    progress: Callable[[Picture], object] = lambda picture: None,
 ) -> list[Picture]:
     """Draw every (number, prompt) with every seed into `folder` and return the pictures.
 

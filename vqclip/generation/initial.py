@@ -54,12 +54,13 @@ def candidates(prepared: Prepared, seed: int) -> Candidates:
     """Return what the prior proposes for a picture, the candidate that fits the prompts best first.
 
     Candidates are of the size that the prior was trained on; views held out of guidance judge them, and what else they
-    could be taken for. Each is drawn from seed and number alone.
+    could be taken for. Each is drawn from seed and number alone. Raises Stopped between groups of them.
     """
     init, shown = prepared.config.init, prepared.config.output.save_candidates
     every, scores, pictures = [], [], []
     together = _together(prepared)
     for start in range(0, init.candidates, together):
+        prepared.control.checkpoint()
         every.append(_draw(prepared, seed, range(start, min(start + together, init.candidates))))
         if init.candidates > 1 or shown:
             image = _picture(prepared, every[-1])

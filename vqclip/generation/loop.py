@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from torch import Tensor
 
@@ -27,15 +27,17 @@ def generate_stream(config: Config, models: Models | None = None) -> Iterator[Sn
     yield from stream(prepare(models.resolve(config), models))
 
 
-def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = None) -> Iterator[Snapshot]:
+def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = None) -> Generator[Snapshot, None, None]:
     """Yield the snapshots of all batches of a prepared run.
 
     `begin`, the number of a batch and a packed state of it, goes on from there: the snapshot of that state comes first,
-    marked as `resumed`. Without a state that batch is drawn from its first grid.
+    marked as `resumed`. Without a state that batch is drawn from its first grid. Between its pieces the work asks
+    `prepared.control`: it waits while that is paused, and raises Stopped if it is to end.
     """
     notices = list(prepared.notices)
     first, packed = begin or (0, None)
     for seeds in batches(prepared.config)[first:]:
+        prepared.control.checkpoint()
         with exact(prepared.config):
             run = prepared.run(seeds) if packed is None else prepared.resumed(seeds, packed)
             image = run.decode(run.state.output)
@@ -43,6 +45,7 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
         yield _snapshot(run, image, resumed=packed is not None)
         notices, packed = [], None
         while not run.ended:
+            prepared.control.checkpoint()
             with exact(prepared.config):
                 image = recover.step(run)
             yield _snapshot(run, image)

@@ -16,6 +16,7 @@ from vqclip.config import Config
 from vqclip.errors import ResumeError, UsageError, WeightsError
 from vqclip.generation import initial, recover, stages
 from vqclip.generation.canvas import Canvas, padded, read_canvas, read_outside
+from vqclip.generation.control import Control
 from vqclip.generation.models import Models
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Run
@@ -40,7 +41,7 @@ class Prepared:
     `scaler` moves its pictures to finer grids; `sketcher` draws what it begins with, if that is a sketch.
 
     `outside` tells of each file that came from outside its name and sha256, `forced` of changes that a resumed run was
-    forced to take: from which step, and what.
+    forced to take: from which step, and what. `control` stops and pauses all of it from outside.
     """
 
     config: Config
@@ -54,6 +55,7 @@ class Prepared:
     sketcher: Sketcher | None = None
     outside: dict[str, dict[str, Any]] = field(default_factory=dict)
     forced: list[dict[str, Any]] = field(default_factory=list)
+    control: Control = field(default_factory=Control)
 
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""

@@ -42,6 +42,20 @@ REGULARIZERS = Registry(
     },
 )
 
+# what becomes of the steps of a session, in the order in which they take a step (`vqclip.session.sinks.Sink`)
+SINKS = Registry(
+    "sink",
+    {
+        "candidates": "vqclip.session.sinks.candidates:CandidatesSink",
+        "video": "vqclip.session.sinks.video:VideoSink",
+        "preview": "vqclip.session.sinks.preview:PreviewSink",
+        "metrics": "vqclip.session.sinks.metrics:MetricsSink",
+        "tensorboard": "vqclip.session.sinks.tensorboard:TensorBoardSink",
+        "savepoint": "vqclip.session.sinks.savepoint:SavepointSink",
+        "picture": "vqclip.session.sinks.picture:PictureSink",
+    },
+)
+
 # an intervention is a class without arguments whose objects are called with the run once before every step
 INTERVENTIONS = Registry(
     "intervention",

@@ -51,7 +51,8 @@ class Savepoint:
     each of which `segments` are encoded; `used` are paths that earlier pictures of the run have. `config` is the
     resolved config as plain data, with absolute paths; `weights` and `outside` are sha256 sums, of networks and of
     files that came from outside. `kept` are the sha256 of files, by their paths, that the run wrote before its end and
-    may replace; `forced` what it was forced to change. `ended` says that nothing is left to do but extra steps.
+    may replace; `forced` what it was forced to change. `ended` says that nothing is left to do but extra steps. `files`
+    are paths of what else the run writes, by the name of the sink that does.
     """
 
     packed: PackedState | None
@@ -67,6 +68,7 @@ class Savepoint:
     kept: Mapping[str, str] = field(default_factory=dict)
     forced: tuple[Mapping[str, Any], ...] = ()
     ended: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -80,13 +82,12 @@ _TOLD = [f.name for f in dataclasses.fields(Savepoint) if f.name != "packed"]
 class Saver:
     """Writes the savepoints of a batch: the first at once, then one about every half minute, and when asked.
 
-    It holds the lock of the run's folder until `close`. `found` is the savepoint that stands there already; what an
-    earlier run left there goes.
+    The caller holds the lock of the first folder. `found` is the savepoint that stands there already; what an earlier
+    run left there goes.
     """
 
     def __init__(self, folders: Sequence[Path], found: Savepoint | None = None) -> None:
         self.folder, *others = folders
-        self._lock = lock(self.folder)
         self._latest: Callable[[], Savepoint] | None = None
         self._when = -_SECONDS
         if found is None:
@@ -111,10 +112,6 @@ class Saver:
         self._when = time.monotonic()
         if self._latest is not None:
             write(self.folder, self._latest())
-
-    def close(self) -> None:
-        """Let go of the folder."""
-        self._lock.release()
 
 
 def lock(folder: Path) -> FileLock:
@@ -211,6 +208,8 @@ def _read(path: Path) -> Savepoint:
         raise ValueError("it names no picture")
     videos, used = (tuple(str(name) for name in told[key]) for key in ("videos", "used"))
     mappings = {n: dict(told[n]) for n in ("config", "weights", "outside", "versions", "kept")}
+    # states of version 0.1 have none
+    files = {str(name): str(path) for name, path in dict(told.get("files", {})).items()}
     return Savepoint(
         packed,
         int(told["batch"]),
@@ -220,6 +219,7 @@ def _read(path: Path) -> Savepoint:
         segments=int(told["segments"]),
         forced=tuple(dict(each) for each in told["forced"]),
         ended=told["ended"] is True,
+        files=files,
         **mappings,
     )
 
@@ -231,7 +231,8 @@ def absolute(config: Config) -> Config:
     found.init.like = [with_files(text, _absolute) for text in config.init.like]
     found.image_prompts = tuple(_absolute_prompt(text) for text in config.image_prompts)
     found.output.folder = os.path.abspath(config.output.folder)
-    found.output.file, found.output.video = (_absolute(name) for name in (config.output.file, config.output.video))
+    for name in ("file", "video", "metrics", "tensorboard"):
+        setattr(found.output, name, _absolute(getattr(config.output, name)))
     for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory"):
         setattr(found.models, name, _own_file(getattr(config.models, name)))
     found.models.clip = [_own_file(name) for name in config.models.clip]

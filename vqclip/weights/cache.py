@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from vqclip.errors import WeightsError
 # what sources gave when they were first asked, and what is kept
 RECORD = "sha256.json"
 _OFFLINE = ("HF_HUB_OFFLINE", "VQCLIP_OFFLINE")
+# of this thread, or task
+_FORBIDDEN = ContextVar("vqclip_offline", default=False)
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
@@ -50,9 +54,20 @@ def weights_file(kind: str, name: str) -> Path:
     return home() / "weights" / f"{kind}-{name.replace('/', '--')}.safetensors"
 
 
+@contextlib.contextmanager
+def no_network(forbidden: bool = True) -> Iterator[None]:
+    """Forbid the network, if that is wished, to what this thread does within the block."""
+    token = _FORBIDDEN.set(forbidden or _FORBIDDEN.get())
+    try:
+        yield
+    finally:
+        _FORBIDDEN.reset(token)
+
+
 def offline() -> bool:
-    """Whether the environment forbids the network."""
-    return any(os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off") for name in _OFFLINE)
+    """Whether the network is forbidden: by the environment, or by whoever called (`no_network`)."""
+    named = any(os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off") for name in _OFFLINE)
+    return named or _FORBIDDEN.get()
 
 
 def known_digest(source: str) -> str | None:
