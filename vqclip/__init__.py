@@ -21,16 +21,22 @@ if TYPE_CHECKING:
     from vqclip.generation.loop import generate_stream
     from vqclip.generation.models import Models
     from vqclip.session.api import Result, generate
+    from vqclip.session.job import Job, Outcome, Resume
+    from vqclip.session.session import Session, run_job
     from vqclip.types import Notice, Snapshot
     from vqclip.words import Reading
     from vqclip.words import read as read_prompt
 
 __all__ = [
     "Config",
+    "Job",
     "Models",
     "Notice",
+    "Outcome",
     "Reading",
     "Result",
+    "Resume",
+    "Session",
     "Snapshot",
     "VqclipError",
     "__version__",
@@ -38,6 +44,7 @@ __all__ = [
     "generate_stream",
     "make_config",
     "read_prompt",
+    "run_job",
 ]
 
 # before torch is loaded, which reads it once
@@ -52,6 +59,11 @@ _LAZY = {
     "Result": "vqclip.session.api",
     "generate": "vqclip.session.api",
     "generate_stream": "vqclip.generation.loop",
+    "Job": "vqclip.session.job",
+    "Outcome": "vqclip.session.job",
+    "Resume": "vqclip.session.job",
+    "Session": "vqclip.session.session",
+    "run_job": "vqclip.session.session",
     "Reading": "vqclip.words",
     "read_prompt": "vqclip.words:read",
 }

@@ -13,10 +13,10 @@ from vqclip import atomic, images, prompts
 from vqclip import config as configs
 from vqclip.errors import UsageError, VqclipError
 from vqclip.generation.models import Models
-from vqclip.session import api
+from vqclip.session.job import Job
+from vqclip.session.session import run_job
 from vqclip.world import load_world, mentioned
 from vqclip.writers import metadata
-from vqclip.writers.picture import save_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,13 +77,22 @@ def draw(
                 progress(found[-1])
                 continue
             began = time.perf_counter()
-            result = api.generate(config, models)
+            _draw(config, path, models)
             seconds = round(time.perf_counter() - began, 2)
-            save_image(result.image, path, result.pictures[0].record)
             ledger.note(path.name, seconds)
             found.append(Picture(path, prompt, seed, seconds))
             progress(found[-1])
     return found
+
+
+def _draw(config: configs.Config, path: Path, models: Models) -> None:
+    """Draw a picture to a path, with its metadata and nothing beside it; one that is not finished is removed."""
+    config.output = replace(type(config.output)(), file=str(path))
+    try:
+        run_job(Job(config, replace=True, sinks=("picture",)), models=models)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def find(folder: Path) -> tuple[list[Picture], int]:

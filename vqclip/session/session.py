@@ -257,7 +257,9 @@ class Session:
             if batch.last is not None:
                 for sink in reversed(batch.sinks):
                     # the user wants no waiting, such as for a video
-                    self._files[sink.kind] += sink.finish(batch.last, isinstance(failed, KeyboardInterrupt))
+                    files = sink.finish(batch.last, isinstance(failed, KeyboardInterrupt))
+                    # a table of all batches is written by each of them
+                    self._files[sink.kind] += [file for file in files if file not in self._files[sink.kind]]
                 whole = batch.last.last and failed is None
         finally:
             # what is wrong before the first picture is a mistake in what was asked for: there is nothing to go on with
