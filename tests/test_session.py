@@ -48,10 +48,10 @@ def wanted(name: str = "cat.png", **values: Any) -> Config:
     return small(**({"steps": 12, "output": output} | values))
 
 
-def proposed(name: str = "cat.png", candidates: int = 48) -> Config:
+def proposed(name: str = "cat.png", candidates: int = 20) -> Config:
     """A run that begins with the best of many candidates of the bundled prior."""
     init = {"kind": "prior", "candidates": candidates}
-    return wanted(name, steps=3, init=init, models={"prior": "tiny"})
+    return wanted(name, steps=3, init=init, models={"prior": "tiny"}, prior={"steps": 2})
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_candidates_are_told_where_they_are_to_be_shown(with_prior: Models) -> N
 
 
 def test_a_session_stopped_from_another_thread_goes_on_to_the_same_picture() -> None:
-    session = Session.start(Job(wanted(steps=200)), models())
+    session = Session.start(Job(wanted(steps=60)), models())
     reached = threading.Event()
 
     def stop() -> None:
@@ -143,8 +143,8 @@ def test_a_session_stopped_from_another_thread_goes_on_to_the_same_picture() -> 
             other.join()
     assert session.outcome.stopped and session.outcome.exit_code == 130 and session.outcome.step == 8
     assert session.outcome.folder == Path("cat.run") and Image.open("cat.png").size == (64, 64)
-    assert run_job(Job(resume=Resume("cat.png")), models=models()).step == 200
-    assert sha("cat.png") == straight(wanted(steps=200))
+    assert run_job(Job(resume=Resume("cat.png")), models=models()).step == 60
+    assert sha("cat.png") == straight(wanted(steps=60))
 
 
 class StopsAt(Control):
@@ -228,7 +228,7 @@ def test_a_pause_changes_nothing_and_what_there_is_can_be_saved_meanwhile() -> N
     assert sha("cat.png") == straight(wanted())
 
 
-@pytest.mark.parametrize("candidates", [0, 48])
+@pytest.mark.parametrize("candidates", [0, 20])
 def test_a_paused_session_can_be_stopped(with_prior: Models, candidates: int) -> None:
     """Also while candidates are drawn, which waits as well."""
     control = Control()
