@@ -120,7 +120,7 @@ def test_a_packed_state_goes_on_as_the_run_does(name: str) -> None:
     runs = [ready(config).run((7,)) for _ in range(2)]
     for _ in range(5):
         recover.step(runs[0])
-    runs[1].state = State.unpack(runs[0].packed, config, torch.device("cpu"))
+    runs[1].state = State.unpack(runs[0].packed, config, runs[1].blank, torch.device("cpu"))
     for _ in range(4):
         assert torch.equal(*(recover.step(run) for run in runs))
     a, b = (run.state.pack() for run in runs)
@@ -409,7 +409,7 @@ def test_a_folder_that_vanishes_on_the_way_comes_back_with_the_picture(folder: P
 def test_resuming_loads_no_prior_to_draw_with(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first grid is in the state: nothing is proposed again."""
     draw(wanted(), 7)
-    monkeypatch.setattr("vqclip.generation.initial.first_grid", lambda *args: pytest.fail("drew a first grid"))
+    monkeypatch.setattr("vqclip.generation.initial.first_pictures", lambda *args: pytest.fail("drew a first grid"))
     assert cli("resume", "cat.run").code == 0
 
 

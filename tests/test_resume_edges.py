@@ -128,7 +128,7 @@ def test_a_run_that_was_killed_in_its_first_grid_begins_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("vqclip.generation.initial.first_grid", killed)
+        patched.setattr("vqclip.generation.initial.first_pictures", killed)
         with pytest.raises(KeyboardInterrupt):
             draw(wanted(count=2))
     assert savepoint.read(Path("cat.run")).packed is None
