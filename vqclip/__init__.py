@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vqclip.config import Config, make_config
     from vqclip.generation.loop import generate_stream
     from vqclip.generation.models import Models
+    from vqclip.generation.run import StepReport
+    from vqclip.registry import register
     from vqclip.session.api import Result, generate
     from vqclip.types import Notice, Snapshot
     from vqclip.words import Reading
@@ -32,12 +34,14 @@ __all__ = [
     "Reading",
     "Result",
     "Snapshot",
+    "StepReport",
     "VqclipError",
     "__version__",
     "generate",
     "generate_stream",
     "make_config",
     "read_prompt",
+    "register",
 ]
 
 # before torch is loaded, which reads it once
@@ -49,19 +53,23 @@ _LAZY = {
     "Models": "vqclip.generation.models",
     "Notice": "vqclip.types",
     "Snapshot": "vqclip.types",
+    "StepReport": "vqclip.generation.run",
     "Result": "vqclip.session.api",
     "generate": "vqclip.session.api",
     "generate_stream": "vqclip.generation.loop",
     "Reading": "vqclip.words",
     "read_prompt": "vqclip.words:read",
+    "register": "vqclip.registry.register:",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'vqclip' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    return getattr(importlib.import_module(module), attribute or name)
+    module, colon, attribute = _LAZY[name].partition(":")
+    imported = importlib.import_module(module)
+    # a record that ends in a colon is the module itself
+    return imported if colon and not attribute else getattr(imported, attribute or name)
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqclip.config.schema import OptimizerConfig
 from vqclip.registry import OPTIMIZERS
+from vqclip.registry.outside import is_outside, run_outside
 
 
 def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -23,7 +24,10 @@ def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.
         "momentum": config.betas[0],
         "weight_decay": config.weight_decay,
     }
-    return kind(list(parameters), **{name: value for name, value in wanted.items() if name in accepted})
+    options = {name: value for name, value in wanted.items() if name in accepted}
+    if is_outside(kind):
+        return run_outside(f"the optimizer {config.name!r}", lambda: kind(list(parameters), **options))
+    return kind(list(parameters), **options)
 
 
 def _uncompiled(kind: Any) -> Any:

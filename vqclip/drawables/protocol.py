@@ -12,6 +12,8 @@ from torch import Tensor
 from vqclip.config.schema import Config
 from vqclip.drawables.init_image import InitImage
 from vqclip.drawables.scaler import Scaler
+from vqclip.errors import PluginError
+from vqclip.registry.outside import is_outside, place_of, run_outside
 from vqclip.types import ImageTokenizer
 
 _D = TypeVar("_D", bound="Drawable")
@@ -121,6 +123,28 @@ class Drawable(Protocol):
 def part_of(drawable: _D, which: slice) -> _D:
     """Return some pictures of a drawable; gradients reach the whole."""
     return drawable.at({name: value[which] for name, value in drawable.parameters().items()})
+
+
+def rendered(drawable: Drawable, moment: Moment | None = None) -> Tensor:
+    """Return the images (B, 3, H, W) of a drawable; PluginError for one from outside that fails or does not fit."""
+    if not is_outside(drawable):
+        return drawable.render(moment)
+    what, count = "the canvas", len(next(iter(drawable.parameters().values())))
+    image = run_outside(what, drawable.render, moment)
+    wrong = _wrong_image(image, count, moment is not None)
+    if wrong:
+        raise PluginError(f"{what} ({place_of(drawable)}) {wrong}")
+    return image
+
+
+def _wrong_image(image: Any, count: int, with_gradient: bool) -> str:
+    """Say what is wrong with images that a drawable from outside rendered; nothing if they are right."""
+    if not isinstance(image, Tensor) or image.dim() != 4 or image.shape[:2] != (count, 3):
+        given = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        return f"rendered {given}: return images ({count}, 3, H, W) in [0, 1]"
+    if not bool(image.isfinite().all()):
+        return "rendered a number that is not finite"
+    return "rendered images without a gradient" if with_gradient and not image.requires_grad else ""
 
 
 def joined(parts: Sequence[_D]) -> _D:

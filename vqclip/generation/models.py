@@ -14,6 +14,7 @@ from vqclip.drawables.scaler import lacks_much
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
 from vqclip.models import casting
+from vqclip.models.adapted import adapt_clip, adapt_vqgan, fingerprint, name_of
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
@@ -44,18 +45,34 @@ class Models:
     `declined` why prior or upsampler, by kind, were left out, if they were. `source` is what they were loaded by: they
     serve configs that name the same networks, and decoder and towers keep their weights in its precision (see
     `casting`). A prior that only a later config needs is loaded then.
+
+    `Models(vqgan=..., clips=[...])` takes networks from Python: a `types.ImageTokenizer` and some `types.Perceptor`.
+    They serve any config; pictures name their classes and the sha256 of their parameters.
     """
 
     vqgan: VQGAN
     clips: list[CLIP]
-    hashes: dict[tuple[str, str], str]
-    known: list[str]
+    hashes: dict[tuple[str, str], str] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
     prior: Prior | None = None
     declined: dict[str, str] = field(default_factory=dict)
     embedding: EmbeddingPrior | None = None
     upsampler: Upsampler | None = None
     memory: Memory | None = None
     source: Config | None = None
+
+    def __post_init__(self) -> None:
+        """Fit networks from Python to what a run asks; UsageError for those of another interface."""
+        if self.source is None:
+            if not self.clips:
+                raise UsageError("there is no CLIP: give Models(vqgan=..., clips=[...]) at least one")
+            self.vqgan, self.clips = adapt_vqgan(self.vqgan), [adapt_clip(clip) for clip in self.clips]
+            self.known = self.known or [fingerprint(clip) for clip in self.clips]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks lie."""
+        return self.vqgan.codebook.device
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -79,7 +96,7 @@ class Models:
 
     def _take_wanted(self, config: Config) -> None:
         """Load what only some runs need, and this one does, unless it is there or was left out."""
-        device, kind = self.vqgan.codebook.device, config.init.kind
+        device, kind = self.device, config.init.kind
         # one that was left out is an error where it must begin the run
         if self.memory is None and is_sketched(config) and (kind == "sketch" or "memory" not in self.declined):
             self._take_memory(config)
@@ -229,7 +246,9 @@ class Models:
         check_words(config)
         if self.source is not None:
             self._check_named(config, self.source)
-            self._take_wanted(config)
+        else:
+            config = self._named_from_python(config)
+        self._take_wanted(config)
         precision = resolve.precision(config.run.precision, resolve.device(config.run.device))
         if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
@@ -240,6 +259,16 @@ class Models:
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
         sketched = self._sketches(config)
         return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched)
+
+    def _named_from_python(self, config: Config) -> Config:
+        """Return a config that names networks from Python as what they are, and remember their hashes."""
+        config.models.vqgan, config.models.vqgan_config = name_of(self.vqgan), ""
+        config.models.clip = [name_of(clip) for clip in self.clips]
+        config.run.device = str(self.device)
+        if ("vqgan", config.models.vqgan) not in self.hashes:
+            self.hashes["vqgan", config.models.vqgan] = fingerprint(self.vqgan)
+        self.hashes |= {("clip", name_of(clip)): digest for clip, digest in zip(self.clips, self.known, strict=True)}
+        return config
 
     def _check_named(self, config: Config, source: Config) -> None:
         """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
@@ -259,7 +288,7 @@ class Models:
             pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
         pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
         place = torch.device(resolve.device(config.run.device))
-        pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, self.vqgan.codebook.device))))
+        pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, self.device))))
         for name, asked, here in pairs:
             if not _same(asked, here):
                 raise UsageError(
@@ -272,7 +301,7 @@ class Models:
 
         Runs that are under way keep those that they began with.
         """
-        full = self._load_stepped(self.source, self.vqgan.codebook.device, "fp32")
+        full = self._load_stepped(self.source, self.device, "fp32")
         changed = [name for place, name in full.hashes if full.hashes[place, name] != self.hashes.get((place, name))]
         if changed:
             raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")

@@ -68,7 +68,7 @@ class Prepared:
     @property
     def device(self) -> torch.device:
         """Where the networks lie."""
-        return self.models.vqgan.codebook.device
+        return self.models.device
 
     def run(self, seeds: Sequence[int]) -> Run:
         """Return the run that draws one picture per seed."""
@@ -136,7 +136,7 @@ def prepare(config: Config, models: Models, callbacks: Sequence[Callback] = ()) 
     targets = imagined(config, models, encoded.targets, texts)
     network = models.upsampler if config.models.upsampler else None
     upsampler = network and _conditioned(network, encoded.targets[models.teller(network)], config)
-    device, kind = models.clips[0].mean.device, CANVASES.load(config.canvas.name)
+    device, kind = models.device, CANVASES.load(config.canvas.name)
     medium = Medium(config, models.vqgan, device, config.canvas.options)
     init_image = read_init_image(config, kind.blank(medium).factor, device, outside, notices)
     scaler = Scaler(models.vqgan, init_image, config.run.precision, upsampler)

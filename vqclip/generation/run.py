@@ -11,7 +11,7 @@ from torch import Tensor
 from vqclip import optim, schedules
 from vqclip.config import Config
 from vqclip.drawables import Drawable, Moment
-from vqclip.drawables.protocol import part_of
+from vqclip.drawables.protocol import part_of, rendered
 from vqclip.errors import NumericError
 from vqclip.generation import recover
 from vqclip.generation.interventions.protocol import Intervention
@@ -21,6 +21,7 @@ from vqclip.generation.state import Best, State
 from vqclip.guidance import Guidance
 from vqclip.guidance.losses.build import Term
 from vqclip.guidance.losses.protocol import LossInputs
+from vqclip.registry.outside import run_outside
 from vqclip.types import Candidates, Notice, PackedState
 
 
@@ -124,7 +125,7 @@ class Run:
 
     def render(self, drawable: Drawable) -> Tensor:
         """Return the pictures (B, 3, H, W) in [0, 1] that a drawable shows."""
-        return torch.cat([part_of(drawable, part).render() for part in self.parts()])
+        return torch.cat([rendered(part_of(drawable, part)) for part in self.parts()])
 
     def parts(self) -> list[slice]:
         """Return the pictures that go through the networks together: all, or with `deterministic` each alone."""
@@ -147,7 +148,7 @@ class Run:
 
     def _backward_part(self, part: slice, moment: Moment) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         drawable = part_of(self.state.drawable, part)
-        image = drawable.render(moment)
+        image = rendered(drawable, moment)
         leaf = image.detach().requires_grad_()
         guided = self.guidance.backward(leaf, moment)
         losses = dict(guided.losses)
@@ -172,7 +173,7 @@ class Run:
         if config.optimizer.clip_norm:
             optim.clip_norm(parameters, config.optimizer.clip_norm)
         for callback in self.callbacks:
-            callback(report)
+            run_outside("a callback", callback, report)
         before = [parameter.detach().clone() for parameter, _ in masked]
         self.state.optimizer.step()
         with torch.no_grad():  # weight decay moves cells without a gradient too

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 def is_outside(thing: Any) -> bool:
     """Whether a function, a class, or the class of an object is defined outside vqclip."""
     module = getattr(thing, "__module__", None) or type(thing).__module__
-    return module.split(".")[0] not in ("vqclip", "torch")
+    return str(module).split(".")[0] not in ("vqclip", "torch")
 
 
 def place_of(thing: Any) -> str:
@@ -43,12 +43,19 @@ def run_outside(what: str, call: Callable[..., _T], *arguments: Any) -> _T:
         if is_out_of_memory(error):
             raise
         raised = f"{type(error).__name__}: {one_line(error)}"
-        raise PluginError(f"{what} ({_failed_at(call, error)}) raised {raised}") from error
+        raise PluginError(f"{what} ({_place(call, error)}) raised {raised}") from error
 
 
-def _failed_at(call: Any, error: BaseException) -> str:
-    """Return file and line at which the code from outside failed: the last of its own file, else where it stands."""
-    place = place_of(call)
-    name = place.split(",")[0]
+def failed_at(name: str, error: BaseException) -> str:
+    """Return the last line of a file, by its base name, that an error passed; the name alone if it passed none."""
     lines = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == name]
-    return f"{name}, line {lines[-1].lineno}" if lines else place
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).name == name:
+        return f"{name}, line {error.lineno}"
+    return f"{name}, line {lines[-1].lineno}" if lines else name
+
+
+def _place(call: Any, error: BaseException) -> str:
+    """Return file and line at which code from outside failed, or where it stands."""
+    stands = place_of(call)
+    place = failed_at(stands.split(",")[0], error)
+    return place if "line" in place else stands

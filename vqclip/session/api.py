@@ -19,6 +19,7 @@ from vqclip.config import Config
 from vqclip.generation.loop import stream
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
+from vqclip.generation.run import Callback
 from vqclip.prompts import parse_image_prompt
 from vqclip.sketch.own import with_files
 from vqclip.types import Snapshot
@@ -31,15 +32,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def generate(config: Config, models: Models | None = None) -> Result:
+def generate(config: Config, models: Models | None = None, callbacks: Sequence[Callback] = ()) -> Result:
     """Draw the pictures of a config and return them; `generate_stream` shows them on the way.
 
+    Each of `callbacks` is called in every step with a `StepReport`: the losses, also of each view, and the gradients.
     `models`, loaded once, serve many configs that name the same networks. Raises UsageError for what the config asks in
     vain and for models that are not those it names, WeightsError for weights that do not load, MemoryBudgetError, and
     NumericError if the loss stops being finite.
     """
     models = Models.given(config, models)
-    prepared = prepare(models.resolve(config), models)
+    prepared = prepare(models.resolve(config), models, callbacks)
     return Result.of(prepared, [snapshot for snapshot in stream(prepared) if snapshot.last])
 
 
