@@ -64,7 +64,7 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {given!r}: {hint}known are {', '.join(names) or 'none'}")
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of any exception squeezed to one printable line."""
+def one_line(error: BaseException | str) -> str:
+    """Return the message of any exception, or a text, squeezed to one printable line."""
     text = " ".join("".join(c if c.isprintable() or c.isspace() else "" for c in str(error)).split())
     return text or type(error).__name__

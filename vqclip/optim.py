@@ -22,7 +22,8 @@ def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
         "momentum": config.betas[0],
         "weight_decay": config.weight_decay,
     }
-    return kind([z], **{name: value for name, value in wanted.items() if name in accepted})
+    optimizer: torch.optim.Optimizer = kind([z], **{name: value for name, value in wanted.items() if name in accepted})
+    return optimizer
 
 
 def _uncompiled(kind: Any) -> Any:

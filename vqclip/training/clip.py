@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from vqclip.errors import UsageError
 from vqclip.guidance.views import ViewPlan, cut_each, sample_views
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import Captioner, grouped_batch
+from vqclip.training.captioned import CaptionedSet
 from vqclip.training.negatives import Chains
 from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
@@ -47,6 +48,11 @@ _NAMED = {"subject": 1.0, "style": 1.0}
 Batch: TypeAlias = tuple[Tensor, list[str], Tensor, Tensor]
 
 
+def _gradient(x: Tensor) -> Tensor:
+    """Return the gradient that a backward pass has left at a leaf."""
+    return cast("Tensor", x.grad)
+
+
 def architecture() -> CLIPArchitecture:
     """The bundled CLIP: a ResNet of 5 M parameters and a text transformer of 3 layers over a short vocabulary."""
     model = {
@@ -65,6 +71,9 @@ def architecture() -> CLIPArchitecture:
 class CLIPTask:
     """Training of the bundled CLIP."""
 
+    scenes: SceneSet | CaptionedSet
+    large: SceneSet | CaptionedSet
+    held_out: SceneSet | CaptionedSet
     name = "clip"
     file_kind = "clip"
     lr = 2e-3
@@ -123,14 +132,14 @@ class CLIPTask:
     def _gather(self) -> dict[str, int]:
         """Render what is learned from; return how many values each attribute has that a layer names."""
         options = self.options
-        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SCENE_SIDE)
-        self.scenes.render(options.font, options.workers)
-        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * SCENE_SIDE)
-        self.large.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE).render(
-            options.font, options.workers
-        )
-        self.captioner = Captioner([*self.scenes.scenes, *self.large.scenes])
+        scenes = SceneSet(options.folder, options.seed, options.scenes, SCENE_SIDE)
+        large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * SCENE_SIDE)
+        self.scenes = scenes.render(options.font, options.workers)
+        self.large = large.render(options.font, options.workers)
+        held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE)
+        self.held_out = held_out.render(options.font, options.workers)
+        self.shown = held_out.scenes
+        self.captioner = Captioner([*scenes.scenes, *large.scenes])
         return self.captioner.sizes
 
     @property
@@ -187,9 +196,9 @@ class CLIPTask:
             text = text.detach()
             if attack < attacks:
                 length = 1.5 * epsilon / attacks if attacks > 1 else epsilon
-                delta = l2_step(delta, seen.grad, epsilon, length)
+                delta = l2_step(delta, _gradient(seen), epsilon, length)
             if chains is not None:
-                fake = chains.moved(index, fake, fake.grad)
+                fake = chains.moved(index, fake, _gradient(fake))
         if chains is not None:
             chains.keep(index, fake)
         return shown | {"eps": epsilon}
@@ -217,7 +226,7 @@ class CLIPTask:
         x = torch.from_numpy(np.array(self.held_out.images)).permute(0, 3, 1, 2).float().to(self.device) / 255
         clip = self.clip.eval()
         self._sheet(clip, x[:48], folder / "validation.png")
-        return zero_shot(clip, x, self.held_out.scenes, self.epsilon)
+        return zero_shot(clip, x, self.shown, self.epsilon)
 
     @torch.no_grad()
     def _calibrate(self) -> None:
@@ -244,7 +253,7 @@ class CLIPTask:
     @torch.no_grad()
     def _sheet(self, clip: CLIP, x: Tensor, path: Path) -> None:
         """Write held-out scenes (n, 3, S, S) with the caption, of all of theirs, that fits each best."""
-        texts = [captions(scene, load_world()) for scene in self.held_out.scenes[: len(x)]]
+        texts = [captions(scene, load_world()) for scene in self.shown[: len(x)]]
         chosen = (clip.encode_image(x) @ clip.encode_text(texts).t()).argmax(1).tolist()
         sheet = images.contact_sheet([images.to_pil(view.cpu()) for view in x], [texts[i] for i in chosen], 8, 2 * SIDE)
         save_image(sheet, path, None)
@@ -256,7 +265,7 @@ class CLIPTask:
     def _views(self, chosen: np.ndarray, index: int) -> Tensor:
         """One augmented view (S x S) of each chosen scene, half of them noisy: wholes first, then details."""
         generator = torch.Generator().manual_seed(index)
-        parts = []
+        parts: list[Tensor] = []
         for scenes, plan, first in ((self.scenes, self.whole, 0), (self.large, self.detail, self.scenes.count)):
             numbers = chosen[: plan.count] if not parts else chosen[-plan.count :]
             pictures = torch.from_numpy(scenes.images[numbers - first]).permute(0, 3, 1, 2).float() / 255
@@ -320,7 +329,8 @@ class CLIPTask:
         visual = self.clip.network.visual
         visual.eval()
         try:
-            return self._embed(x)
+            out: Tensor = self._embed(x)
+            return out
         finally:
             visual.train()
 

@@ -11,7 +11,7 @@ from vqclip import guidance
 from vqclip.generation.resolve import precision
 
 
-def autocast(device: torch.device | str) -> contextlib.AbstractContextManager:
+def autocast(device: torch.device | str) -> contextlib.AbstractContextManager[None]:
     """Return the context of a training's passes; where bf16 would be emulated, which is far slower, none."""
     kind = torch.device(device).type
     return guidance.autocast(kind, _fast(kind))

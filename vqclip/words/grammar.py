@@ -263,13 +263,12 @@ class Grammar:
         self.replaced += replaced
         nouns = tuple(self._settled(noun) for noun in self.nouns)
         unknown = tuple(dict.fromkeys(self.unknown))
-        replaced = tuple(dict.fromkeys(self.replaced))
         return Reading(
             self.text.strip(),
             nouns,
             tuple(self.clauses.relations),
             setting,
-            replaced=replaced,
+            replaced=tuple(dict.fromkeys(self.replaced)),
             unknown=unknown,
             **self.found,
         )

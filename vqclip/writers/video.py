@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -255,7 +255,9 @@ class VideoWriter:
     def _run(self, *arguments: str) -> str:
         """Run ffmpeg in the segments' folder, where short names need no quoting; return what it prints, or OSError."""
         command = [self.program, *QUIET, "-nostdin", *arguments]
-        done = subprocess.run(command, cwd=self.segments, capture_output=True, check=False, **_apart())
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+            command, cwd=self.segments, capture_output=True, check=False, **_apart()
+        )
         if done.returncode:
             raise OSError(_last_line(done.stderr) or f"exit status {done.returncode}")
         return done.stdout.decode("utf-8", "replace")
@@ -282,6 +284,7 @@ class _Encoder:
             self._process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, **_apart()
             )
+            self._frames = cast("IO[bytes]", self._process.stdin)  # a pipe, as it was asked for
         except OSError:
             self._errors.close()
             raise
@@ -289,14 +292,14 @@ class _Encoder:
     def write(self, data: bytes) -> None:
         """Pass on one frame. Raises OSError if the encoder has ended."""
         self.torn = True
-        self._process.stdin.write(data)
-        self._process.stdin.flush()
+        self._frames.write(data)
+        self._frames.flush()
         self.torn = False
         self.frames += 1
 
     def close(self) -> None:
         """End the stream and wait for the file to be complete. Raises OSError if the encoder failed."""
-        self._process.stdin.close()
+        self._frames.close()
         try:
             status = self._process.wait(SECONDS_TO_CLOSE)
         except subprocess.TimeoutExpired as error:
@@ -311,7 +314,7 @@ class _Encoder:
             return ""
         # One that fails by itself gets the time to say why.
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._frames.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         self._process.kill()
@@ -327,13 +330,13 @@ def _program() -> str:
     try:
         import imageio_ffmpeg
 
-        name = imageio_ffmpeg.get_ffmpeg_exe()
+        name: str = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise _no_encoder(one_line(error)) from error
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise _no_encoder(f"{name} is no program")
-    return os.path.abspath(found)
+    return os.path.abspath(program)
 
 
 def _no_encoder(reason: str) -> OutputError:
