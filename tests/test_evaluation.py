@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine
 from PIL import Image
+from support.command_line import CommandLine
 
 from vqclip import world as worlds
 from vqclip.errors import UsageError, VqclipError, WeightsError

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from support.paths import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 

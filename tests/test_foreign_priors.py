@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from helpers import CommandLine, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import small
 
 import vqclip
 from vqclip import priors

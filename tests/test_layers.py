@@ -179,6 +179,21 @@ def test_nothing_is_global(file: str) -> None:
     assert [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, ast.Global)] == []
 
 
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.relative_to(ROOT / "tests").as_posix())
+def test_no_file_of_tests_imports_another_test_file(file: Path) -> None:
+    """What several share is in `tests/support`, fixtures of several in `conftest.py`."""
+    nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [
+        f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    parts = {part for name in names for part in name.split(".")}
+    assert parts & {"conftest", *(other.stem for other in TESTS if other.stem.startswith("test_"))} == set()
+
+
 def test_drawing_with_the_bundled_models_imports_little(tmp_path: Path) -> None:
     """What takes seconds to import and is not needed: the time until the first step is most of a short run."""
     code = (

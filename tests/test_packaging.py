@@ -12,8 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, SMALL_FLAGS
 from PIL import Image
+from support.paths import ROOT
+from support.runs import SMALL_FLAGS
 
 from vqclip import resources
 from vqclip.version import __version__

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CommandLine, photo, sha
 from PIL import Image
-from test_resume import draw, failing, folder, frames, ready, rewritten, wanted  # noqa: F401 - a fixture among them
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.resuming import draw, failing, frames, ready, rewritten, wanted
 
 from vqclip.errors import NumericError, OutputError, ResumeError
 from vqclip.generation import recover
