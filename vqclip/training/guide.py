@@ -17,11 +17,12 @@ from vqclip import images
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import grouped_batch
 from vqclip.training.captioned import CaptionedSet
-from vqclip.training.clip import HEAD_SCALE, SCENE_SIDE, SIDE, Batch, CLIPTask
+from vqclip.training.clip import SCENE_SIDE, SIDE, Batch, CLIPTask
 from vqclip.training.clip import architecture as first_architecture
 from vqclip.training.compositions import HELD_OUT
+from vqclip.training.contrast import HEAD_SCALE, UNSAID, weight_of
 from vqclip.training.runner import say, start_from
-from vqclip.training.sayings import UNSAID, Sayer
+from vqclip.training.sayings import Sayer
 from vqclip.training.zero_shot import accuracy, pgd
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
@@ -32,8 +33,6 @@ from vqclip.world import caption_words, load_world
 from vqclip.writers.picture import save_image
 
 _MERGES, _CONTEXT = 8192, 64
-# what a name counts for that a layer gives an attribute
-_NAMED = {"subject": 1.0, "style": 1.0}
 # after how many steps it is told how well held-out drawings are named, and by how many pictures
 _TOLD_EVERY, _TOLD = 250, 256
 _ATTACKED, _LONG = 512, 100
@@ -114,7 +113,7 @@ class GuideTask(CLIPTask):
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Accuracies on held-out drawings, clean and under L2 PGD-10; writes `validation.png`."""
         del index
-        self._calibrate()
+        self.calibrate()
         x, clip = self._held_out(), self.clip.eval()
         self._sheet(clip, x[:48], folder / "validation.png")
         return measure(clip, x, self.readings, self.subjects, self.epsilon)
@@ -150,7 +149,7 @@ class GuideTask(CLIPTask):
             wanted = labels[:, self.sayer.columns[key]]
             said = wanted != UNSAID
             each = -(log.gather(1, wanted.clamp(min=0)) * said).sum(1) / said.sum(1).clamp(min=1)
-            loss = loss + _NAMED.get(key, 0.3) * each.sum() / said.any(1).sum().clamp(min=1)
+            loss = loss + weight_of(key) * each.sum() / said.any(1).sum().clamp(min=1)
         return loss
 
     @torch.no_grad()

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from vqclip.sketch.sampling import say
+from vqclip.training.contrast import UNSAID
 from vqclip.words.inflection import is_plural, pluralize
 from vqclip.words.reading import MOST, SEASONS, SETTINGS, STYLES, TIMES, WEATHERS, Noun, Reading
 from vqclip.world import detail_of, load_world
 
 _MOST_NOUNS = 3
-UNSAID = -100
 # how often a caption leaves out a thing
 _STYLE_LEFT, _PLACE_LEFT, _WHEN_LEFT, _COLOR_LEFT, _NOUNS_LEFT = 0.12, 0.15, 0.25, 0.1, 0.08
 _NEARER = 0.12
