@@ -15,8 +15,10 @@ import torch
 
 from support.runs import models, small
 from vqclip.config import Config
+from vqclip.drawables import Moment
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.guidance import Guidance
+from vqclip.guidance.guide import Guided
 from vqclip.session import drawing, savepoint
 
 
@@ -68,11 +70,11 @@ def failing(monkeypatch: pytest.MonkeyPatch, at: int, times: int, fail: Callable
     """Let the guidance fail at a step, so many times."""
     sound, left = Guidance.backward, [times]
 
-    def backward(self: Guidance, image: Any, seeds: Any, step: int, progress: float) -> torch.Tensor:
-        loss = sound(self, image, seeds, step, progress)
-        if step != at or not left[0]:
-            return loss
+    def backward(self: Guidance, image: Any, moment: Moment) -> Guided:
+        guided = sound(self, image, moment)
+        if moment.step != at or not left[0]:
+            return guided
         left[0] -= 1
-        return fail(loss)
+        return Guided({name: fail(loss) for name, loss in guided.losses.items()}, guided.views)
 
     monkeypatch.setattr(Guidance, "backward", backward)

@@ -22,6 +22,7 @@ _FLAGS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("--outdir",), "output.folder", {"help": "Folder for pictures whose names are not given."}),
     (("--count",), "count", {"type": int, "help": "Number of pictures, from seeds counted up."}),
     (("--batch-size",), "batch_size", {"type": int, "help": "Pictures drawn at a time."}),
+    (("--canvas",), "canvas.name", {"help": "What is optimized: vqgan, its latents, or pixels."}),
     (("--init",), "init.kind", {"help": "First grid: sketch, prior, random, image or auto."}),
     (("--init-image", "-ii"), "init.image", {"help": "Picture to begin with."}),
     (("--like",), "init.like", {"multiple": True, "help": "NAME=FILE[,FILE]: your own drawings of NAME."}),

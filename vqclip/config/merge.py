@@ -22,14 +22,15 @@ from vqclip.config.schema import PROMPT_FIELDS, Config
 from vqclip.config.text import check_keys, nest, parse_set, read_file, refuse_interpolation
 from vqclip.config.values import shown, typed_layer, typed_tree
 from vqclip.errors import UsageError, unknown_name
-from vqclip.registry import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from vqclip.registry import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES
 
 DEFAULT_PRESET = "tiny"
 
 
 _CHOICES = {
-    "optimizer.name": tuple(OPTIMIZERS),
-    "optimizer.schedule": tuple(SCHEDULES),
+    "canvas.name": CANVASES,
+    "optimizer.name": OPTIMIZERS,
+    "optimizer.schedule": SCHEDULES,
     "init.kind": ("auto", "random", "image", "sketch", "prior"),
     "target.kind": ("text", "prior"),
     "run.precision": ("auto", "fp32", "bf16", "fp16"),
@@ -87,6 +88,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 _PATHS = ("init.image", "init.mask", "output.file", "output.folder", "output.video")
 _MODELS = ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory")
 _LARGEST_SIDE = 16384
+# losses whose weight is a setting of another group
+_WEIGHED_BY = {"painted": "init.paint", "contrast": "contrast.weight"}
 
 
 def build(
@@ -189,9 +192,12 @@ def check(config: Config) -> None:
     for name in config.views.augmentations:
         AUGMENTATIONS.check(name)
     for name in config.losses:
-        REGULARIZERS.check(name)
-    if "painted" in config.losses:
-        raise UsageError(f"losses.painted is {config.losses['painted']:g}: set init.paint, which is its weight")
+        LOSSES.check(name)
+    for name, setting in _WEIGHED_BY.items():
+        if name in config.losses:
+            raise UsageError(f"losses.{name} is {shown(config.losses[name])}: set {setting}, which is its weight")
+    for name in config.interventions:
+        INTERVENTIONS.check(name)
     for key in _PATHS:
         if _get(config, key) == "":
             raise UsageError(f"{key} is empty: name a file or folder, or leave it out")

@@ -69,6 +69,14 @@ class InitConfig:
 
 
 @dataclass
+class CanvasConfig:
+    """What is optimized: `name` vqgan, the latents of a VQGAN, or pixels; `options` are those of the canvas."""
+
+    name: str = "vqgan"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class PriorConfig:
     """How a prior's codes are drawn, see `vqclip.priors.Sampling`; what is None becomes what the prior is used to.
 
@@ -212,7 +220,8 @@ class Config:
     `size` is width and height in pixels; `count` pictures are drawn `batch_size` at a time from seeds counted up from
     `seed`, and `only` picks one of them. `extra_steps` follow the `steps` and are as the last of these: all that was
     planned stays. `stages` are `SIDE:SHARE` of the steps, coarse to fine, SIDE in pixels of the short side or `full`.
-    `losses` weighs the registered regularizers.
+    `losses` weighs the registered losses, each by a number or by a mapping of its options; `interventions` names those
+    registered ones that are to act, each with its options, or true.
     """
 
     prompts: tuple[str, ...] = ()
@@ -227,6 +236,7 @@ class Config:
     only: int | None = None
     stages: list[str] = field(default_factory=lambda: ["full:1"])
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    canvas: CanvasConfig = field(default_factory=CanvasConfig)
     init: InitConfig = field(default_factory=InitConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
@@ -234,7 +244,8 @@ class Config:
     latent: LatentConfig = field(default_factory=LatentConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    losses: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, Any] = field(default_factory=dict)
+    interventions: dict[str, Any] = field(default_factory=dict)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     best: BestConfig = field(default_factory=BestConfig)
     output: OutputConfig = field(default_factory=OutputConfig)

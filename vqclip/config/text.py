@@ -157,8 +157,8 @@ def refuse_interpolation(values: Any) -> None:
 def _type_of(key: str, tree: type) -> Any:
     kind: Any = tree
     for part in key.split("."):
-        if typing.get_origin(kind) is dict:
-            kind = typing.get_args(kind)[1]
+        if typing.get_origin(kind) is dict or kind is Any:
+            kind = Any if kind is Any else typing.get_args(kind)[1]
             continue
         hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
         if part not in hints:
@@ -184,7 +184,7 @@ def _convert(key: str, text: str, kind: Any) -> Any:
             return kind(text)
         if kind == list[str]:
             return split_texts(text)
-        if typing.get_origin(kind) in (list, dict, tuple):
+        if typing.get_origin(kind) in (list, dict, tuple) or kind is Any:
             return _load(text)
     except (KeyError, ValueError, yaml.YAMLError):
         name = getattr(kind, "__name__", str(kind))
