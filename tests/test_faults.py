@@ -37,6 +37,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> str:
     return sha(folder / "cat.png")
 
 
+@pytest.mark.nightly
 def test_a_run_killed_at_any_moment_ends_in_the_same_picture(
     cli: CommandLine, folder: Path, straight: str, kills: int
 ) -> None:

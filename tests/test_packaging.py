@@ -19,7 +19,7 @@ from support.runs import SMALL_FLAGS
 from vqclip import resources
 from vqclip.version import __version__
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 HOOK = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 DRAW = """
 import pathlib, site, sys

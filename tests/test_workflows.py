@@ -102,6 +102,14 @@ def test_the_hooks_run_pinned_tools() -> None:
     assert {hook["entry"].split()[0] for hook in repository["hooks"]} <= set(pins())
 
 
+def test_the_check_before_a_merge_runs_the_tools_first_and_all_tests_last() -> None:
+    lines = (ROOT / ".ci/run").read_text("utf-8").splitlines()
+    extras = next(line for line in lines if "pip install" in line)
+    assert ".[test,dev]" in extras
+    tools = [line.replace(" --quiet", "") for line in lines[lines.index(extras) + 1 :]]
+    assert tools == [*commands(dict(jobs())["checks: style"])[1:], "python -m pytest"]
+
+
 def test_the_tools_of_the_forge_are_those_of_the_hooks() -> None:
     (repository,) = parsed(ROOT / ".pre-commit-config.yaml")["repos"]
     hooks = {" ".join(hook["entry"].replace("--force-exclude", "").split()) for hook in repository["hooks"]}
