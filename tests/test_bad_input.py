@@ -18,8 +18,9 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers import CommandLine, photo, sha
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import photo, sha
 
 from vqclip import make_config, resources
 from vqclip.config.text import nest

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CommandLine, draw, run_of, sha, small, snapshots
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import draw, run_of, small, snapshots
 
 from vqclip import images
 from vqclip.guidance import Guidance

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CommandLine, draw, models, run_of, sha, small
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import draw, models, run_of, small
 
 from vqclip.drawables import Moment
 from vqclip.errors import ResumeError

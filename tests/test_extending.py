@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CommandLine, draw, models, sha, small, snapshots
+from support.command_line import CommandLine
+from support.runs import draw, models, small, snapshots
+from support.pictures import sha
 from torch import Tensor, nn
 
 import vqclip

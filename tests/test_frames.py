@@ -7,10 +7,11 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers import CommandLine, prepared, small
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.command_line import CommandLine
+from support.runs import prepared, small
 
 from vqclip.errors import UsageError
 from vqclip.session import drawing

@@ -11,20 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    SMALL_FLAGS,
-    draw,
-    models,
-    photo,
-    prepared,
-    relative,
-    run_of,
-    sha,
-    small,
-    snapshots,
-    start_cli,
-    threads,
-)  # fmt: skip
+from support.command_line import start_cli
+from support.pictures import photo, relative, sha
+from support.runs import SMALL_FLAGS, draw, models, prepared, run_of, small, snapshots, threads
 
 from vqclip import images
 from vqclip.config import Config

@@ -61,8 +61,8 @@ FENCES: dict[str, tuple[str, ...]] = {
     "torchmetrics": ("evaluation/metrics.py",),
     "matplotlib": ("evaluation/report.py",),
     "omegaconf": ("config/",),
-    "imageio": ("writers/video.py",),
-    "imageio_ffmpeg": ("writers/video.py",),
+    "imageio": ("writers/ffmpeg.py",),
+    "imageio_ffmpeg": ("writers/ffmpeg.py",),
     "click": ("cli.py", "cli/"),
     "kornia": (),
     "pickle": (),
@@ -73,12 +73,15 @@ FENCES: dict[str, tuple[str, ...]] = {
 TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words"]
 TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
 
+# what is to be split: nothing may be added here
+STILL_LONG = {"session/drawing.py"}
+
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}
 
 
 def test_there_is_a_package_to_look_at() -> None:
-    assert {"errors.py", "models/vqgan.py"} <= set(TREES)
+    assert {"errors.py", "models/vqgan.py", *(name.split(":")[0] for name in STILL_LONG)} <= set(TREES)
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -168,16 +171,53 @@ def test_nothing_from_outside_can_run_as_code(file: str) -> None:
     assert [(call.lineno, why) for call in calls if (why := danger(call))] == []
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def lines_of(node: ast.ClassDef | Function) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def arguments_of(function: Function) -> list[str]:
+    """Return the names of a function's arguments without its object; none for a command, whose options click reads."""
+    if any("click" in ast.unparse(decorator) or ".command" in ast.unparse(decorator) for decorator in
+           function.decorator_list):  # fmt: skip
+        return []
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return [argument.arg for argument in given if argument.arg not in ("self", "cls")]
+
+
 @pytest.mark.parametrize("file", TREES)
-def test_files_and_functions_stay_short(file: str) -> None:
-    assert len((PACKAGE / file).read_text("utf-8").splitlines()) <= 400
-    functions = [n for n in ast.walk(TREES[file]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    assert [f.name for f in functions if (f.end_lineno or f.lineno) - f.lineno + 1 > 80] == []
+def test_files_classes_and_functions_stay_short(file: str) -> None:
+    nodes = list(ast.walk(TREES[file]))
+    functions = [node for node in nodes if isinstance(node, Function)]
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    too_long = [file] if len((PACKAGE / file).read_text("utf-8").splitlines()) > 350 else []
+    too_long += [f"{file}: {function.name}" for function in functions if lines_of(function) > 60]
+    too_long += [f"{file}: {kind.name}" for kind in classes if lines_of(kind) > 250]
+    too_long += [f"{file}: {function.name}" for function in functions if len(arguments_of(function)) > 8]
+    assert set(too_long) <= STILL_LONG
+    assert {name for name in STILL_LONG if name.split(":")[0] == file} <= set(too_long), "take it off the list"
 
 
 @pytest.mark.parametrize("file", TREES)
 def test_nothing_is_global(file: str) -> None:
     assert [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, ast.Global)] == []
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.relative_to(ROOT / "tests").as_posix())
+def test_no_file_of_tests_imports_another_test_file(file: Path) -> None:
+    """What several share is in `tests/support`, fixtures of several in `conftest.py`."""
+    nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [
+        f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    parts = {part for name in names for part in name.split(".")}
+    assert parts & {"conftest", *(other.stem for other in TESTS if other.stem.startswith("test_"))} == set()
 
 
 def test_drawing_with_the_bundled_models_imports_little(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import Child
-from helpers import SMALL_FLAGS, CommandLine, photo, sha, small, threads
 from PIL import Image, ImageDraw
+from support.children import Child
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.runs import SMALL_FLAGS, small, threads
 
 import vqclip
 from vqclip.errors import UsageError

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import draw, models, photo, relative, run_of, sha, small, threads
+from support.pictures import photo, relative, sha
+from support.runs import draw, models, run_of, small, threads
 from torch import Tensor
 from torch.nn.functional import normalize
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine, draw, photo, run_of, small
 from PIL import Image, ImageDraw
+from support.command_line import CommandLine
+from support.pictures import photo
+from support.runs import draw, run_of, small
 
 from vqclip.errors import UsageError
 

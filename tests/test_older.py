@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers import CommandLine, draw, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import draw, small
 
 from vqclip.cli import older
 from vqclip.cli.options import _FLAGS

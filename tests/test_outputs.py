@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers import CommandLine, sha
 from PIL import Image
-from test_resume import draw, folder, ready, wanted  # noqa: F401 - a fixture among them
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.resuming import draw, ready, wanted
 
 from vqclip.session import drawing
 from vqclip.session.outputs import Outputs

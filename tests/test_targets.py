@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CommandLine, sha, small
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import small
 
 import vqclip
 from vqclip.generation.models import Models

@@ -16,6 +16,7 @@ from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training import runner
 from vqclip.training.batches import Captioner, foil, grouped_batch
 from vqclip.training.clip import CLIPTask
+from vqclip.training.contrast import contrast, fooled
 from vqclip.training.degradations import degrade
 from vqclip.training.embedding import EmbeddingTask
 from vqclip.training.judge import JudgeTask
@@ -183,11 +184,10 @@ def test_a_foil_is_wrong_in_one_thing_and_a_details_foil_not_in_what_it_shows():
     assert changed[True] == {"style", "background", "setting"}
 
 
-def test_a_picture_that_prefers_its_foil_costs_more(folder):
-    task = CLIPTask(options(folder, 16))
+def test_a_picture_that_prefers_its_foil_costs_more():
     text = torch.eye(8)
     nothing_fits = ~torch.eye(8, dtype=torch.bool)
-    tempted, firm = (float(task._contrast(text, text, foils, nothing_fits).detach()) for foils in (text, -text))
+    tempted, firm = (float(contrast(torch.tensor(14.0), text, text, foils, nothing_fits)) for foils in (text, -text))
     assert tempted > firm + 0.1
 
 
@@ -282,12 +282,11 @@ def test_a_quarter_of_a_batch_are_details_and_said_to_be(folder):
     assert set(world.caption_words(" ".join(texts))) <= set(task.clip.words)
 
 
-def test_a_fake_that_fits_its_caption_better_than_the_real_picture_costs_more(folder):
-    task = CLIPTask(options(folder, 16))
+def test_a_fake_that_fits_its_caption_better_than_the_real_picture_costs_more():
     text = torch.eye(4, 8)
     near, far = text.clone(), text.flip(1)
-    seen_through, fooled = (task._fooled(*pair, text).detach() for pair in ((near, far), (far, near)))
-    assert float(seen_through) < 0.01 < 1 < float(fooled)
+    seen_through, taken_for_real = (fooled(torch.tensor(14.0), *pair, text) for pair in ((near, far), (far, near)))
+    assert float(seen_through) < 0.01 < 1 < float(taken_for_real)
 
 
 def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
@@ -296,10 +295,10 @@ def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
     batch = task.batch_of(0)
     chains = task.chains
     fake = chains.take(0, batch[0][-chains.taken :]).clone().requires_grad_()
-    text, real = task._embed_text(batch[1])[: chains.taken], batch[0][: chains.taken]
-    task._embed(batch[0])  # the step embeds its batch first, which moves the running statistics
-    both = task._embed_alone(torch.cat([real, fake])).chunk(2)
-    (gradient,) = torch.autograd.grad(task._fooled(*both, text), fake)
+    text, real = task.embed_text(batch[1])[: chains.taken], batch[0][: chains.taken]
+    task.embed(batch[0])  # the step embeds its batch first, which moves the running statistics
+    both = task.embed_alone(torch.cat([real, fake])).chunk(2)
+    (gradient,) = torch.autograd.grad(fooled(task.scale, *both, text), fake)
     moved = chains.moved(0, fake.detach(), gradient) - fake.detach()
     fresh = CLIPTask(options(folder, 16))
     fresh.step(0, 0.0, batch)
@@ -374,7 +373,7 @@ def test_the_norms_of_a_finished_clip_are_those_of_scenes_as_they_are(folder, tm
     moved = {name: value.clone() for name, value in task.clip.network.visual.named_buffers()}
     assert any(not torch.equal(kept[name], moved[name]) for name in kept if "running" in name)
     task.clip.network.load_state_dict(files.read(tmp_path / "clip.safetensors", "clip").tensors)
-    task._calibrate()
+    task.calibrate()
     for name, value in task.clip.network.visual.named_buffers():
         if "running" in name:
             assert torch.allclose(value, kept[name], rtol=0.02, atol=0.02), name

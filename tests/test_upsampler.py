@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine, photo, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.runs import small
 
 import vqclip
 from vqclip import config as configs
@@ -20,7 +22,6 @@ from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.models.upsampler import Upsampler, UpsamplerArchitecture
 from vqclip.priors import Sampling, upsample
-from vqclip.priors import sampling as priors
 from vqclip.types import MASKED
 from vqclip.weights import files
 from vqclip.weights.load import load_clip, load_vqgan
@@ -98,22 +99,15 @@ def test_guidance_of_one_is_the_prompt_alone(upsampler: Upsampler) -> None:
         assert float((found == logits.argmax(-1)).float().mean()) > 0.9
 
 
-def test_large_grids_are_drawn_in_tiles_that_know_one_another(
-    upsampler: Upsampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(priors, "_TILE", 8)
-    monkeypatch.setattr(priors, "_OVERLAP", 4)
-    known, decode = [], priors._decode
-
-    def spy(logits: object, grid: torch.Tensor, *rest: object) -> torch.Tensor:
-        known.append(int((grid[0] != MASKED).sum()))
-        return decode(logits, grid, *rest)
-
-    monkeypatch.setattr(priors, "_decode", spy)
-    found = upsample(upsampler, COARSE, TOLD[:1], ONE, None, (3, 4), Sampling(steps=2))
-    assert known == [0, 32] and int(found.min()) >= 0
-    first = upsample(upsampler, COARSE[:, :, :4], TOLD[:1], ONE, None, (3, 4), Sampling(steps=2))
-    assert torch.equal(found[:, :, :8], first)
+def test_large_grids_are_drawn_in_tiles_that_know_one_another(upsampler: Upsampler) -> None:
+    coarse = torch.randint(40, (2, 2, 40), generator=torch.Generator().manual_seed(2))
+    known, how = [], Sampling(steps=1, guidance=1.0)
+    with upsampler.register_forward_pre_hook(lambda _, given: known.append((given[0] != MASKED).sum(2).tolist())):
+        drawn = upsample(upsampler, coarse, TOLD[:1], ONE, None, (3, 4), how)
+    # the second tile of 64 codes begins at the 16th: it is given what the first one drew there
+    assert known == [[[0] * 4] * 2, [[48] * 4] * 2] and int(drawn.min()) >= 0
+    first = upsample(upsampler, coarse[:, :, :32], TOLD[:1], ONE, None, (3, 4), how)
+    assert torch.equal(drawn[:, :, :64], first)
 
 
 def test_the_finer_stage_begins_with_what_the_upsampler_draws(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return known or (isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY))
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of any exception squeezed to one printable line."""
+def one_line(error: BaseException | str) -> str:
+    """Return the message of any exception, or a text, squeezed to one printable line."""
     text = " ".join("".join(c if c.isprintable() or c.isspace() else "" for c in str(error)).split())
     return text or type(error).__name__

@@ -24,10 +24,11 @@ def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.
         "momentum": config.betas[0],
         "weight_decay": config.weight_decay,
     }
-    options = {name: value for name, value in wanted.items() if name in accepted}
+    settings = {name: value for name, value in wanted.items() if name in accepted}
     if is_outside(kind):
-        return run_outside(f"the optimizer {config.name!r}", lambda: kind(list(parameters), **options))
-    return kind(list(parameters), **options)
+        return run_outside(f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings))
+    optimizer: torch.optim.Optimizer = kind(list(parameters), **settings)
+    return optimizer
 
 
 def _uncompiled(kind: Any) -> Any:

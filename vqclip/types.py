@@ -54,7 +54,8 @@ class VQGANArchitecture:
     @property
     def factor(self) -> int:
         """Pixels per latent cell along a side."""
-        return 2 ** (len(self.ch_mult) - 1)
+        factor: int = 2 ** (len(self.ch_mult) - 1)
+        return factor
 
     def to_json(self) -> str:
         """Return the record as JSON, the form it has in a weight file's metadata."""

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from vqclip.models.judge import Judge
 from vqclip.weights.load import load_clip
 
 if TYPE_CHECKING:
+    from torchmetrics import Metric
+
     from vqclip.types import Perceptor
 
 METRICS = ("kid", "fid", "is", "psnr", "ssim")
@@ -107,7 +109,10 @@ def compute(
         warnings.simplefilter("ignore")  # torchmetrics warns of the memory its buffers take
         torch.manual_seed(0)  # KID and the Inception Score draw subsets
         for name in sets:
-            found |= _inception_score(logits) if name == "is" else _distance(name, drawn, target)
+            if name == "is":
+                found |= _inception_score(logits)
+            elif target is not None:  # `check` wants a reference for what compares
+                found |= _distance(name, drawn, target)
     return found
 
 
@@ -131,13 +136,14 @@ def _distance(name: str, drawn: Tensor, target: Tensor) -> dict[str, float]:
 
     network = _INCEPTION if drawn.dtype == torch.uint8 else _Given(drawn.shape[1])
     with _without_inception():
+        distance: Metric
         if name == "fid":
             distance = FrechetInceptionDistance(feature=network)
         else:
             distance = KernelInceptionDistance(feature=network, subset_size=min(len(drawn), len(target), 100))
         distance.update(target, real=True)
         distance.update(drawn, real=False)
-        value = distance.compute()
+        value: Any = distance.compute()
     if name == "fid":
         return {"fid": round(float(value), 4)}
     return {"kid": round(float(value[0]), 6), "kid, deviation over subsets": round(float(value[1]), 6)}
@@ -189,7 +195,10 @@ def _pixels(pictures: Sequence[Image.Image]) -> Tensor:
 def _paired(names: Sequence[str], files: Sequence[Path], reference: Path) -> dict[str, float]:
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-    functions = {"psnr": peak_signal_noise_ratio, "ssim": structural_similarity_index_measure}
+    functions: dict[str, Callable[..., Any]] = {
+        "psnr": peak_signal_noise_ratio,
+        "ssim": structural_similarity_index_measure,
+    }
     values: dict[str, list[float]] = {name: [] for name in names}
     for file in files:
         other = reference / file.name

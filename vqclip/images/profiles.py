@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -33,12 +34,12 @@ def to_srgb(image: Image.Image) -> Image.Image:
         transform = _transform(data, color.mode)
         if transform is None:
             return image
-        found = ImageCms.applyTransform(color, transform)
+        converted = cast("Image.Image", ImageCms.applyTransform(color, transform))  # none only of one in place
     except _UNFIT:
         return image
     if alpha is not None:
-        found.putalpha(alpha)
-    return found
+        converted.putalpha(alpha)
+    return converted
 
 
 @functools.lru_cache(maxsize=8)

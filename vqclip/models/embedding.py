@@ -68,7 +68,8 @@ class EmbeddingPrior(nn.Module):
         x = self.enter(noisy)
         for layer in self.layers:
             x = layer(x, told)
-        return self.leave(self.norm(x))
+        out: Tensor = self.leave(self.norm(x))
+        return out
 
 
 class _Layer(nn.Module):
@@ -83,4 +84,5 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         shift, scale = self.modulate(told).chunk(2, 1)
-        return x + self.shrink(silu(self.grow(self.norm(x) * (1 + scale) + shift)))
+        out: Tensor = x + self.shrink(silu(self.grow(self.norm(x) * (1 + scale) + shift)))
+        return out

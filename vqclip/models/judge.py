@@ -47,14 +47,16 @@ def features(picture: np.ndarray) -> np.ndarray:
 def _halve(picture: np.ndarray) -> np.ndarray:
     side = picture.shape[0] // 2
     rows = picture[: 2 * side : 2] + picture[1 : 2 * side : 2]
-    return (rows[:, : 2 * side : 2] + rows[:, 1 : 2 * side : 2]) / 4
+    out: np.ndarray = (rows[:, : 2 * side : 2] + rows[:, 1 : 2 * side : 2]) / 4
+    return out
 
 
 def _layout(lab: np.ndarray) -> np.ndarray:
     """Mean Lab color of each cell of a 12x12 grid."""
     edges = np.linspace(0, TEXTURE_SIDE, _LAYOUT + 1).round().astype(int)
     rows = np.add.reduceat(lab, edges[:-1], axis=0) / np.diff(edges)[:, None, None]
-    return np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)[None, :, None]
+    out: np.ndarray = np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)[None, :, None]
+    return out
 
 
 def _texture(picture: np.ndarray) -> np.ndarray:
@@ -112,6 +114,10 @@ class Judge(nn.Module):
     `reference` (REFERENCE, hidden[1]) holds the embeddings of held-out renders, to compare drawn pictures with.
     """
 
+    mean: Tensor
+    std: Tensor
+    reference: Tensor
+
     def __init__(self, architecture: JudgeArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
@@ -126,7 +132,8 @@ class Judge(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the penultimate layer (N, hidden[1]), the space in which pictures are compared."""
-        return self.body(((x - self.mean) / self.std).clamp(-8, 8))
+        out: Tensor = self.body(((x - self.mean) / self.std).clamp(-8, 8))
+        return out
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return log-probabilities (N, names) of each head."""

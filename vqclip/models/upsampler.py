@@ -78,7 +78,8 @@ class Upsampler(nn.Module):
 
     def forward(self, indices: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, 2h, 2w, codes); `condition` (B, D) are unit vectors, or `unconditional` expanded."""
-        return self.head(self.features(indices, coarse, condition))
+        out: Tensor = self.head(self.features(indices, coarse, condition))
+        return out
 
     def features(self, indices: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
         """Return (B, 2h, 2w, width / 2), from which `head` makes logits."""
@@ -113,4 +114,5 @@ class ConvolutionBlock(nn.Module):
         width = x.shape[-1]
         h = (self.norm(x) * (1 + scale) + shift).permute(0, 3, 1, 2)
         kernel = self.kernel.view(width, 3, 3, width).permute(0, 3, 1, 2)
-        return x + self.out(silu(conv2d(h, kernel, padding=1)).permute(0, 2, 3, 1))
+        out: Tensor = x + self.out(silu(conv2d(h, kernel, padding=1)).permute(0, 2, 3, 1))
+        return out

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -49,7 +50,8 @@ def sample(
 
     `told` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
     """
-    return {"masked": _fill, "causal": _write, "flow": _clear}[prior.kind](prior, told, weights, grid, seeds, how)
+    samplers: dict[str, Callable[..., Tensor]] = {"masked": _fill, "causal": _write, "flow": _clear}
+    return samplers[prior.kind](prior, told, weights, grid, seeds, how)
 
 
 def upsample(
@@ -192,7 +194,7 @@ def likelihood(
     the codes, dealt at random by the seeds, each time a part is hidden that the others must explain.
     """
     if prior.kind == "flow":
-        return _closeness(prior, codes, told, weights, seeds, scale)
+        return _closeness(cast("FlowingPrior", prior), codes, told, weights, seeds, scale)
     if prior.kind == "causal":
         conditions = _conditions(prior, told, weights, scale)
         found = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
@@ -215,7 +217,7 @@ def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale
     )
 
 
-def _conditions(prior: CodePrior | CodeUpsampler, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+def _conditions(prior: CodePrior | CodeUpsampler | FlowingPrior, told: Tensor, weights: Tensor, scale: float) -> Tensor:
     """Return what a prior must be told: nothing, then the prompts; a single wanted one by itself needs no nothing."""
     alone = scale == 1 and len(told) == 1 and weights[0] > 0
     return told if alone else torch.cat([prior.unconditional[None], told])
@@ -239,7 +241,8 @@ def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, conditio
     Windows overlap by half (as in Bar-Tal et al. 2023, "MultiDiffusion").
     """
     height, width = grid.shape[1:3]
-    total, count = None, grid.new_zeros(height, width, 1, dtype=torch.float32)
+    total: Tensor | None = None
+    count = grid.new_zeros(height, width, 1, dtype=torch.float32)
     for top, left in itertools.product(*(_starts(length, side, side // 2) for length in (height, width))):
         part = (slice(None), slice(top, top + side), slice(left, left + side))
         found = network(grid[part], condition).float()
@@ -247,7 +250,7 @@ def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, conditio
             total = found.new_zeros(len(grid), height, width, found.shape[-1])
         total[part] += found
         count[part[1:]] += 1
-    return total / count
+    return cast("Tensor", total) / count  # there is a window at least
 
 
 def _starts(length: int, side: int, stride: int) -> list[int]:

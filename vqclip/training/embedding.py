@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ class EmbeddingTask:
         The sheet shows, above each caption, the held-out picture that is nearest to what was drawn.
         """
         del index
-        network, scenes = self.average.module.eval(), self.data.held_out.scenes[:_DRAWN]
+        network, scenes = cast("EmbeddingPrior", self.average.module.eval()), self.data.held_out.scenes[:_DRAWN]
         x = torch.from_numpy(np.array(self.data.held_out.images[: len(scenes)])).permute(0, 3, 1, 2).float() / 255
         pictures = seen_by(self.data.clip, x)
         said = [captions(scene, load_world()) for scene in scenes]
@@ -104,5 +104,5 @@ class EmbeddingTask:
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file: the average of the weights."""
-        network = self.average.module
+        network = cast("EmbeddingPrior", self.average.module)
         files.save(path, "embedding", network.architecture.to_json(), network.state_dict(), info)

@@ -17,23 +17,22 @@ from vqclip import images
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import grouped_batch
 from vqclip.training.captioned import CaptionedSet
-from vqclip.training.clip import HEAD_SCALE, SCENE_SIDE, SIDE, Batch, CLIPTask
+from vqclip.training.clip import SCENE_SIDE, SIDE, Batch, CLIPTask
 from vqclip.training.clip import architecture as first_architecture
 from vqclip.training.compositions import HELD_OUT
+from vqclip.training.contrast import HEAD_SCALE, UNSAID, weight_of
 from vqclip.training.runner import say, start_from
-from vqclip.training.sayings import UNSAID, Sayer
+from vqclip.training.sayings import Sayer
 from vqclip.training.zero_shot import accuracy, pgd
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
-from vqclip.weights.load import locate
+from vqclip.weights.catalog import locate
 from vqclip.words import lexicon as lexicons
 from vqclip.words.reading import SETTINGS, STYLES, Noun, Reading
 from vqclip.world import caption_words, load_world
 from vqclip.writers.picture import save_image
 
 _MERGES, _CONTEXT = 8192, 64
-# what a name counts for that a layer gives an attribute
-_NAMED = {"subject": 1.0, "style": 1.0}
 # after how many steps it is told how well held-out drawings are named, and by how many pictures
 _TOLD_EVERY, _TOLD = 250, 256
 _ATTACKED, _LONG = 512, 100
@@ -79,12 +78,13 @@ class GuideTask(CLIPTask):
 
     def _gather(self) -> dict[str, int]:
         o = self.options
-        self.scenes = CaptionedSet(o.folder, o.seed, o.scenes, SCENE_SIDE).render(o.workers)
-        self.large = CaptionedSet(o.folder, o.seed + 1, max(o.scenes // 8, 1), 2 * SCENE_SIDE).render(o.workers)
+        scenes = CaptionedSet(o.folder, o.seed, o.scenes, SCENE_SIDE).render(o.workers)
+        large = CaptionedSet(o.folder, o.seed + 1, max(o.scenes // 8, 1), 2 * SCENE_SIDE).render(o.workers)
         held = CaptionedSet(o.folder, o.seed + 1001, min(o.scenes, 2048), 2 * SIDE, HELD_OUT, styled=0.5)
-        self.held_out = held.render(o.workers)
-        self.subjects = self.scenes.subjects
-        self.sayer = Sayer([*self.scenes.readings, *self.large.readings], self.subjects)
+        self.scenes, self.large, self.held_out = scenes, large, held.render(o.workers)
+        self.readings = held.readings
+        self.subjects = scenes.subjects
+        self.sayer = Sayer([*scenes.readings, *large.readings], self.subjects)
         return self.sayer.sizes
 
     def batch_of(self, index: int) -> Batch:
@@ -113,10 +113,10 @@ class GuideTask(CLIPTask):
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Accuracies on held-out drawings, clean and under L2 PGD-10; writes `validation.png`."""
         del index
-        self._calibrate()
+        self.calibrate()
         x, clip = self._held_out(), self.clip.eval()
         self._sheet(clip, x[:48], folder / "validation.png")
-        return measure(clip, x, self.held_out.readings, self.subjects, self.epsilon)
+        return measure(clip, x, self.readings, self.subjects, self.epsilon)
 
     def _fitting(self, text: str) -> str:
         """Return a text, or as many of its words as the context holds."""
@@ -135,7 +135,7 @@ class GuideTask(CLIPTask):
         network = self.clip.network
         network.eval()
         try:
-            x, readings = self._held_out()[:_TOLD], self.held_out.readings[:_TOLD]
+            x, readings = self._held_out()[:_TOLD], self.readings[:_TOLD]
             scores = measure(self.clip, x, readings, self.subjects, None)
         finally:
             network.train()
@@ -149,13 +149,13 @@ class GuideTask(CLIPTask):
             wanted = labels[:, self.sayer.columns[key]]
             said = wanted != UNSAID
             each = -(log.gather(1, wanted.clamp(min=0)) * said).sum(1) / said.sum(1).clamp(min=1)
-            loss = loss + _NAMED.get(key, 0.3) * each.sum() / said.any(1).sum().clamp(min=1)
+            loss = loss + weight_of(key) * each.sum() / said.any(1).sum().clamp(min=1)
         return loss
 
     @torch.no_grad()
     def _sheet(self, clip: CLIP, x: Tensor, path: Path) -> None:
         """Write held-out pictures (n, 3, S, S) with the caption, of all of theirs, that fits each best."""
-        texts = [reading.caption() for reading in self.held_out.readings[: len(x)]]
+        texts = [reading.caption() for reading in self.readings[: len(x)]]
         chosen = (clip.encode_image(x) @ clip.encode_text(texts).t()).argmax(1).tolist()
         sheet = images.contact_sheet([images.to_pil(view.cpu()) for view in x], [texts[i] for i in chosen], 8, 2 * SIDE)
         save_image(sheet, path, None)

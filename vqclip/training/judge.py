@@ -23,6 +23,7 @@ from vqclip.training.runner import TrainOptions, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.weights import files
 from vqclip.world import load_world
+from vqclip.world.scene import Scene
 from vqclip.writers.picture import save_image
 
 NONE = "none"
@@ -121,7 +122,7 @@ class JudgeTask:
 
 
 @torch.no_grad()
-def accuracies(judge: Judge, x: Tensor, scenes: list) -> tuple[dict[str, float], list[int]]:
+def accuracies(judge: Judge, x: Tensor, scenes: list[Scene]) -> tuple[dict[str, float], list[int]]:
     """Return how often the judge names what scenes with features x (n, FEATURES) show, and whose subject it missed."""
     attributes = torch.from_numpy(Captioner(scenes).attributes)
     named = {key: found[:, 1:].argmax(1).cpu() for key, found in judge(x).items()}

@@ -24,6 +24,7 @@ from vqclip.words import lexicon as lexicons
 from vqclip.words.inflection import pluralize, singulars, verb_forms
 from vqclip.words.lexicon import Entry, Lexicon
 from vqclip.words.suggest import correct
+from vqclip.words.tokens import key
 
 TARGET = "words/synonyms.tsv"
 HEADER = (
@@ -191,7 +192,7 @@ def nouns(net: WordNet, lexicon: Lexicon) -> Meanings:
     synsets = subject_synsets(net, lexicon)
     found: Meanings = {}
     for lemma in sorted(net.senses, key=lambda lemma: (lemma.count(" "), lemma)):
-        words = lexicons.key(lemma)
+        words = key(lemma)
         if not re.fullmatch(r"[a-z]+( [a-z]+){0,2}", words) or len(words) < 3 or lexicon.find(words) is not None:
             continue
         meaning = None if _ABUSE.search(words) else _meaning(net, synsets, lemma)
@@ -255,7 +256,7 @@ def labels(folder: Path, lexicon: Lexicon, taken: Iterable[str]) -> dict[str, tu
         ) from None
     known, found = set(taken), {}
     for record in records:
-        word, subject = lexicons.key(record["label"]), lexicon.emoji.get(record["emoji"].replace("\ufe0f", ""))
+        word, subject = key(record["label"]), lexicon.emoji.get(record["emoji"].replace("\ufe0f", ""))
         first = lexicon.entries.get(word.split(" ")[0])
         plain = re.fullmatch(r"[a-z]{3,}( [a-z]+){0,2}", word) and not word.endswith("oclock")
         colored = first is not None and (first.kind == "color" or first.alternative is not None)
@@ -302,7 +303,7 @@ def build(wordnet: Path, emojibase: Path) -> str:
     lines = [f"{word}\t{subject}\t{kind}" for word, (subject, kind) in sorted(rows.items())]
     plurals = irregular(net, lexicon, rows)
     lines += [f"{plural}\t{singular}\tplural" for plural, singular in sorted(plurals.items())]
-    full = replace(lexicon, entries=lexicon.entries | {word: _entry(*row) for word, row in rows.items()})
+    full = replace(lexicon, entries={**lexicon.entries} | {word: _entry(*row) for word, row in rows.items()})
     lines += [f"{word}\t\tword" for word in real_words(net, full, {**rows, **plurals})]
     return HEADER + "\n".join(lines) + "\n"
 

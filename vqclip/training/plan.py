@@ -19,7 +19,7 @@ from vqclip.training import guide
 from vqclip.training.precision import autocast
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
-from vqclip.weights.load import locate
+from vqclip.weights.catalog import locate
 from vqclip.words.reading import SETTINGS
 from vqclip.world.composition import AllSprites, Composition, Painter, Thing
 from vqclip.world.styles import ALL_STYLES

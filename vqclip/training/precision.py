@@ -11,7 +11,7 @@ from vqclip import precision as precisions
 from vqclip.generation.resolve import precision
 
 
-def autocast(device: torch.device | str) -> contextlib.AbstractContextManager:
+def autocast(device: torch.device | str) -> contextlib.AbstractContextManager[object]:
     """Return the context of a training's passes; where bf16 would be emulated, which is far slower, none."""
     kind = torch.device(device).type
     return precisions.autocast(kind, _fast(kind))

@@ -73,7 +73,8 @@ class PatchDiscriminator(nn.Module):
         """Return one logit a patch, (B, 1, H / 8, W / 8), high for rendered ones; `style` is (B,)."""
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = leaky_relu(norm(layer(x)), 0.2)
-        return self.last(x).float() + (x * self.styles(style)[:, :, None, None]).sum(1, keepdim=True).float()
+        out: Tensor = self.last(x).float() + (x * self.styles(style)[:, :, None, None]).sum(1, keepdim=True).float()
+        return out
 
 
 def isotropy(z: Tensor) -> Tensor:

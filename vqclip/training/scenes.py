@@ -13,7 +13,7 @@ import numpy as np
 
 from vqclip.errors import UsageError, unknown_name
 from vqclip.training.rendering import is_rendered, render_once
-from vqclip.world import Renderer, Scene, load_world, sample_scene
+from vqclip.world import Renderer, Scene, SceneShares, load_world, sample_scene
 
 # what stands for scenes without a style, and for every name; the most that a name may count
 PLAIN, _ALL, _MOST = "none", "all", 100
@@ -65,7 +65,7 @@ class SceneSet:
         chosen: dict[str, Any] = {"subjects": self.subjects, "framed": self.framed}
         if self.styles:
             named = [style for style in self.styles if style != PLAIN]
-            chosen |= {"styles": named, "styled": len(named) / len(self.styles)}
+            chosen |= {"styles": named, "shares": SceneShares(styled=len(named) / len(self.styles))}
         return sample_scene(load_world(), rng, **chosen)
 
     def render(self, font: Path | None = None, workers: int = 1) -> SceneSet:

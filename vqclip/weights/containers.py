@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import shutil
 import struct
 import tempfile
@@ -16,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import safetensors
 
@@ -102,7 +103,7 @@ class Sparing:
 
     def readinto(self, buffer: Any) -> int:
         """Fill the memory of a tensor."""
-        return self._stream.readinto(buffer)
+        return cast("io.BufferedReader", self._stream).readinto(buffer)
 
     def _counted(self, data: bytes) -> bytes:
         self._left -= len(data)

@@ -88,7 +88,7 @@ def _compare(found: VQGANArchitecture, model: Mapping[str, Any], path: Path, con
         model = stage if isinstance(stage, Mapping) else {}
     params = model.get("params")
     ddconfig = params.get("ddconfig") if isinstance(params, Mapping) else None
-    if model.get("target") not in _TARGETS or not isinstance(ddconfig, Mapping):
+    if model.get("target") not in _TARGETS or not isinstance(params, Mapping) or not isinstance(ddconfig, Mapping):
         raise WeightsError(f"{config} describes no VQGAN: give the YAML that belongs to {path.name}")
     said = {name: params.get(name) for name in ("n_embed", "embed_dim")}
     said |= {name: ddconfig.get(name) for name in ("ch", "num_res_blocks", "z_channels")}

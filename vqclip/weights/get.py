@@ -103,7 +103,11 @@ def _make(
             convert.convert_clip(original.path, unchecked, architecture, info | {"source_sha256": original.sha256})
             load.load_clip(str(unchecked))
         else:
-            options = {"decoder_only": how.decoder_only, "dtype": how.dtype, "expected": record.architecture}
+            options: dict[str, Any] = {
+                "decoder_only": how.decoder_only,
+                "dtype": how.dtype,
+                "expected": record.architecture,
+            }
             convert.convert_vqgan(original.path, unchecked, **options, info=info | {"source_sha256": original.sha256})
             load.load_vqgan(str(unchecked))
     except VqclipError as error:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 
@@ -166,5 +167,6 @@ def _windows_bytes() -> int:
     import ctypes
 
     kilobytes = ctypes.c_ulonglong()
-    ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+    windows: Any = ctypes  # only there it has this attribute
+    windows.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
     return kilobytes.value * 1024

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
@@ -72,10 +72,12 @@ def _settle(path: Path, stubs: dict[str, Any], device: str) -> Any:
     """Return what a file holds, after as many tries as it takes to find `stubs` for all names in it."""
     for _ in range(2 * _NAMES):
         try:
-            known = [(stub, name) for name, stub in stubs.items()]
+            known: list[Any] = [(stub, name) for name, stub in stubs.items()]
             # an open stream: by its name alone torch would read a file as safetensors
             with torch.serialization.safe_globals(known), path.open("rb") as stream:
-                return torch.load(containers.Sparing(stream, path), map_location=device, weights_only=True)
+                return torch.load(
+                    cast("BinaryIO", containers.Sparing(stream, path)), map_location=device, weights_only=True
+                )
         except WeightsError:
             raise
         except OSError as error:
@@ -100,11 +102,11 @@ def _learn(message: str, path: Path, stubs: dict[str, Any]) -> bool:
         asked = not stubs[name].kind
         stubs[name] = _stub(number, kind)
         return asked
-    name = _unknown_name(message)
-    if name is None or name in stubs:
+    unknown = _unknown_name(message)
+    if unknown is None or unknown in stubs:
         return False
-    _check(name, path)
-    stubs[name] = _stub(len(stubs))
+    _check(unknown, path)
+    stubs[unknown] = _stub(len(stubs))
     return True
 
 

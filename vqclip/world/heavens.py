@@ -71,7 +71,7 @@ def sky_above(
     elif time is not None:
         _spread(canvas, [(at, canvas.tint(color, 5.0)) for at, color in _BY_TIME[time]], top, bottom)
         _lights(canvas, sky, time, top, bottom)
-    else:
+    elif season is not None:
         _spread(canvas, [(at, canvas.tint(color, 5.0)) for at, color in _BY_SEASON[season]], top, bottom)
         _fair(canvas, sky, season, top, bottom)
     return canvas.finish()
@@ -83,7 +83,7 @@ def _spread(canvas: Canvas, stops: Sequence[tuple[float, Color]], top: float, bo
     canvas.gradient(stops, top, bottom)
 
 
-def _times(color: Color, tint: tuple[float, float, float]) -> tuple[int, int, int]:
+def _times(color: Color, tint: tuple[float, float, float]) -> Color:
     return tuple(int(min(255, value * factor)) for value, factor in zip(color, tint, strict=True))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vqclip.world.captions import captions
 from vqclip.world.model import World
 from vqclip.world.reading import mentioned
@@ -16,7 +18,8 @@ def rivals(text: str, world: World) -> list[str]:
     labels = mentioned(text, world)
     if not labels.keys() & {"subject", "shape"}:
         return []
-    scene = Scene(**labels)
+    values: dict[str, Any] = {**labels}
+    scene = Scene(**values)
     found = []
     for key, names in _values(world).items():
         if key not in labels and key != "style":

@@ -227,18 +227,18 @@ def _flat(program: str, values: Mapping[str, Any], left: list[str] | None = None
     prompt, negative = (values.get(taken[key]) for key in ("prompt", "negative"))
     rest = [name for name in values if name not in taken.values() and values[name] not in (None, "", [], {})]
     texts = [text if isinstance(text, str) else "" for text in (prompt, negative)]
-    found = Foreign(program, *texts, left=(*(left or ()), *(str(name) for name in rest)))
-    return _with_numbers(found, *(values.get(taken[key]) for key in ("seed", "steps", "width", "height")))
+    record = Foreign(program, prompt=texts[0], negative=texts[1], left=(*(left or ()), *(str(name) for name in rest)))
+    return _with_numbers(record, *(values.get(taken[key]) for key in ("seed", "steps", "width", "height")))
 
 
-def _with_numbers(found: Foreign, seed: Any, steps: Any, width: Any, height: Any) -> Foreign:
-    """Return `found` with the numbers that are some; others are among what is left."""
-    sides = [_whole(side, _MAX_SIDE, 1) for side in (width, height)]
-    size = (sides[0], sides[1]) if None not in sides else None
-    numbers = {"seed": _whole(seed, MAX_SEED), "steps": _whole(steps, _MAX_STEPS), "size": size}
+def _with_numbers(record: Foreign, seed: Any, steps: Any, width: Any, height: Any) -> Foreign:
+    """Return `record` with the numbers that are some; others are among what is left."""
+    columns, rows = (_whole(side, _MAX_SIDE, 1) for side in (width, height))
+    size = None if columns is None or rows is None else (columns, rows)
+    numbers: dict[str, Any] = {"seed": _whole(seed, MAX_SEED), "steps": _whole(steps, _MAX_STEPS), "size": size}
     said = {"seed": seed, "steps": steps, "size": width}
     wrong = [name for name, value in numbers.items() if value is None and said[name] not in (None, "")]
-    return replace(found, **numbers, left=(*found.left, *wrong))
+    return replace(record, **numbers, left=(*record.left, *wrong))
 
 
 def _whole(value: Any, highest: int, lowest: int = 0) -> int | None:
