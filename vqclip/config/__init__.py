@@ -1,10 +1,9 @@
 """Everything that decides a picture, as one tree of dataclasses, and the ways to fill and check it."""
 
+from vqclip.config.checks import check, checked
 from vqclip.config.merge import (
     DEFAULT_PRESET,
     build,
-    check,
-    checked,
     from_dict,
     layers_of,
     make_config,
