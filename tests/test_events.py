@@ -26,7 +26,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, seed: int, at: int = 2) -> 
     sound = Guidance.backward
 
     def backward(self: Guidance, image: Any, seeds: Any, step: int, progress: float) -> torch.Tensor:
-        if seed in seeds and step == at and self.config.chunk > 2:
+        if seed in seeds and step == at and self.chunk > 2:
             raise MemoryError
         return sound(self, image, seeds, step, progress)
 
@@ -71,7 +71,7 @@ def test_going_back_after_a_number_that_is_none_keeps_what_memory_allows(monkeyp
     with torch.no_grad():
         run.state.z.fill_(torch.nan)
     recover.step(run)
-    assert run.state.step == 0 and run.state.chunks == {3: 2} and run.guidance.config.chunk == 2
+    assert run.state.step == 0 and run.state.chunks == {3: 2} and run.guidance.chunk == 2
 
 
 @pytest.mark.parametrize(("name", "value"), [("chunk.3", 0), ("chunk.3", -1), ("chunk.3", 1e9), ("chunk.x", 2),

@@ -9,11 +9,13 @@ from vqclip.config.merge import (
     make_config,
     to_yaml,
 )
+from vqclip.config.resolved import Resolved
 from vqclip.config.schema import Config
 
 __all__ = [
     "DEFAULT_PRESET",
     "Config",
+    "Resolved",
     "build",
     "check",
     "checked",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqclip.config.fields import Leaf, Trait, get, leaf, leaves
+from vqclip.config.resolved import Resolved
 from vqclip.config.schema import PROMPT_FIELDS, Config
 from vqclip.config.text import refuse_interpolation
 from vqclip.config.values import shown, typed_tree
@@ -17,12 +18,13 @@ from vqclip.registry import Registry
 def checked(config: Config) -> Config:
     """Return a copy of a config, whose fields may have been set to anything, with plain values that are in range.
 
-    Numbers of numpy and paths become Python's own, a single prompt a tuple of one. Whatever draws, loads or writes a
-    config begins with this. Raises UsageError for the first value that is wrong.
+    Numbers of numpy and paths become Python's own, a single prompt a tuple of one; of a resolved one it is a config of
+    the same values. Whatever draws, loads or writes a config begins with this. Raises UsageError for the first value
+    that is wrong.
     """
     if not isinstance(config, Config):
         raise UsageError(f"the config is {shown(config)}: give one that vqclip.make_config('a cat') made")
-    plain = typed_tree(config, Config)
+    plain = typed_tree(config.config() if isinstance(config, Resolved) else config, Config)
     refuse_interpolation({name: value for name, value in plain.to_dict().items() if name not in PROMPT_FIELDS})
     check(plain)
     return plain

@@ -104,14 +104,18 @@ def is_group(kind: Any) -> bool:
     return isinstance(kind, type) and dataclasses.is_dataclass(kind)
 
 
-@functools.cache
-def leaves(tree: type, above: str = "") -> tuple[Leaf, ...]:
+def leaves(tree: type) -> tuple[Leaf, ...]:
     """Return all fields of a tree in their order, those of groups by dotted keys."""
+    return _leaves(tree, "")
+
+
+@functools.cache
+def _leaves(tree: Any, above: str) -> tuple[Leaf, ...]:
     hints, found = typing.get_type_hints(tree), list[Leaf]()
     for field in dataclasses.fields(tree):
         key, kind = f"{above}{field.name}", hints[field.name]
         if is_group(kind):
-            found += leaves(kind, f"{key}.")
+            found += _leaves(kind, f"{key}.")
         else:
             made = field.default_factory
             default = field.default if made is dataclasses.MISSING else made()

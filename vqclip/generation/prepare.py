@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqclip import images, prompts, world
-from vqclip.config import Config
+from vqclip.config import Config, Resolved
 from vqclip.errors import ResumeError, UsageError, WeightsError
 from vqclip.generation import initial, recover, stages
 from vqclip.generation.canvas import Canvas, padded, read_canvas, read_outside
@@ -43,7 +43,7 @@ class Prepared:
     forced to take: from which step, and what.
     """
 
-    config: Config
+    config: Resolved
     models: Models
     guidance: Guidance
     stages: list[stages.Stage]
@@ -98,7 +98,7 @@ class Prepared:
         return run
 
 
-def prepare(config: Config, models: Models) -> Prepared:
+def prepare(config: Resolved, models: Models) -> Prepared:
     """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
     outside: dict[str, dict[str, Any]] = {}
     texts = prompts.parse_all(config.prompts, config.negative)

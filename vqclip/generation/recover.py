@@ -73,15 +73,15 @@ def in_memory(run: Run, work: Callable[[], _T]) -> _T:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            views = run.guidance.config
-            chunk = min(views.chunk or views.count, views.count)
+            guidance, count = run.guidance, run.config.views.count
+            chunk = min(guidance.chunk or count, count)
         if chunk == 1:
             raise MemoryBudgetError("out of memory with one view at a time: give a smaller --size, or smaller models")
         if run.state.z.device.type == "cuda":
             torch.cuda.empty_cache()
-        views.chunk = run.state.chunks[run.state.step + 1] = (chunk + 1) // 2
+        guidance.chunk = run.state.chunks[run.state.step + 1] = (chunk + 1) // 2
         run.notices.append(
-            Notice(f"out of memory at step {run.state.step + 1}: {views.chunk} views at a time from here")
+            Notice(f"out of memory at step {run.state.step + 1}: {guidance.chunk} views at a time from here")
         )
 
 

@@ -51,7 +51,7 @@ class Run:
         self.regularizers = {name: (REGULARIZERS.load(name), weight) for name, weight in weights.items() if weight}
         self.state = state
         if state.chunks:
-            self.guidance.config.chunk = state.chunks[max(state.chunks)]
+            self.guidance.chunk = state.chunks[max(state.chunks)]
         # the state to go back to in trouble, how often that was tried, how far the run had come, and what to tell
         self.packed: PackedState | None = None
         self.tries, self.trouble_at = 0, 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -41,13 +40,13 @@ class Guidance:
         self.pairs = list(zip(perceptors, targets, strict=True))
         self.contrast = contrast or ContrastConfig()
         self.config = config
+        # views that go through CLIP at a time; 0: all
+        self.chunk = config.chunk
         self.precision = precision
 
     def apart(self) -> Guidance:
-        """Return one with the same CLIPs and targets, and views of its own, which trouble in one run may change."""
-        other = copy.copy(self)
-        other.config = dataclasses.replace(self.config)
-        return other
+        """Return one with the same CLIPs and targets, of which trouble in one run may lower the `chunk`."""
+        return copy.copy(self)
 
     def plan(self, progress: float) -> ViewPlan:
         """Return how views are drawn at `progress` in [0, 1] of the run."""
@@ -69,7 +68,7 @@ class Guidance:
             views = [
                 sample_views(self.plan(progress), seed, step, aspect_of(image), perceptor.image_size) for seed in seeds
             ]
-            chunk = self.config.chunk or self.config.count
+            chunk = self.chunk or self.config.count
             for start in range(0, self.config.count, chunk):
                 part = [v.part(start, start + chunk) for v in views]
                 loss = self._view_losses(perceptor, targets, image, part).sum(1)
@@ -88,7 +87,7 @@ class Guidance:
         for place, (perceptor, _) in enumerate(self.pairs):
             targets = self._targets(place, seeds)
             drawn = [sample_views(plan, seed, -1, aspect_of(image), perceptor.image_size) for seed in seeds]
-            chunk = self.config.chunk or views
+            chunk = self.chunk or views
             for start in range(0, views, chunk):
                 part = [v.part(start, start + chunk) for v in drawn]
                 total += self._view_losses(perceptor, targets, image, part).sum(1) / (views * len(self.pairs))
