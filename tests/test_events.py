@@ -9,10 +9,12 @@ import pytest
 import torch
 from helpers import CommandLine, draw, models, run_of, sha, small
 
+from vqclip.drawables import Moment
 from vqclip.errors import ResumeError
 from vqclip.generation import recover
 from vqclip.generation.prepare import prepare
 from vqclip.guidance import Guidance
+from vqclip.guidance.guide import Guided
 from vqclip.session import drawing
 from vqclip.types import PackedState
 from vqclip.writers import metadata
@@ -25,10 +27,10 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, seed: int, at: int = 2) -> 
     """Let memory run out at one step of one picture until only two views go through CLIP at a time."""
     sound = Guidance.backward
 
-    def backward(self: Guidance, image: Any, seeds: Any, step: int, progress: float) -> torch.Tensor:
-        if seed in seeds and step == at and self.chunk > 2:
+    def backward(self: Guidance, image: Any, moment: Moment) -> Guided:
+        if seed in moment.seeds and moment.step == at and self.chunk > 2:
             raise MemoryError
-        return sound(self, image, seeds, step, progress)
+        return sound(self, image, moment)
 
     monkeypatch.setattr(Guidance, "backward", backward)
 
@@ -69,7 +71,7 @@ def test_going_back_after_a_number_that_is_none_keeps_what_memory_allows(monkeyp
     for _ in range(4):
         recover.step(run)
     with torch.no_grad():
-        run.state.z.fill_(torch.nan)
+        run.state.drawable.z.fill_(torch.nan)
     recover.step(run)
     assert run.state.step == 0 and run.state.chunks == {3: 2} and run.guidance.chunk == 2
 

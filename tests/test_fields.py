@@ -16,7 +16,7 @@ from vqclip.config import Config, check, from_dict
 from vqclip.config.fields import Leaf, Trait, get, leaf, leaves, put
 from vqclip.config.text import nest
 from vqclip.errors import UsageError
-from vqclip.registry import OPTIMIZERS, REGULARIZERS
+from vqclip.registry import LOSSES, OPTIMIZERS
 
 FIELDS = leaves(Config)
 _OF_NUMBERS = [field for field in FIELDS if field.setting.bounds and not field.many]
@@ -76,7 +76,7 @@ def test_a_name_that_is_none_of_the_choices_is_refused_and_they_are_named(field:
 
 
 def test_a_name_that_is_registered_later_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    for registry in (OPTIMIZERS, REGULARIZERS):
+    for registry in (OPTIMIZERS, LOSSES):
         monkeypatch.setattr(registry, "_records", dict(registry._records))
         registry.register("mine", "torch.optim:Adam")
     config = from_dict({"optimizer": {"name": "mine"}, "losses": {"mine": 0.5}})

@@ -18,12 +18,12 @@ from helpers import CommandLine, sha, small
 from PIL import Image
 
 import vqclip
-from vqclip import priors
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.models import Models
 from vqclip.models.gpt import GPTArchitecture, GPTPrior
 from vqclip.models.vqgan import Detokenizer
 from vqclip.priors import Sampling, sample
+from vqclip.priors import sampling as priors
 from vqclip.types import MASKED, VQGANArchitecture
 from vqclip.weights.load import load_prior, load_vqgan
 from vqclip.weights.pickled import read_tensors

@@ -27,7 +27,7 @@ GROUND = [
     "waiting",
 ]
 DESCRIPTION = ["prompts", "schedules", "config"]
-PARTS = ["drawables", "guidance", "optim", "priors"]
+PARTS = ["drawables", "guidance", "optim", "precision", "priors"]
 AROUND = ["animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
 BELOW_GENERATION = {*BELOW_PARTS, *PARTS, "world", "words", "sketch", "models", "weights"}
@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sketch": {*BELOW_PARTS, "words", "world", "models"},
     "models": set(GROUND),
     "weights": {*GROUND, "models"},
-    **dict.fromkeys(PARTS, BELOW_PARTS),
+    **{part: {*BELOW_PARTS, "precision"} for part in PARTS},
+    "guidance": {*BELOW_PARTS, "precision", "drawables"},
     "generation": BELOW_GENERATION,
     "writers": BELOW_PARTS,
     "session": BELOW_SESSION,

@@ -7,9 +7,10 @@ import itertools
 import pytest
 import torch
 
-from vqclip import priors, seeding
+from vqclip import seeding
 from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior, PriorArchitecture, build
 from vqclip.priors import Sampling, guided, sample, windowed
+from vqclip.priors import sampling as priors
 from vqclip.types import MASKED
 
 

@@ -20,12 +20,14 @@ from PIL import Image
 
 from vqclip import schedules
 from vqclip.config import Config
+from vqclip.drawables import Moment
 from vqclip.errors import ResumeError, VqclipError
 from vqclip.generation import recover
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
 from vqclip.generation.state import State
 from vqclip.guidance import Guidance
+from vqclip.guidance.guide import Guided
 from vqclip.registry import OPTIMIZERS
 from vqclip.session import drawing, savepoint
 from vqclip.types import Snapshot
@@ -311,12 +313,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, at: int, times: int, fail: Callable
     """Let the guidance fail at a step, so many times."""
     sound, left = Guidance.backward, [times]
 
-    def backward(self: Guidance, image: Any, seeds: Any, step: int, progress: float) -> torch.Tensor:
-        loss = sound(self, image, seeds, step, progress)
-        if step != at or not left[0]:
-            return loss
+    def backward(self: Guidance, image: Any, moment: Moment) -> Guided:
+        guided = sound(self, image, moment)
+        if moment.step != at or not left[0]:
+            return guided
         left[0] -= 1
-        return fail(loss)
+        return Guided({name: fail(loss) for name, loss in guided.losses.items()}, guided.views)
 
     monkeypatch.setattr(Guidance, "backward", backward)
 

@@ -12,12 +12,15 @@ from PIL import Image
 
 import vqclip
 from vqclip import config as configs
-from vqclip import priors, resources
+from vqclip import resources
+from vqclip.drawables import Moment
+from vqclip.drawables.latent_grid import LatentGrid
 from vqclip.errors import WeightsError
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.models.upsampler import Upsampler, UpsamplerArchitecture
 from vqclip.priors import Sampling, upsample
+from vqclip.priors import sampling as priors
 from vqclip.types import MASKED
 from vqclip.weights import files
 from vqclip.weights.load import load_clip, load_vqgan
@@ -113,17 +116,21 @@ def test_large_grids_are_drawn_in_tiles_that_know_one_another(
     assert torch.equal(found[:, :, :8], first)
 
 
-def test_the_finer_stage_begins_with_what_the_upsampler_draws(weights: Path) -> None:
+def test_the_finer_stage_begins_with_what_the_upsampler_draws(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(weights, steps=2)
     models = Models.load(config)
     ready = prepare(models.resolve(config), models)
     run = ready.run((7,))
     run.step()
-    coarse = models.vqgan.quantize(run.state.output)[1]
+    coarse = models.vqgan.quantize(run.state.output.z)[1]
     expected = ready.scaler.to_grid(coarse, 16, 16, (7,))
-    begun = []
-    kept = run._shaken
-    run._shaken = lambda z, *rest: begun.append(z.detach().clone()) or kept(z, *rest)
+    begun, render = [], LatentGrid.render
+
+    def spy(self: LatentGrid, moment: Moment | None = None) -> torch.Tensor:
+        begun.append(self.z.detach().clone())
+        return render(self, moment)
+
+    monkeypatch.setattr(LatentGrid, "render", spy)
     run.step()
     assert coarse.shape == (1, 8, 8) and torch.equal(begun[0], expected)
     scaled = ready.scaler.encode(ready.scaler.decode(coarse), 16, 16)
@@ -161,7 +168,7 @@ def test_what_a_mask_keeps_is_the_init_images(weights: Path, tmp_path: Path) -> 
     ready = prepare(models.resolve(config), models)
     z = ready.scaler.to_grid(torch.zeros(1, 8, 8, dtype=torch.long), 16, 16, (7,))
     codes = models.vqgan.quantize(z)[1][0]
-    known = models.vqgan.quantize(models.vqgan.encode(ready.canvas.at(128, 128)))[1][0]
+    known = models.vqgan.quantize(models.vqgan.encode(ready.init_image.at(128, 128)))[1][0]
     inside = torch.zeros(16, 16, dtype=torch.bool)
     inside[4:12, 4:12] = True
     assert torch.equal(codes[~inside], known[~inside]) and not torch.equal(codes[inside], known[inside])

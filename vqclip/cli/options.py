@@ -14,8 +14,8 @@ from vqclip.config.fields import Leaf, Trait, leaves
 
 # what people look for first comes first in --help; what is not named here follows in the order of the config
 _ORDER = (
-    "steps", "size", "seed", "output.file", "output.folder", "count", "batch_size", "init.kind", "init.image",
-    "init.like", "init.anyway", "init.strength", "init.weight", "init.mask", "image_prompts", "negative",
+    "steps", "size", "seed", "output.file", "output.folder", "count", "batch_size", "canvas.name", "init.kind",
+    "init.image", "init.like", "init.anyway", "init.strength", "init.weight", "init.mask", "image_prompts", "negative",
     "models.vqgan", "models.vqgan_config", "models.clip", "models.prior", "models.upsampler", "prior.class_index",
     "init.candidates", "init.keep", "output.save_candidates", "target.kind", "views.count", "optimizer.name",
     "optimizer.lr", "stages", "best.patience", "run.device", "run.precision", "run.compile", "run.deterministic",

@@ -14,6 +14,9 @@ from vqclip.config.values import shown, typed_tree
 from vqclip.errors import UsageError, unknown_name
 from vqclip.registry import Registry
 
+# losses whose weight is a setting of another group
+_WEIGHED_BY = {"painted": "init.paint", "contrast": "contrast.weight"}
+
 
 def checked(config: Config) -> Config:
     """Return a copy of a config, whose fields may have been set to anything, with plain values that are in range.
@@ -113,8 +116,9 @@ def _check_lists(config: Config) -> None:
 
 def _check_together(config: Config) -> None:
     """Raise UsageError for fields of which one rules another out, and for texts that lack their placeholder."""
-    if "painted" in config.losses:
-        raise UsageError(f"losses.painted is {config.losses['painted']:g}: set init.paint, which is its weight")
+    for name, setting in _WEIGHED_BY.items():
+        if name in config.losses:
+            raise UsageError(f"losses.{name} is {shown(config.losses[name])}: set {setting}, which is its weight")
     if config.views.smallest > config.views.largest:
         raise UsageError(f"views.smallest is {config.views.smallest:g}: give at most views.largest")
     template = config.views.detail_prompt

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqclip.config.fields import Trait, setting
-from vqclip.registry import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+from vqclip.registry import AUGMENTATIONS, CANVASES, OPTIMIZERS, SCHEDULES
 
 _OPTIONAL = Trait.MODEL | Trait.EMPTY
 
@@ -85,6 +85,16 @@ class InitConfig:
     candidates: int = setting(1, "Grids of a prior, of which the best is taken.", (1, 1024), "--candidates")
     keep: int = setting(1, "Refine so many of them, each its own picture.", (1, 256), "--keep")
     rivals: float = setting(1.0, "Weight of what a candidate could be taken for.", (0, 1e6))
+
+
+@dataclass
+class CanvasConfig:
+    """What is optimized, by its registered name, with the `options` that it has."""
+
+    name: str = setting(
+        "vqgan", "What is optimized: vqgan, its latents, or pixels.", flags="--canvas", choices=CANVASES
+    )
+    options: dict[str, Any] = setting({}, "Options of what is optimized.")
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 from vqclip.config.fields import get, is_group, leaves
 from vqclip.config.groups import (
     BestConfig,
+    CanvasConfig,
     ContrastConfig,
     InitConfig,
     LatentConfig,
@@ -54,6 +55,10 @@ class Fixed:
 
 class ResolvedModels(Fixed, ModelsConfig):
     """The networks of a run."""
+
+
+class ResolvedCanvas(Fixed, CanvasConfig):
+    """What is optimized."""
 
 
 class ResolvedTarget(Fixed, TargetConfig):
@@ -132,6 +137,7 @@ class Resolved(Fixed, Config):
     """
 
     models: ResolvedModels = field()
+    canvas: ResolvedCanvas = field()
     init: ResolvedInit = field()
     prior: ResolvedPrior = field()
     upsampling: ResolvedUpsampling = field()

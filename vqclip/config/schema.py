@@ -12,6 +12,7 @@ from typing import Any
 from vqclip.config.fields import Trait, setting
 from vqclip.config.groups import (
     BestConfig,
+    CanvasConfig,
     ContrastConfig,
     InitConfig,
     LatentConfig,
@@ -25,11 +26,12 @@ from vqclip.config.groups import (
     ViewsConfig,
 )
 from vqclip.config.values import read_seed, read_size
-from vqclip.registry import REGULARIZERS
+from vqclip.registry import INTERVENTIONS, LOSSES
 
 __all__ = [
     "PROMPT_FIELDS",
     "BestConfig",
+    "CanvasConfig",
     "Config",
     "ContrastConfig",
     "InitConfig",
@@ -54,7 +56,8 @@ class Config:
     `size` is width and height in pixels; `count` pictures are drawn `batch_size` at a time from seeds counted up from
     `seed`, and `only` picks one of them. `extra_steps` follow the `steps` and are as the last of these: all that was
     planned stays. `stages` are `SIDE:SHARE` of the steps, coarse to fine, SIDE in pixels of the short side or `full`.
-    `losses` weighs the registered regularizers.
+    `losses` weighs the registered losses, each by a number or by a mapping of its options; `interventions` names those
+    registered ones that are to act, each with its options, or true.
     """
 
     prompts: tuple[str, ...] = setting((), "What to draw: text:weight:stop, several joined by |.", traits=Trait.WHOLE)
@@ -85,6 +88,7 @@ class Config:
         ["full:1"], "Coarse to fine, SIDE:SHARE,... such as 128:0.8,full:0.2.", flags="--stages"
     )
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    canvas: CanvasConfig = field(default_factory=CanvasConfig)
     init: InitConfig = field(default_factory=InitConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
@@ -92,7 +96,8 @@ class Config:
     latent: LatentConfig = field(default_factory=LatentConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    losses: dict[str, float] = setting({}, "Weights of {choices}.", choices=REGULARIZERS)
+    losses: dict[str, Any] = setting({}, "Weights or options of {choices}.", choices=LOSSES)
+    interventions: dict[str, Any] = setting({}, "Options of {choices}, or true.", choices=INTERVENTIONS)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     best: BestConfig = field(default_factory=BestConfig)
     output: OutputConfig = field(default_factory=OutputConfig)

@@ -151,8 +151,11 @@ def _field_of(key: str, tree: type) -> Leaf:
     for each in leaves(tree):
         if each.key == key:
             return each
-        if key.rpartition(".")[0] == each.key and typing.get_origin(each.kind) is dict:
-            return Leaf(key, typing.get_args(each.kind)[1], None, Setting())
+        if key.startswith(f"{each.key}.") and typing.get_origin(each.kind) is dict:
+            kind = typing.get_args(each.kind)[1]
+            # only data whose types nobody has declared goes deeper
+            if kind is Any or key.rpartition(".")[0] == each.key:
+                return Leaf(key, kind, None, Setting())
     if any(each.key.startswith(f"{key}.") for each in leaves(tree)):
         raise UsageError(f"config: {key} is a group: write {key}.NAME=VALUE")
     unknown_key(key, tree)
@@ -176,7 +179,7 @@ def _convert(field: Leaf, text: str) -> Any:
             return kind(text)
         if kind == list[str]:
             return split_texts(text)
-        if many:
+        if many or kind is Any:
             return _load(text)
     except (KeyError, ValueError, yaml.YAMLError):
         name = getattr(kind, "__name__", str(kind))

@@ -24,6 +24,8 @@ from vqclip.errors import UsageError
 _T = TypeVar("_T")
 # above everything that any setting allows, and within what a float, and a file's name, can hold
 _LARGEST = 2**128
+# levels of data whose types nobody declares
+_DEEPEST = 4
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -77,7 +79,8 @@ def typed(key: str, value: Any, hint: Any, setting: Setting) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise UsageError(f"{key} is {shown(value)}: give names with numbers, such as {{NAME: 0.5}}")
-        return {name: _single(f"{key}.{name}", _plain(item), declared[1]) for name, item in value.items()}
+        read = _loose if declared[1] is Any else _single
+        return {name: read(f"{key}.{name}", _plain(item), declared[1]) for name, item in value.items()}
     if type(None) in declared:
         if value is None:
             return None
@@ -106,6 +109,19 @@ def _single(key: str, value: Any, kind: type) -> Any:
     if kind in (int, float) and not abs(converted) < _LARGEST:
         raise UsageError(f"{key} is {shown(converted)}: give a finite number of a sensible size")
     return converted
+
+
+def _loose(key: str, value: Any, kind: Any, depth: int = 0) -> Any:
+    """Return plain data whose types nobody has declared yet: numbers, texts, switches, lists and mappings of them."""
+    if isinstance(value, Mapping) and depth < _DEEPEST and all(isinstance(name, str) for name in value):
+        return {name: _loose(f"{key}.{name}", _plain(item), kind, depth + 1) for name, item in value.items()}
+    if isinstance(value, (list, tuple)) and depth < _DEEPEST:
+        return [_loose(key, _plain(item), kind, depth + 1) for item in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _single(key, value, type(value))
+    if isinstance(value, (bool, str)):
+        return value
+    raise UsageError(f"{key} is {shown(value)}: give a number, a text, a switch, or a mapping of them")
 
 
 def _refuse_endless(key: str, value: Any) -> None:

@@ -38,7 +38,7 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
     for seeds in batches(prepared.config)[first:]:
         with exact(prepared.config):
             run = prepared.run(seeds) if packed is None else prepared.resumed(seeds, packed)
-            image = run.decode(run.state.output)
+            image = run.render(run.state.output)
         run.notices[:0] = notices
         yield _snapshot(run, image, resumed=packed is not None)
         notices, packed = [], None

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vqclip.config import Config, Resolved, checked
+from vqclip.drawables.scaler import lacks_much
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
-from vqclip.generation.scaler import lacks_much
 from vqclip.models import casting
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini

@@ -132,6 +132,11 @@ class VQGAN(nn.Module):
         quantizer = self.network.quantize
         return (quantizer.embed if self.architecture.quantizer == "gumbel" else quantizer.embedding).weight
 
+    @property
+    def refusal(self) -> str:
+        """Why no picture can be encoded; empty if pictures can."""
+        return "" if self.architecture.encoder else NO_ENCODER
+
     def leave_out_dead_codes(self) -> None:
         """Never choose the codes that training did not touch: they keep a norm of about 1e-3 and decode to nothing."""
         live = (self.codebook.norm(dim=1) > _LIVE_NORM).nonzero().flatten()

@@ -110,7 +110,7 @@ def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
     found = []
     for index, frame in enumerate(images.frames(image, *snapshot.size)):
         if prepared.config.only in (None, index):
-            frame = frame if prepared.canvas is None else prepared.canvas.finish(frame)
+            frame = prepared.init_image.finish(frame)
             score = None if scores is None else scores[index]
             known = record(prepared, snapshot.seeds, index) | ({"stopped_at_step": snapshot.step} if early else {})
             if snapshot.chunks:
@@ -145,7 +145,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         # what was not used is not asked for again
         "prior": base_name(config.models.prior) if prepared.proposer else "",
         "upsampler": base_name(config.models.upsampler) if prepared.scaler.upsampler else "",
-        "embedding": base_name(config.models.embedding) if prepared.guidance.own else "",
+        "embedding": base_name(config.models.embedding) if config.target.kind == "prior" else "",
         "memory": base_name(config.models.memory) if config.init.kind in ("sketch", "image") else "",
     }
     forced = {"forced": prepared.forced} if prepared.forced else {}
