@@ -49,9 +49,10 @@ def _go_back(run: Run, error: NumericError) -> None:
         raise error
     run.tries += 1
     failed, run.trouble_at = run.state.step + 1, max(run.trouble_at, run.state.step + 1)
-    slowed, chunks = run.state.slowed * _SLOWER, run.state.chunks
+    slowed, chunks, slowings = run.state.slowed * _SLOWER, run.state.chunks, run.state.slowings
     run.state = State.unpack(run.packed, run.config, run.blank, run.device)
     run.state.slowed, run.state.chunks = slowed, chunks
+    run.state.slowings = slowings | {run.state.step + 1: slowed}
     rate = run.config.optimizer.lr * slowed
     run.notices.append(
         Notice(

@@ -113,10 +113,18 @@ def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
             frame = prepared.init_image.finish(frame)
             score = None if scores is None else scores[index]
             known = record(prepared, snapshot.seeds, index) | ({"stopped_at_step": snapshot.step} if early else {})
-            if snapshot.chunks:
-                known["events"] = [{"step": step, "views.chunk": n} for step, n in snapshot.chunks.items()]
+            events = _events(snapshot)
+            if events:
+                known["events"] = events
             found.append(Picture(frame, snapshot.seeds[index], score, known))
     return found
+
+
+def _events(snapshot: Snapshot) -> list[dict[str, float]]:
+    """Return what trouble changed on the way, in the order of the steps: the config says what was asked."""
+    events: list[dict[str, float]] = [{"step": step, "views.chunk": count} for step, count in snapshot.chunks.items()]
+    events += [{"step": step, "optimizer.lr": rate} for step, rate in snapshot.rates.items()]
+    return sorted(events, key=lambda event: event["step"])
 
 
 def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, Any]:
