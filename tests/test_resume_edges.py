@@ -296,7 +296,7 @@ def test_views_that_do_not_fit_are_scored_in_parts() -> None:
     run = ready(wanted(views={"count": 4, "chunk": 1}, best={"views": 4, "every": 3})).run((7,))
     image = run.render(run.state.output)
     alone = run.guidance.score(image, (7,), 4)
-    run.guidance.config.chunk = 4
+    run.guidance.chunk = 4
     assert torch.allclose(alone, run.guidance.score(image, (7,), 4), rtol=1e-5)
 
 

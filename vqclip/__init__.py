@@ -17,7 +17,7 @@ from vqclip.version import __version__
 from vqclip.waiting import sleep_while_waiting
 
 if TYPE_CHECKING:
-    from vqclip.config import Config, make_config
+    from vqclip.config import Config, Resolved, make_config
     from vqclip.generation.loop import generate_stream
     from vqclip.generation.models import Models
     from vqclip.generation.run import StepReport
@@ -32,6 +32,7 @@ __all__ = [
     "Models",
     "Notice",
     "Reading",
+    "Resolved",
     "Result",
     "Snapshot",
     "StepReport",
@@ -49,6 +50,7 @@ sleep_while_waiting()
 
 _LAZY = {
     "Config": "vqclip.config",
+    "Resolved": "vqclip.config",
     "make_config": "vqclip.config",
     "Models": "vqclip.generation.models",
     "Notice": "vqclip.types",

@@ -289,7 +289,8 @@ class Snapshot:
     a step on a finer grid is more work than one on a coarse grid. `candidates` are, at step 0 and if they are to be
     shown, what a prior proposed, by seed. `packed` is the latest state that the run can go on from, of this step or of
     a few steps before; `resumed` marks the first snapshot of a batch that goes on: it was shown before. `chunks` tells
-    how many views at a time went through CLIP from which step on, where memory ran out.
+    how many views at a time went through CLIP from which step on, where memory ran out, `rates` the learning rate from
+    which step on, where numbers stopped being finite.
     """
 
     step: int
@@ -308,6 +309,7 @@ class Snapshot:
     packed: PackedState | None = None
     resumed: bool = False
     chunks: Mapping[int, int] = field(default_factory=dict)
+    rates: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:

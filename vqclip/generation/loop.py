@@ -80,4 +80,5 @@ def _snapshot(run: Run, image: Tensor, resumed: bool = False) -> Snapshot:
         packed=run.packed,
         resumed=resumed,
         chunks=dict(run.state.chunks),
+        rates={step: config.optimizer.lr * factor for step, factor in run.state.slowings.items()},
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vqclip.config import Config, checked
+from vqclip.config import Config, Resolved, checked
 from vqclip.drawables.scaler import lacks_much
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
@@ -237,7 +237,7 @@ class Models:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
         return {f"{kind}:{told_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
 
-    def resolve(self, config: Config) -> Config:
+    def resolve(self, config: Config) -> Resolved:
         """Return the config with every `auto` settled for these networks.
 
         Raises UsageError for a config that is wrong, names other networks than these, or has no word that they know.

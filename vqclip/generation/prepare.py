@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqclip import prompts
-from vqclip.config import Config
+from vqclip.config import Config, Resolved
 from vqclip.drawables import Drawable, InitImage, Medium
 from vqclip.drawables.init_image import padded
 from vqclip.drawables.scaler import Scaler
@@ -50,7 +50,7 @@ class Prepared:
     forced to take: from which step, and what. `callbacks` are told of every step.
     """
 
-    config: Config
+    config: Resolved
     models: Models
     guidance: Guidance
     stages: list[stages.Stage]
@@ -118,7 +118,7 @@ class Prepared:
         return run
 
 
-def prepare(config: Config, models: Models, callbacks: Sequence[Callback] = ()) -> Prepared:
+def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()) -> Prepared:
     """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
     outside: dict[str, dict[str, Any]] = {}
     texts = prompts.parse_all(config.prompts, config.negative)

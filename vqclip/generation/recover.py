@@ -49,9 +49,10 @@ def _go_back(run: Run, error: NumericError) -> None:
         raise error
     run.tries += 1
     failed, run.trouble_at = run.state.step + 1, max(run.trouble_at, run.state.step + 1)
-    slowed, chunks = run.state.slowed * _SLOWER, run.state.chunks
+    slowed, chunks, slowings = run.state.slowed * _SLOWER, run.state.chunks, run.state.slowings
     run.state = State.unpack(run.packed, run.config, run.blank, run.device)
     run.state.slowed, run.state.chunks = slowed, chunks
+    run.state.slowings = slowings | {run.state.step + 1: slowed}
     rate = run.config.optimizer.lr * slowed
     run.notices.append(
         Notice(
@@ -72,13 +73,13 @@ def in_memory(run: Run, work: Callable[[], _T]) -> _T:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            views = run.guidance.config
-            chunk = min(views.chunk or views.count, views.count)
+            guidance, count = run.guidance, run.config.views.count
+            chunk = min(guidance.chunk or count, count)
         if chunk == 1:
             raise MemoryBudgetError("out of memory with one view at a time: give a smaller --size, or smaller models")
         if run.device.type == "cuda":
             torch.cuda.empty_cache()
-        views.chunk = run.state.chunks[run.state.step + 1] = (chunk + 1) // 2
+        guidance.chunk = run.state.chunks[run.state.step + 1] = (chunk + 1) // 2
         run.notices.append(
-            Notice(f"out of memory at step {run.state.step + 1}: {views.chunk} views at a time from here")
+            Notice(f"out of memory at step {run.state.step + 1}: {guidance.chunk} views at a time from here")
         )

@@ -70,7 +70,7 @@ class Run:
         self.interventions: list[Intervention] = []
         self.candidates: dict[int, Candidates] = {}
         if state.chunks:
-            self.guidance.config.chunk = state.chunks[max(state.chunks)]
+            self.guidance.chunk = state.chunks[max(state.chunks)]
         # the state to go back to in trouble, how often that was tried, how far the run had come, and what to tell
         self.packed: PackedState | None = None
         self.tries, self.trouble_at = 0, 0

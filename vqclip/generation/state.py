@@ -16,7 +16,7 @@ from vqclip.types import PackedState
 
 # names of the first moment in torch's optimizers
 _MOMENTA = ("exp_avg", "momentum_buffer")
-_AVERAGE, _BEST, _OPTIMIZER, _CHUNK = "average.", "best.", "optimizer.", "chunk."
+_AVERAGE, _BEST, _OPTIMIZER, _CHUNK, _SLOWED = "average.", "best.", "optimizer.", "chunk.", "slowed."
 _MOST_VIEWS = 100_000
 _V = TypeVar("_V")
 # the optimizers of version 0.1, whose states tell a place in this list
@@ -49,8 +49,8 @@ class Best:
 class State:
     """What is drawn, its optimizer and moving average, the best iterate, and the next step's number.
 
-    `slowed` is the factor that numeric trouble left of the learning rate, `chunks` how many views go through CLIP at a
-    time from which step on, where memory ran out.
+    `slowed` is the factor that numeric trouble left of the learning rate, `slowings` from which step on it was which,
+    `chunks` how many views go through CLIP at a time from which step on, where memory ran out.
     """
 
     drawable: Drawable
@@ -66,6 +66,7 @@ class State:
     # the best with the score of an end that is no step of the schedule: shown, but not what later steps depend on
     shown: Best | None = None
     chunks: dict[int, int] = field(default_factory=dict)
+    slowings: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, drawable: Drawable, config: Config) -> State:
@@ -113,6 +114,7 @@ class State:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 (tensors if isinstance(value, Tensor) else numbers)[f"{_OPTIMIZER}{name}.{key}"] = value
         numbers |= {f"{_CHUNK}{step}": views for step, views in self.chunks.items()}
+        numbers |= {f"{_SLOWED}{step}": factor for step, factor in self.slowings.items()}
         if self.average is not None:
             tensors |= {f"{_AVERAGE}{name}": value for name, value in self.average.totals.items()}
             numbers["average"] = self.average.weight
@@ -140,6 +142,9 @@ class State:
         if not all(1 <= views <= _MOST_VIEWS for views in chunks.values()):
             raise ValueError("views at a time that no run has")
         state.chunks = {step: int(views) for step, views in chunks.items()}
+        state.slowings = {int(n.removeprefix(_SLOWED)): f for n, f in numbers.items() if n.startswith(_SLOWED)}
+        if not all(0 < factor <= 1 for factor in state.slowings.values()):
+            raise ValueError("a factor of the learning rate that no run has")
         if state.average is not None and "average" in numbers:
             for name, total in state.average.totals.items():
                 total.copy_(tensors[_AVERAGE + name])

@@ -55,12 +55,12 @@ class Guidance:
         self.perceptors, self.targets, self.terms = list(perceptors), list(targets), list(terms)
         self.rivals = list(rivals) or [()] * len(self.perceptors)
         self.config, self.precision = config, precision
+        # views that go through CLIP at a time; 0: all
+        self.chunk = config.chunk
 
     def apart(self) -> Guidance:
-        """Return one with the same CLIPs and targets, and views of its own, which trouble in one run may change."""
-        other = copy.copy(self)
-        other.config = dataclasses.replace(self.config)
-        return other
+        """Return one with the same CLIPs and targets, of which trouble in one run may lower the `chunk`."""
+        return copy.copy(self)
 
     def plan(self, progress: float) -> ViewPlan:
         """Return how views are drawn at `progress` in [0, 1] of the run."""
@@ -83,7 +83,7 @@ class Guidance:
         found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
         for place in places:
             drawn = self._sample(plan, place, image, moment)
-            chunk = self.config.chunk or count
+            chunk = self.chunk or count
             for start in range(0, count, chunk):
                 losses = self._view_losses(place, image, [v.part(start, start + chunk) for v in drawn], moment)
                 loss = total(list(losses.values())).sum(1) / (count * len(places))
@@ -103,7 +103,7 @@ class Guidance:
         score = image.new_zeros(len(image))
         for place in range(len(self.perceptors)) if self.terms else ():
             drawn = self._sample(plan, place, image, moment)
-            chunk = c.chunk or views
+            chunk = self.chunk or views
             for start in range(0, views, chunk):
                 losses = self._view_losses(place, image, [v.part(start, start + chunk) for v in drawn], moment)
                 score += total(list(losses.values())).sum(1) / (views * len(self.perceptors))
