@@ -79,6 +79,7 @@ def trained(kind, folder, output, **changes):
     return info, files.read(output, KINDS.get(kind, kind)).tensors
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("kind", "steps"), [(kind, 4 if kind == "clip" else 3) for kind in TASKS])
 def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_path, monkeypatch):
     # the pictures that a CLIP optimizes are part of its state: let it begin with them, and meet each again
@@ -318,6 +319,7 @@ def test_a_robust_start_meets_the_adversary_at_once(folder, tmp_path):
     assert task.step(0, 0.0, task.batch_of(0))["eps"] == pytest.approx(0.4 * task.strongest)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["judge", "clip"])
 def test_minutes_are_a_number_of_steps(kind, folder, tmp_path, monkeypatch):
     for name, value in {"_PARTS": 2, "_PROBES": 2, "_IGNORED": 1}.items():
@@ -343,6 +345,7 @@ def test_training_begins_from_given_weights(folder, tmp_path):
         trained("clip", folder, tmp_path / "d.safetensors", start=(str(first),))
 
 
+@pytest.mark.nightly
 def test_training_begins_from_the_mean_of_several_files(folder, tmp_path):
     paths = [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
     found = [trained("judge", folder, path, steps=1, seed=seed)[1] for seed, path in enumerate(paths)]
@@ -379,6 +382,7 @@ def test_the_norms_of_a_finished_clip_are_those_of_scenes_as_they_are(folder, tm
             assert torch.allclose(value, kept[name], rtol=0.02, atol=0.02), name
 
 
+@pytest.mark.nightly
 def test_all_models_are_trained_by_one_command(folder, tmp_path):
     common = ["--steps", "1", "--scenes", "48", "--batch", "8", "--folder", str(folder), "--no-compile", "--restart"]
     assert run(["train", "all", *common, "--output", str(tmp_path / "mine")]) == 0

@@ -141,6 +141,17 @@ class ImageTokenizer(Protocol):
     def codebook(self) -> Tensor:
         """Codes, (K, C)."""
 
+    @property
+    def live_codebook(self) -> Tensor:
+        """The codes that are chosen from, (K', C)."""
+
+    @property
+    def refusal(self) -> str:
+        """Why no picture can be encoded; empty if pictures can."""
+
+    def codes(self, indices: Tensor) -> Tensor:
+        """Indices (B, h, w) to codes (B, C, h, w)."""
+
     def encode(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) in [0, 1] to latents (B, C, h, w)."""
 

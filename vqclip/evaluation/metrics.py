@@ -96,12 +96,12 @@ def compute(
     its subjects), "inception" (torchmetrics' own, which downloads it), or a CLIP's name or file. Without `reference`
     KID and FID compare with the held-out renders whose embeddings the judge's file holds.
     """
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     if any(name in _PAIRED for name in names) and reference is not None:
-        found |= _paired([name for name in names if name in _PAIRED], files, reference)
+        metrics |= _paired([name for name in names if name in _PAIRED], files, reference)
     sets = [name for name in names if name not in _PAIRED]
     if not sets:
-        return found
+        return metrics
     if len(verdict.embeddings) < 2:
         raise UsageError(f"{', '.join(sets)} compare sets of pictures: there is only one, two are needed")
     drawn, target, logits = _looked_through(features, files, judge, verdict, reference)
@@ -110,10 +110,10 @@ def compute(
         torch.manual_seed(0)  # KID and the Inception Score draw subsets
         for name in sets:
             if name == "is":
-                found |= _inception_score(logits)
+                metrics |= _inception_score(logits)
             elif target is not None:  # `check` wants a reference for what compares
-                found |= _distance(name, drawn, target)
-    return found
+                metrics |= _distance(name, drawn, target)
+    return metrics
 
 
 def _looked_through(
@@ -209,7 +209,7 @@ def _paired(names: Sequence[str], files: Sequence[Path], reference: Path) -> dic
             raise UsageError(f"{file} is too small for SSIM: its sides must have {_SSIM_WINDOW} pixels at least")
         for name in names:
             values[name].append(float(functions[name](b, a, data_range=1.0)))
-    return {name: round(sum(found) / len(found), 4) for name, found in values.items() if math.isfinite(sum(found))}
+    return {name: round(sum(scores) / len(scores), 4) for name, scores in values.items() if math.isfinite(sum(scores))}
 
 
 def _picture_files(folder: Path, least: int = 2) -> list[Path]:

@@ -50,12 +50,12 @@ def _transform(data: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
     intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    found = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
     if mode == "CMYK":
-        return found
+        return transform
     probe = _probe(mode)
-    moved = np.asarray(ImageCms.applyTransform(probe, found), int) - np.asarray(probe.convert("RGB"), int)
-    return found if np.abs(moved).max() > _TOLERANCE else None
+    moved = np.asarray(ImageCms.applyTransform(probe, transform), int) - np.asarray(probe.convert("RGB"), int)
+    return transform if np.abs(moved).max() > _TOLERANCE else None
 
 
 def _probe(mode: str) -> Image.Image:

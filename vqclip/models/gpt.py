@@ -177,8 +177,8 @@ class _Attention(nn.Module):
 
 def side_of(block: int, condition: str) -> int:
     """Return how many codes a side has in a block of tokens; ValueError if no square of codes fits it."""
-    told = {"coordinates": block / 2}.get(condition, block)
-    side = math.isqrt(int(told))
+    cells = {"coordinates": block / 2}.get(condition, block)
+    side = math.isqrt(int(cells))
     if side < 1:
         raise ValueError(f"a block of {block} tokens holds no square of codes")
     return side

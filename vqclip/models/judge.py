@@ -62,22 +62,22 @@ def _layout(lab: np.ndarray) -> np.ndarray:
 def _texture(picture: np.ndarray) -> np.ndarray:
     grey = (rgb2gray(picture) * 255).astype(np.uint8)
     half = TEXTURE_SIDE // 2
-    found = []
+    histograms = []
     for points, radius in _PATTERNS:
         codes = local_binary_pattern(grey, points, radius, "uniform").astype(int)
         quarters = codes.reshape(2, half, 2, half).transpose(0, 2, 1, 3).reshape(4, -1)
-        found += [np.bincount(quarter, minlength=_BINS)[:_BINS] / half**2 for quarter in quarters]
-    return np.concatenate(found)
+        histograms += [np.bincount(quarter, minlength=_BINS)[:_BINS] / half**2 for quarter in quarters]
+    return np.concatenate(histograms)
 
 
 def _contrast(lab: np.ndarray) -> np.ndarray:
     """Logarithm of the mean size of differences at 1, 2, ... 32 pixels, for each Lab channel."""
-    level, found = lab.astype(np.float32), []
+    level, contrasts = lab.astype(np.float32), []
     for _ in range(6):
         steps = np.abs(np.diff(level, axis=0)).mean((0, 1)) + np.abs(np.diff(level, axis=1)).mean((0, 1))
-        found.append(np.log1p(steps))
+        contrasts.append(np.log1p(steps))
         level = _halve(level)
-    return np.concatenate(found)
+    return np.concatenate(contrasts)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class JudgeArchitecture:
         """Read the record back; raise WeightsError if it is damaged."""
         try:
             values = json.loads(text)
-            names = {str(key): tuple(map(str, found)) for key, found in values["names"].items()}
+            names = {str(key): tuple(map(str, values_of)) for key, values_of in values["names"].items()}
             return cls(names, tuple(values["hidden"]))
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise WeightsError(f"damaged judge architecture in the weight file: {error}; fetch it again") from None

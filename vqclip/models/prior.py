@@ -311,8 +311,8 @@ class FlowPrior(nn.Module):
         position = (self.row.weight[:rows, None] + self.column.weight[None, :columns]).flatten(0, 1)
         x = torch.cat([self.prefix(condition).view(batch, a.prefix, -1), self.enter(x) + position], 1)
         turns = time[:, None] * math.pi * 2 ** (torch.arange(_FREQUENCIES, device=time.device) / 2)
-        told = silu(self.told(torch.cat([condition * a.condition**0.5, turns.sin(), turns.cos()], 1)))
-        modulation = self.modulate(told).view(batch, 1, 6, -1)
+        condition_features = silu(self.told(torch.cat([condition * a.condition**0.5, turns.sin(), turns.cos()], 1)))
+        modulation = self.modulate(condition_features).view(batch, 1, 6, -1)
         for block, table in zip(self.blocks, self.tables, strict=True):
             x = block(x, modulation + table)
         x = self.leave(self.norm(x[:, a.prefix :]))

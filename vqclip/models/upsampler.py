@@ -88,10 +88,10 @@ class Upsampler(nn.Module):
         place = indices.clamp(min=0)
         fine = torch.cat([self.codebook[place] * known[..., None], self.own(torch.where(known, place, a.codes))], -1)
         above = torch.cat([self.codebook[coarse], self.coarse(coarse)], -1)
-        told = silu(self.told(condition * a.condition**0.5))
-        x = self.enter(torch.cat([patches(fine, SCALE), above.flatten(1, 2)], -1)) + told[:, None]
+        condition_features = silu(self.told(condition * a.condition**0.5))
+        x = self.enter(torch.cat([patches(fine, SCALE), above.flatten(1, 2)], -1)) + condition_features[:, None]
         x = x.unflatten(1, coarse.shape[1:])
-        modulation = self.modulate(told).view(-1, 1, 1, 2, a.width)
+        modulation = self.modulate(condition_features).view(-1, 1, 1, 2, a.width)
         for block, table in zip(self.blocks, self.tables, strict=True):
             x = block(x, *(modulation + table).unbind(3))
         x = gelu(self.unpatch(self.norm(x).flatten(1, 2)))

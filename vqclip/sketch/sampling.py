@@ -141,8 +141,8 @@ def _noun(rng: np.random.Generator, subject: str, count: int) -> Noun:
 def _fused(word: str, subject: str) -> bool:
     """Whether a word and the first words of a subject mean something together, or the subject is a color's name too."""
     lexicon, parts = lexicons.load(), subject.split(" ")
-    own = lexicon.find(subject)
-    if own is not None and own.alternative is not None and own.alternative.kind == "color":
+    entry = lexicon.find(subject)
+    if entry is not None and entry.alternative is not None and entry.alternative.kind == "color":
         return True
     together = [
         joint.join([word, *parts[:last], one])

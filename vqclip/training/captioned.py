@@ -121,8 +121,8 @@ class _Chosen(Figures):
     def choose(self, subject: str, kind: str, count: int = 1) -> list[Figure]:
         """Return `count` figures of a subject or shape, see `Figures.choose`; one call for each noun, in order."""
         if kind == "subject" and self._draws.random() < _ANY:
-            own = self._drawings[subject]
-            name = own[int(self._draws.choice(len(own), p=weights(own)))].id
+            drawings = self._drawings[subject]
+            name = drawings[int(self._draws.choice(len(drawings), p=weights(drawings)))].id
             figures = [Figure(name, subject, *self._extents[name])] * count
         else:
             figures = super().choose(subject, kind, count)

@@ -147,10 +147,10 @@ class CLIPTask:
     def batch_of(self, index: int) -> Batch:
         """Return views, captions and labels of step `index`, on the CPU, drawn from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
-        own = self.chains.scenes(index, self.options.seed, self.scenes.count)
-        rest = self.batch - len(own) - self.detailed
+        of_chains = self.chains.scenes(index, self.options.seed, self.scenes.count)
+        rest = self.batch - len(of_chains) - self.detailed
         chosen = np.concatenate([
-            np.array(own, int),
+            np.array(of_chains, int),
             grouped_batch(self.captioner.attributes[: self.scenes.count], rest, rng),
             self.scenes.count + rng.integers(self.large.count, size=self.detailed),
         ])  # fmt: skip

@@ -71,9 +71,9 @@ class EmbeddingTask:
         pictures, said, times, noise, withheld = (part.to(self.device) for part in batch)
         clean = pictures * pictures.shape[1] ** 0.5
         angle = times[:, None] * (math.pi / 2)
-        told = torch.where(withheld[:, None], self.network.unconditional, said)
-        found = self.network(angle.cos() * clean + angle.sin() * noise, times, told)
-        loss = nn.functional.mse_loss(found, clean)
+        texts = torch.where(withheld[:, None], self.network.unconditional, said)
+        denoised = self.network(angle.cos() * clean + angle.sin() * noise, times, texts)
+        loss = nn.functional.mse_loss(denoised, clean)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -98,9 +98,9 @@ class EmbeddingTask:
         shown = [images.to_pil(x[place]) for place in nearest]
         save_image(images.contact_sheet(shown, said[:48], 8, SIDE), folder / "validation.png", None)
         scores = {"drawn": drawn, "text": texts, "mixed": normalize(drawn + texts, dim=1)}
-        found = {f"{name}_to_picture": float((value * pictures).sum(1).mean()) for name, value in scores.items()}
-        found["seed_to_seed"] = float((drawn * other).sum(1).mean())
-        return {name: round(value, 4) for name, value in found.items()}
+        cosines = {f"{name}_to_picture": float((value * pictures).sum(1).mean()) for name, value in scores.items()}
+        cosines["seed_to_seed"] = float((drawn * other).sum(1).mean())
+        return {name: round(value, 4) for name, value in cosines.items()}
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file: the average of the weights."""

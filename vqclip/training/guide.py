@@ -90,13 +90,13 @@ class GuideTask(CLIPTask):
     def batch_of(self, index: int) -> Batch:
         """Return views, captions and labels of step `index`, on the CPU, drawn from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
-        own = self.chains.scenes(index, self.options.seed, self.scenes.count)
+        of_chains = self.chains.scenes(index, self.options.seed, self.scenes.count)
         # the columns that `grouped_batch` looks at are those of the first world's attributes
         groups = np.zeros((self.scenes.count, 6), int)
         groups[:, [0, 5]] = self.sayer.groups[: self.scenes.count]
         chosen = np.concatenate([
-            np.array(own, int),
-            grouped_batch(groups, self.batch - len(own) - self.detailed, rng),
+            np.array(of_chains, int),
+            grouped_batch(groups, self.batch - len(of_chains) - self.detailed, rng),
             self.scenes.count + rng.integers(self.large.count, size=self.detailed),
         ])  # fmt: skip
         detail = [place >= self.batch - self.detailed for place in range(self.batch)]
@@ -168,16 +168,16 @@ def borrow(clip: CLIP, name: str) -> int:
     Of the tokens the first ones are the same, however many merges there are, and the last two are start and end.
     """
     tensors, taken = files.read(locate("clip", name), "clip").tensors, 0
-    for key, own in clip.network.state_dict().items():
+    for key, value in clip.network.state_dict().items():
         other = tensors.get(key)
-        if other is None or other.shape[1:] != own.shape[1:] or other.ndim != own.ndim:
+        if other is None or other.shape[1:] != value.shape[1:] or other.ndim != value.ndim:
             continue
-        if other.shape == own.shape:
-            own.copy_(other)
+        if other.shape == value.shape:
+            value.copy_(other)
         elif key == "token_embedding.weight":
-            own[: len(other) - 2], own[-2:] = other[:-2], other[-2:]
+            value[: len(other) - 2], value[-2:] = other[:-2], other[-2:]
         elif key == "positional_embedding":
-            own[: len(other)] = other[: len(own)]
+            value[: len(other)] = other[: len(value)]
         else:
             continue
         taken += 1
@@ -194,13 +194,13 @@ def measure(
     """
     scores: dict[str, float] = {}
     text = clip.encode_text([_PROMPT.format(_single(name)) for name in subjects]).detach()
-    own = [i for i, reading in enumerate(readings) if _lone(reading) and reading.nouns[0].subject in subjects]
-    truth = torch.tensor([subjects.index(readings[i].nouns[0].subject) for i in own], device=x.device)
-    plain = torch.tensor([readings[i].style is None for i in own], device=x.device, dtype=torch.bool)
+    lone = [i for i, reading in enumerate(readings) if _lone(reading) and reading.nouns[0].subject in subjects]
+    truth = torch.tensor([subjects.index(readings[i].nouns[0].subject) for i in lone], device=x.device)
+    plain = torch.tensor([readings[i].style is None for i in lone], device=x.device, dtype=torch.bool)
     with torch.no_grad():
         for name, chosen in (("subject", torch.ones_like(plain)), ("subject_unstyled", plain)):
             if chosen.any():
-                pictures = x[torch.tensor(own, device=x.device)[chosen]]
+                pictures = x[torch.tensor(lone, device=x.device)[chosen]]
                 scores[name] = accuracy(clip, pictures, text, truth[chosen])
                 scores[f"{name}_top5"] = accuracy(clip, pictures, text, truth[chosen], 5)
         for key, names, template in (("style", STYLES, "a picture in {} style"), ("setting", SETTINGS, "a picture {}")):
@@ -210,7 +210,7 @@ def measure(
                 scores[key] = accuracy(clip, x[having], clip.encode_text([template.format(n) for n in names]), true)
         scores |= _counted(clip, x, readings)
     if epsilon is not None and plain.any():
-        pictures = x[torch.tensor(own, device=x.device)[plain]][:_ATTACKED]
+        pictures = x[torch.tensor(lone, device=x.device)[plain]][:_ATTACKED]
         moved = pgd(clip, pictures, text, truth[plain][:_ATTACKED], epsilon)
         with torch.no_grad():
             scores["subject_unstyled_attacked"] = accuracy(clip, moved, text, truth[plain][:_ATTACKED])

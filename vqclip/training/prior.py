@@ -115,9 +115,9 @@ class PriorTask:
         prior, scenes = cast("CodePrior", self.average.module.eval()), self.data.held_out.scenes[:_DRAWN]
         pictures = []
         for number, scene in enumerate(scenes):
-            told = self.data.clip.encode_text([captions(scene, load_world())]).to(self.device)
+            conditioning = self.data.clip.encode_text([captions(scene, load_world())]).to(self.device)
             empty = torch.full((prior.side, prior.side), MASKED, device=self.device)
-            codes = sample(prior, told, torch.ones(1, device=self.device), empty, (number,), Sampling())
+            codes = sample(prior, conditioning, torch.ones(1, device=self.device), empty, (number,), Sampling())
             picture = images.to_pil(self.data.vqgan.decode(self.data.vqgan.codes(codes.cpu()))[0])
             pictures.append(picture)
         return judged(pictures, scenes, folder)

@@ -31,11 +31,11 @@ _SWAPPED = {"right of": "left of", "behind": "in front of", "under": "above"}
 
 def facts(reading: Reading) -> frozenset[str]:
     """Return what a reading says, each thing as a text, so that a caption holds where all it says is a fact."""
-    found = {f"{name}: {value}" for name in ("setting", "background", "season", "weather", "time", "style", "framing")
+    said = {f"{name}: {value}" for name in ("setting", "background", "season", "weather", "time", "style", "framing")
              if (value := getattr(reading, name))}  # fmt: skip
     for noun in reading.nouns:
-        found.add(f"{noun.count} {noun.subject}")
-        found |= {f"{noun.subject} is {value}" for value in (noun.color, noun.size) if value}
+        said.add(f"{noun.count} {noun.subject}")
+        said |= {f"{noun.subject} is {value}" for value in (noun.color, noun.size) if value}
     for relation in reading.relations:
         first, second = reading.nouns[relation.first].subject, reading.nouns[relation.second].subject
         kind = relation.kind
@@ -43,8 +43,8 @@ def facts(reading: Reading) -> frozenset[str]:
             first, second = sorted((first, second))
         elif kind in _SWAPPED:
             first, second, kind = second, first, _SWAPPED[kind]
-        found.add(f"{first} {kind} {second}")
-    return frozenset(found)
+        said.add(f"{first} {kind} {second}")
+    return frozenset(said)
 
 
 def shown(reading: Reading) -> frozenset[str]:
@@ -207,9 +207,9 @@ class Sayer:
         ]
         texts = [say(reading, rng, _NEARER) for reading in (*said, *foils)]
         texts = [detail_of(text) if part else text for text, part in zip(texts, [*detail, *detail], strict=True)]
-        told, true = [facts(reading) for reading in said], [self.facts[i] for i in chosen]
+        claims, true = [facts(reading) for reading in said], [self.facts[i] for i in chosen]
         parts = torch.tensor(detail)
-        wrong = torch.tensor([[not caption <= picture for caption in told] for picture in true])
+        wrong = torch.tensor([[not caption <= picture for caption in claims] for picture in true])
         labels = torch.from_numpy(self.labels[np.asarray(chosen)])
         labels[parts, : self.columns["count"].stop] = UNSAID
         return texts, wrong | (parts[:, None] != parts), labels

@@ -87,17 +87,17 @@ def parse_shares(option: str, text: str, names: Iterable[str], besides: str = ""
 
     "all" is each of `names` once; `besides` is known too.
     """
-    every = list(names)
-    known = [_ALL, *filter(None, [besides]), *every]
-    found: list[str] = []
+    all_names = list(names)
+    known = [_ALL, *filter(None, [besides]), *all_names]
+    shares: list[str] = []
     for part in text.split(",") if text else ():
         name, _, count = part.strip().partition(":")
         if name not in known:
             raise unknown_name(f"name in {option}", name, known)
         if count and not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MOST):
             raise UsageError(f"{option} {part.strip()}: give a whole number from 1 to {_MOST} after the colon")
-        found += (every if name == _ALL else [name]) * int(count or 1)
-    return tuple(found)
+        shares += (all_names if name == _ALL else [name]) * int(count or 1)
+    return tuple(shares)
 
 
 @lru_cache(maxsize=2)

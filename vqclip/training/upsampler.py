@@ -105,8 +105,10 @@ class UpsamplerTask:
             x = torch.from_numpy(np.array(data.held_out.images[number])).permute(2, 0, 1)[None].float() / 255
             small = nn.functional.interpolate(x, (SIDE, SIDE), mode="area")
             above = data.vqgan.quantize(data.vqgan.encode(small))[1].to(self.device)
-            told = data.clip.encode_text([captions(scene, load_world())]).to(self.device)
-            codes = upsample(network, above, told, torch.ones(1, device=self.device), None, (number,), Sampling())
+            conditioning = data.clip.encode_text([captions(scene, load_world())]).to(self.device)
+            codes = upsample(
+                network, above, conditioning, torch.ones(1, device=self.device), None, (number,), Sampling()
+            )
             pictures.append(images.to_pil(data.vqgan.decode(data.vqgan.codes(codes.cpu()))[0]))
         return judged(pictures, scenes, folder)
 
@@ -118,8 +120,8 @@ class UpsamplerTask:
 
 def _parts(grids: np.ndarray, places: list[tuple[int, np.ndarray]], scale: int, side: int) -> Tensor:
     """Return parts (B, scale * side, scale * side) of grids of codes, from their numbers and corners."""
-    found = []
+    parts = []
     for number, (top, left) in places:
         rows, columns = (slice(scale * at, scale * (at + side)) for at in (top, left))
-        found.append(grids[number, rows, columns])
-    return torch.from_numpy(np.stack(found).astype(np.int64))
+        parts.append(grids[number, rows, columns])
+    return torch.from_numpy(np.stack(parts).astype(np.int64))

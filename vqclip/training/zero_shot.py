@@ -53,8 +53,8 @@ def _styles_in_captions(clip: CLIP, x: Tensor, scenes: list[Scene]) -> float:
 @torch.no_grad()
 def accuracy(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor, top: int = 1) -> float:
     """Return the share of pictures x (n, 3, S, S) with their text, `truth` (n,) of (m, D), among the `top` nearest."""
-    found = [(clip.encode_image(part) @ text.t()).topk(top, 1).indices for part in x.split(128)]
-    return round(float((torch.cat(found) == truth[:, None]).any(1).float().mean()), 4)
+    nearest = [(clip.encode_image(part) @ text.t()).topk(top, 1).indices for part in x.split(128)]
+    return round(float((torch.cat(nearest) == truth[:, None]).any(1).float().mean()), 4)
 
 
 def pgd(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor, epsilon: float, steps: int = 10) -> Tensor:

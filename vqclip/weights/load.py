@@ -165,19 +165,19 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     from vqclip.models.vqgan import Detokenizer
     from vqclip.weights import dalle
 
-    found = dalle.find(folder)
-    shapes, tensors = dalle.read_detokenizer(found)
+    files_of = dalle.find(folder)
+    shapes, tensors = dalle.read_detokenizer(files_of)
     detokenizer = _build(Detokenizer, shapes, folder)
-    fill(detokenizer.network, tensors, found["detoker.pt"])
-    architecture, tensors = dalle.read_networks(found, shapes.n_embed)
-    pieces = dalle.read_pieces(found, architecture.words, architecture.places)
+    fill(detokenizer.network, tensors, files_of["detoker.pt"])
+    architecture, tensors = dalle.read_networks(files_of, shapes.n_embed)
+    pieces = dalle.read_pieces(files_of, architecture.words, architecture.places)
     prior = _build(lambda a: DalleMini(a, pieces, detokenizer), architecture, folder)
-    own = {name for name in prior.state_dict() if not name.startswith("detokenizer.")}
+    needed = {name for name in prior.state_dict() if not name.startswith("detokenizer.")}
     # the public files hold more than the networks need
-    kept = {name: value for name, value in tensors.items() if name in own}
+    kept = {name: value for name, value in tensors.items() if name in needed}
     kept |= {f"detokenizer.{name}": value for name, value in detokenizer.state_dict().items()}
     fill(prior, kept, folder)
-    return _frozen(prior), dalle.sha256(found)
+    return _frozen(prior), dalle.sha256(files_of)
 
 
 def told_name(kind: str, name: str) -> str:

@@ -38,7 +38,7 @@ def tokenize(text: str, emoji: Mapping[str, str] | None = None) -> list[Token]:
 
     Articles are no tokens: the word after one says so. Hyphens part words, commas and the like break them.
     """
-    found: list[Token] = []
+    tokens: list[Token] = []
     lead, breaks = "", False
     for word, start, end in _pieces(text, emoji or {}):
         if not word:
@@ -49,9 +49,9 @@ def tokenize(text: str, emoji: Mapping[str, str] | None = None) -> list[Token]:
             possessive = word.endswith("'s") or (word.endswith("'") and len(word) > 1)
             bare = word.removesuffix("'").removesuffix("'s").replace("'", "")
             if bare:
-                found.append(Token(bare, start, end, lead, breaks, possessive))
+                tokens.append(Token(bare, start, end, lead, breaks, possessive))
             lead, breaks = "", False
-    return found
+    return tokens
 
 
 def _pieces(text: str, emoji: Mapping[str, str]) -> list[tuple[str, int, int]]:

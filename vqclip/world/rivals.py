@@ -20,16 +20,16 @@ def rivals(text: str, world: World) -> list[str]:
         return []
     values: dict[str, Any] = {**labels}
     scene = Scene(**values)
-    found = []
+    wrong = []
     for key, names in _values(world).items():
         if key not in labels and key != "style":
             continue
-        found += [captions(replace(scene, **{key: name}), world) for name in names if name != labels.get(key)]
+        wrong += [captions(replace(scene, **{key: name}), world) for name in names if name != labels.get(key)]
     if "style" in labels:
-        found.append(captions(replace(scene, style=None), world))
+        wrong.append(captions(replace(scene, style=None), world))
     # of a setting and a background captions tell the setting alone: other backgrounds are then the prompt itself
-    own = captions(scene, world)
-    return [other for other in dict.fromkeys(found) if other != own]
+    true = captions(scene, world)
+    return [other for other in dict.fromkeys(wrong) if other != true]
 
 
 def _values(world: World) -> dict[str, list[str]]:

@@ -183,9 +183,9 @@ class VideoWriter:
         """Make the folder, count the segments to keep and remove the others."""
         try:
             self.segments.mkdir(parents=True, exist_ok=True)
-            found = sorted(self.segments.glob("[0-9]*.mp4"))
-            kept = [file for file in found if file.name in {f"{n:04d}.mp4" for n in range(start_segment)}]
-            for file in set(found) - set(kept):
+            files = sorted(self.segments.glob("[0-9]*.mp4"))
+            kept = [file for file in files if file.name in {f"{n:04d}.mp4" for n in range(start_segment)}]
+            for file in set(files) - set(kept):
                 file.unlink()
             self.frames = sum(self._count(file.name) for file in kept)
         except OSError as error:

@@ -134,11 +134,11 @@ def _triangles(corners: np.ndarray, edge: np.ndarray, chosen: np.ndarray) -> lis
         return total
 
     falling = along(a, c) >= along(b, d)
-    found = []
+    triangles = []
     for row, column in zip(*np.nonzero(chosen), strict=True):
         p, q, r, s = (tuple(part[row, column].tolist()) for part in (a, b, c, d))
-        found += [[p, q, r], [p, r, s]] if falling[row, column] else [[p, q, s], [q, r, s]]
-    return found
+        triangles += [[p, q, r], [p, r, s]] if falling[row, column] else [[p, q, s], [q, r, s]]
+    return triangles
 
 
 def _means(picture: np.ndarray, number: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
