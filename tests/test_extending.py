@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from support.command_line import CommandLine
-from support.runs import draw, models, small, snapshots
 from support.pictures import sha
+from support.runs import draw, models, small, snapshots
 from torch import Tensor, nn
 
 import vqclip

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers import CommandLine
+from support.command_line import CommandLine
 
 from vqclip import config as configs
 from vqclip.cli.options import offered

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from helpers import draw, models, photo, sha, small, snapshots
+from support.pictures import photo, sha
+from support.runs import draw, models, small, snapshots
 
 import vqclip
 from vqclip import config as configs

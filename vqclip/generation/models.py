@@ -100,7 +100,7 @@ class Models:
         # one that was left out is an error where it must begin the run
         if self.memory is None and is_sketched(config) and (kind == "sketch" or "memory" not in self.declined):
             self._take_memory(config)
-        if self.prior is None and self._proposes(config) and (kind == "prior" or "prior" not in self.declined):
+        if self.prior is None and self.proposes(config) and (kind == "prior" or "prior" not in self.declined):
             self._take_prior(config, device)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
@@ -150,15 +150,15 @@ class Models:
         self.prior = prior.to(device)
         self.hashes["prior", name] = digest
 
-    def _sketches(self, config: Config) -> bool:
+    def sketches(self, config: Config) -> bool:
         """Whether a sketch begins a run, where a memory that fits is there."""
         return self.memory is not None and is_sketched(config)
 
-    def _proposes(self, config: Config) -> bool:
+    def proposes(self, config: Config) -> bool:
         """Whether a prior, if it fits, proposes the first grid of a run."""
         repaints = config.init.image is not None and config.init.mask is None
         kind = config.init.kind
-        open_to_it = kind == "auto" and not repaints and not self._sketches(config)
+        open_to_it = kind == "auto" and not repaints and not self.sketches(config)
         return bool(config.models.prior) and (kind == "prior" or open_to_it)
 
     def _take_memory(self, config: Config) -> None:
@@ -245,7 +245,7 @@ class Models:
         config = checked(config)
         check_words(config)
         if self.source is not None:
-            self._check_named(config, self.source)
+            _check_named(self, config, self.source)
         else:
             config = self._named_from_python(config)
         self._take_wanted(config)
@@ -257,7 +257,7 @@ class Models:
         usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        sketched = self._sketches(config)
+        sketched = self.sketches(config)
         return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched)
 
     def _named_from_python(self, config: Config) -> Config:
@@ -270,32 +270,6 @@ class Models:
         self.hashes |= {("clip", name_of(clip)): digest for clip, digest in zip(self.clips, self.known, strict=True)}
         return config
 
-    def _check_named(self, config: Config, source: Config) -> None:
-        """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
-        wanted, held = config.models, source.models
-        # an optional one that a config does not ask for waits here unused
-        used = {
-            "prior": self._proposes(config),
-            "memory": self._sketches(config),
-            "upsampler": True,
-            "embedding": config.target.kind == "prior",
-        }
-        names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
-        pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
-        if len(wanted.clip) == len(held.clip):
-            pairs += [("clip", *pair) for pair in zip(wanted.clip, held.clip, strict=True)]
-        else:
-            pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
-        pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
-        place = torch.device(resolve.device(config.run.device))
-        pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, self.device))))
-        for name, asked, here in pairs:
-            if not _same(asked, here):
-                raise UsageError(
-                    f"the config asks for {name} {asked or 'none'!r} and the models given have {here or 'none'!r}: "
-                    "load them with vqclip.Models.load(config)"
-                )
-
     def _reload_whole(self) -> None:
         """Take decoder and towers with all of their weights, which serve any precision; WeightsError if they changed.
 
@@ -306,6 +280,33 @@ class Models:
         if changed:
             raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")
         self.vqgan, self.clips = full.vqgan, full.clips
+
+
+def _check_named(models: Models, config: Config, source: Config) -> None:
+    """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
+    wanted, held = config.models, source.models
+    # an optional one that a config does not ask for waits here unused
+    used = {
+        "prior": models.proposes(config),
+        "memory": models.sketches(config),
+        "upsampler": True,
+        "embedding": config.target.kind == "prior",
+    }
+    names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
+    pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
+    if len(wanted.clip) == len(held.clip):
+        pairs += [("clip", *pair) for pair in zip(wanted.clip, held.clip, strict=True)]
+    else:
+        pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
+    pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
+    place = torch.device(resolve.device(config.run.device))
+    pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, models.device))))
+    for name, asked, here in pairs:
+        if not _same(asked, here):
+            raise UsageError(
+                f"the config asks for {name} {asked or 'none'!r} and the models given have {here or 'none'!r}: "
+                "load them with vqclip.Models.load(config)"
+            )
 
 
 def _same(name: str, other: str) -> bool:
