@@ -17,7 +17,7 @@ from vqclip.evaluation.judging import look
 from vqclip.training.clip import SIDE
 from vqclip.training.zero_shot import zero_shot
 from vqclip.weights.load import load_clip, load_judge, load_vqgan
-from vqclip.world import Renderer, Scene, load_world, sample_scene
+from vqclip.world import Renderer, Scene, SceneShares, load_world, sample_scene
 
 _SEED = 2001
 _EPSILON = 0.85
@@ -29,7 +29,7 @@ def scenes_of(style: str | None, count: int) -> list[Scene]:
     for index in range(count):
         rng = np.random.default_rng([_SEED, index])
         styled = {} if style is None else {"styles": [style]}
-        found.append(sample_scene(world, rng, styled=float(style is not None), shapes=0.0, **styled))
+        found.append(sample_scene(world, rng, SceneShares(styled=float(style is not None), shapes=0.0), **styled))
     return found
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vqclip import images
 from vqclip.evaluation import judging, listing
-from vqclip.guidance import views as cutouts
+from vqclip.guidance.views import ViewPlan, cut_views, sample_views
 from vqclip.models.clip import CLIP
 from vqclip.weights.load import load_clip, load_judge
 from vqclip.world import Renderer, detail_of, load_world, mentioned, replace, sample_scene
@@ -32,7 +32,7 @@ _RATE = 0.05
 _NEAR = 0.65
 _STRENGTHS = {"rotate": 8, "shear": 4, "perspective": 0.15, "brightness": 0.05, "contrast": 0.1, "saturation": 0.1,
               "noise": 0.1}  # fmt: skip
-_PLAN = cutouts.ViewPlan(_VIEWS, 0.5, 0.5, 0.95, 0.1, _STRENGTHS)
+_PLAN = ViewPlan(_VIEWS, 0.5, 0.5, 0.95, 0.1, _STRENGTHS)
 
 
 def optimized(clip: CLIP, whole: Tensor, detail: Tensor, side: int, steps: int) -> Tensor:
@@ -46,8 +46,8 @@ def optimized(clip: CLIP, whole: Tensor, detail: Tensor, side: int, steps: int) 
     optimizer = torch.optim.Adam(levels, lr=_RATE)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = _RATE * (1 + math.cos(math.pi * step / steps)) / 2
-        views = [cutouts.sample_views(_PLAN, b, step, (1.0, 1.0), clip.image_size) for b in range(len(whole))]
-        found = clip.encode_image(cutouts.cut_views(_picture(levels, side), views, clip.image_size))
+        views = [sample_views(_PLAN, b, step, (1.0, 1.0), clip.image_size) for b in range(len(whole))]
+        found = clip.encode_image(cut_views(_picture(levels, side), views, clip.image_size))
         near = torch.cat([v.side for v in views]) < _NEAR
         wanted = torch.where(near[:, None], *(e.repeat_interleave(_VIEWS, 0) for e in (detail, whole)))
         # the squared great-circle distance of the product's own loss

@@ -118,11 +118,13 @@ def of_size(args: argparse.Namespace) -> Rows:
 
 def attention_seconds(run: Run, args: argparse.Namespace) -> float:
     """Return the seconds that the decoder's attentions take, there and back, on a run's grid."""
-    blocks = [m for m in run.vqgan.network.decoder.modules() if type(m).__name__ == "_AttnBlock"]
+    blocks = [m for m in run.blank.medium.vqgan.network.decoder.modules() if type(m).__name__ == "_AttnBlock"]
     dtype = torch.bfloat16 if run.config.run.precision == "bf16" else torch.float32
     total = 0.0
     for block in blocks:
-        x = torch.randn(1, block.in_channels, *run.state.z.shape[-2:], device=run.state.z.device, dtype=dtype)
+        x = torch.randn(
+            1, block.in_channels, *run.state.drawable.z.shape[-2:], device=run.state.drawable.z.device, dtype=dtype
+        )
         x.requires_grad_()
 
         def there_and_back(block=block, x=x) -> None:

@@ -33,11 +33,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vqclip import make_config
 from vqclip.cli.allocator import keep_freed_memory
+from vqclip.drawables import Moment
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.generation.run import Run
-from vqclip.guidance import views as cutouts
-from vqclip.guidance.views import aspect_of
+from vqclip.guidance.views import aspect_of, cut_each, sample_views
 from vqclip.models import casting
 
 MIB = 2**20
@@ -147,13 +147,13 @@ def ratios(seconds: dict[str, list[float]], name: str) -> tuple[float, float, fl
 def gradient_cosine(run: Run, reference: Reference) -> float:
     """Return the cosine of the image gradients by the same views of the same picture, ours and the reference's."""
     guidance, config = run.guidance, run.config
-    image = run.decode(run.state.z).float().detach()
-    perceptor, targets = guidance.pairs[0]
+    image = run.render(run.state.drawable).float().detach()
+    perceptor, targets = guidance.perceptors[0], guidance.targets[0]
     leaf = image.clone().requires_grad_()
-    guidance.backward(leaf, [1], 0, 0.0)
-    views = cutouts.sample_views(guidance.plan(0.0), 1, 0, aspect_of(image), perceptor.image_size)
+    guidance.backward(leaf, Moment((1,), 0, 0.0))
+    views = sample_views(guidance.plan(0.0), 1, 0, aspect_of(image), perceptor.image_size)
     other = image.clone().requires_grad_()
-    cuts = cutouts.cut_each(other.expand(config.views.count, -1, -1, -1), views, perceptor.image_size)
+    cuts = cut_each(other.expand(config.views.count, -1, -1, -1), views, perceptor.image_size)
     reference.loss_of(cuts, targets.embeddings).backward()
     return float(nn.functional.cosine_similarity(leaf.grad.flatten(), other.grad.flatten(), dim=0))
 

@@ -18,8 +18,10 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
-from helpers import CommandLine, threads
-from serving import server  # noqa: F401 - a fixture of several files
+from support.checkpoints import lightning, record, theirs
+from support.command_line import CommandLine
+from support.runs import threads
+from support.serving import Server, serving
 
 from vqclip.cli.allocator import keep_freed_memory
 
@@ -139,3 +141,35 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """The command line, run in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder that the test works in, on one thread."""
+    monkeypatch.chdir(tmp_path)
+    with threads(1):
+        yield tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """An HTTP server of our own."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no environment that forbids to fill it."""
+    monkeypatch.setenv("VQCLIP_HOME", str(tmp_path / "home"))
+    for name in ("VQCLIP_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def served(server: Server, tmp_path: Path, home: Path) -> Server:
+    """A server of a checkpoint that the user's own catalog knows as `mine`."""
+    server.body = lightning(tmp_path / "served.ckpt", theirs("f16")).read_bytes()
+    record(home, server)
+    return server

@@ -18,15 +18,18 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers import CommandLine, photo, sha
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import photo, sha
 
 from vqclip import make_config, resources
 from vqclip.config.text import nest
+from vqclip.drawables import Moment
 from vqclip.errors import UsageError
 from vqclip.evaluation.listing import read_list
 from vqclip.generation.models import Models
 from vqclip.guidance import Guidance
+from vqclip.guidance.guide import Guided
 from vqclip.weights import files
 from vqclip.writers import metadata
 
@@ -466,8 +469,13 @@ def test_a_loss_that_is_no_number_exits_4_with_the_picture_so_far(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sound = Guidance.backward
-    monkeypatch.setattr(Guidance, "backward", lambda s, i, seeds, step, p: sound(s, i, seeds, step, p)
-                        * (math.nan if step == 2 else 1))  # fmt: skip
+
+    def broken(self: Guidance, image: Any, moment: Moment) -> Guided:
+        guided = sound(self, image, moment)
+        nan = {name: loss * math.nan for name, loss in guided.losses.items()}
+        return Guided(nan, guided.views) if moment.step == 2 else guided
+
+    monkeypatch.setattr(Guidance, "backward", broken)
     ran = cli.draw("cat", "-o", "cat.png", "--video", "film.mp4", "--steps", "9", "--set", "best.every=1")
     assert ran.code == 4
     assert len(ran.complaints) == 4

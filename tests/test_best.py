@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CommandLine, draw, run_of, sha, small, snapshots
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import draw, run_of, small, snapshots
 
 from vqclip import images
 from vqclip.guidance import Guidance
@@ -20,7 +22,7 @@ def test_an_iterate_in_the_middle_can_be_the_best(monkeypatch: pytest.MonkeyPatc
     run, pictures = run_of(config), []
     for _ in range(config.steps):
         run.step()
-        pictures.append(images.to_pil(run.decode(run.state.output)))
+        pictures.append(images.to_pil(run.render(run.state.output)))
     scores = iter([3.0, 1.0, 2.0, 1.0, 4.0])
     monkeypatch.setattr(Guidance, "score", lambda guidance, image, seeds, views: torch.tensor([next(scores)]))
     result = draw(config)
@@ -34,7 +36,7 @@ def test_each_picture_of_a_batch_keeps_its_own_best() -> None:
     scores = []
     for _ in range(config.steps):
         run.step()
-        scores.append(run.guidance.score(run.decode(run.state.output), (7, 8), 2))
+        scores.append(run.guidance.score(run.render(run.state.output), (7, 8), 2))
     assert torch.allclose(run.state.best.score, torch.stack(scores).min(0).values)
 
 
@@ -44,7 +46,7 @@ def test_the_best_is_never_worse_than_the_last() -> None:
     run = run_of(small(steps=7, best={"every": 3}))
     for _ in range(7):
         run.step()
-    assert float(run.state.best.score) <= float(run.guidance.score(run.decode(run.state.output), (7,), 2))
+    assert float(run.state.best.score) <= float(run.guidance.score(run.render(run.state.output), (7,), 2))
 
 
 def test_patience_ends_a_run_that_gets_no_better(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,11 @@ from vqclip.training import captioned, guide, rendering
 from vqclip.training.captioned import CaptionedSet
 from vqclip.training.clip import SIDE
 from vqclip.training.compositions import HELD_OUT
+from vqclip.training.contrast import UNSAID
 from vqclip.training.guide import GuideTask, borrow
 from vqclip.training.negatives import Chains
 from vqclip.training.runner import TrainOptions, train
-from vqclip.training.sayings import UNSAID, Sayer, facts, foil, shortened, shown
+from vqclip.training.sayings import Sayer, facts, foil, shortened, shown
 from vqclip.weights import files
 from vqclip.weights.load import load_clip, locate
 from vqclip.words import read

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from helpers import CommandLine, draw, models, sha, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import draw, models, small
 
 import vqclip
 from vqclip import config as configs

@@ -15,8 +15,11 @@ import imageio_ffmpeg
 import pytest
 import torch
 import yaml
-from helpers import ROOT, SMALL_FLAGS, CommandLine, photo, sha, start_cli
 from PIL import Image
+from support.command_line import CommandLine, start_cli
+from support.paths import ROOT
+from support.pictures import photo, sha
+from support.runs import SMALL_FLAGS
 
 from vqclip.cli.progress import Progress
 from vqclip.session.sinks.preview import PreviewSink

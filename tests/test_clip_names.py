@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import CommandLine
-from test_public import home  # noqa: F401 - a fixture
+from support.command_line import CommandLine
 
 from vqclip.cli.main import run
 from vqclip.errors import UsageError, WeightsError
 from vqclip.models import openclip
 from vqclip.weights import cache, catalog, get, load
+
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.mark.parametrize(

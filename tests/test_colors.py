@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CommandLine, draw, small
 from PIL import Image, PngImagePlugin
-from profiles import SPACES, cmyk_profile, gray_profile, profile_of, stored_as
+from support.command_line import CommandLine
+from support.profiles import SPACES, cmyk_profile, gray_profile, profile_of, stored_as
+from support.runs import draw, small
 
 import vqclip
 from vqclip import images

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 import safetensors
-from helpers import threads
+from support.runs import threads
 
 from vqclip import errors
 from vqclip.cli import ends

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, CommandLine, photo
+from support.command_line import CommandLine
+from support.paths import ROOT
+from support.pictures import photo
 
 from vqclip.session import savepoint
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine
 from PIL import Image
+from support.command_line import CommandLine
 
 from vqclip import world as worlds
 from vqclip.errors import UsageError, VqclipError, WeightsError
@@ -18,7 +18,7 @@ from vqclip.evaluation.judging import Share
 from vqclip.evaluation.pictures import Picture
 from vqclip.models.judge import FEATURES, Judge, JudgeArchitecture, features
 from vqclip.weights.load import load_judge
-from vqclip.world import caption, load_world, mentioned, rivals, sample_scene
+from vqclip.world import SceneShares, caption, load_world, mentioned, rivals, sample_scene
 
 WORLD = load_world()
 KEYS = ("subject", "shape", "color", "setting", "background", "style")
@@ -124,7 +124,8 @@ def test_the_bundled_judge_names_what_renders_show() -> None:
     judge, _ = load_judge("tiny")
     renderer = worlds.Renderer()
     scenes = [
-        sample_scene(WORLD, np.random.default_rng([5005, i]), styled=0.0, shapes=0.0, settings=0.3) for i in range(60)
+        sample_scene(WORLD, np.random.default_rng([5005, i]), SceneShares(styled=0.0, shapes=0.0, settings=0.3))
+        for i in range(60)
     ]
     big = [worlds.replace(scene, scale=0.8, angle=0.0) for scene in scenes]
     verdict = judging.look(judge, [Image.fromarray(renderer.render(scene, 256)) for scene in big])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from support.paths import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -22,7 +22,7 @@ def test_there_are_at_least_five_short_examples_that_say_what_they_show() -> Non
         assert len(text.splitlines()) <= 60, f"{file.name} is not short"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_runs(file: Path, tmp_path: Path) -> None:
     before = sorted(file.parent.iterdir())

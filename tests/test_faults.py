@@ -8,14 +8,16 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-from children import Child
-from helpers import ROOT, SMALL_FLAGS, CommandLine, sha, threads
 from PIL import Image
+from support.children import Child
+from support.command_line import CommandLine
+from support.paths import ROOT
+from support.pictures import sha
+from support.runs import SMALL_FLAGS
 
 from vqclip.cli import ends
 from vqclip.session import savepoint
@@ -24,13 +26,6 @@ pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("folder")]
 _STEPS = 60
 _FLAGS = ("a red cat", *SMALL_FLAGS, "--steps", str(_STEPS), "--set", "stages=['32:0.5','full:0.5']",
           "--set", "latent.ema=0.8")  # fmt: skip
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    with threads(1):
-        yield tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +37,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> str:
     return sha(folder / "cat.png")
 
 
+@pytest.mark.nightly
 def test_a_run_killed_at_any_moment_ends_in_the_same_picture(
     cli: CommandLine, folder: Path, straight: str, kills: int
 ) -> None:

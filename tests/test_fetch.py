@@ -19,8 +19,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers import ROOT
-from serving import BODY, DIGEST, Server, send, status
+from support.paths import ROOT
+from support.serving import BODY, DIGEST, Server, send, status
 
 from vqclip.errors import WeightsError
 from vqclip.weights import fetch

@@ -12,11 +12,11 @@ import piexif
 import piexif.helper
 import pytest
 import sd_parsers
-from helpers import CommandLine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
-from test_metadata import PICTURE, record_of
+from support.command_line import CommandLine
+from support.records import PICTURE, record_of
 
 from vqclip import config as configs
 from vqclip.errors import UsageError

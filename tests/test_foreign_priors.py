@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from helpers import CommandLine, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import small
 
 import vqclip
-from vqclip import priors
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.models import Models
 from vqclip.models.gpt import GPTArchitecture, GPTPrior
@@ -83,7 +84,8 @@ def test_a_gpt_writes_the_same_with_and_without_its_cache(changes: dict) -> None
 def test_a_larger_grid_goes_through_a_window_around_each_place() -> None:
     prior, seeds = gpt(side=4), (3, 4)
     told = prior.tell(7, 9, 5)
-    found = sample(prior, told, torch.ones(1), torch.full((7, 9), MASKED), seeds, Sampling(guidance=1.0))
+    likeliest = Sampling(guidance=1.0, top_k=1)
+    found = sample(prior, told, torch.ones(1), torch.full((7, 9), MASKED), seeds, likeliest)
     # Esser et al.'s loop: the whole window at every place, of which one output counts
     expected = torch.zeros(2, 7, 9, dtype=torch.long)
     for i in range(7):
@@ -92,8 +94,7 @@ def test_a_larger_grid_goes_through_a_window_around_each_place() -> None:
             near_j = j if j <= 2 else 4 - (9 - j) if 9 - j < 2 else 2
             window = expected[:, i - near_i : i - near_i + 4, j - near_j : j - near_j + 4]
             logits = prior(window, told.expand(2, -1))[:, near_i, near_j]
-            noise = [priors.seeding.generator(seed, "prior", i * 9 + j) for seed in seeds]
-            expected[:, i, j] = priors._draw(logits, noise, Sampling())[0]
+            expected[:, i, j] = logits.argmax(-1)
     assert torch.equal(found, expected)
 
 
@@ -107,15 +108,30 @@ def test_coordinates_are_tamings_and_follow_the_window() -> None:
     assert torch.equal(prior.told_in(told, 5, 1, 2, 3, 2), told.view(1, 5, 5)[:, 1:4, 2:4].flatten(1))
 
 
+class Undecided:
+    """A prior whose codes are as likely everywhere, whatever it is told."""
+
+    kind, side, unconditional = "masked", 14, torch.zeros(1)
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.logits = logits
+
+    def __call__(self, indices: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(*indices.shape, -1)
+
+
 def test_only_the_likeliest_codes_are_drawn() -> None:
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(1, 200, 4)
-    draws = {}
-    for how in (Sampling(top_k=2), Sampling(top_p=0.9)):
-        drawn, _ = priors._draw(logits, [priors.seeding.generator(1, "draw")], how)
-        draws["top_k" if how.top_k else "top_p"] = set(drawn.flatten().tolist())
-    assert draws == {"top_k": {0, 1}, "top_p": {0, 1, 2}}
-    cold = priors._draw(logits, [priors.seeding.generator(1, "t")], Sampling(temperature=0.0))[0]
-    assert set(cold.flatten().tolist()) == {0}
+    prior = Undecided(torch.tensor([0.5, 0.3, 0.15, 0.05]).log())
+
+    def drawn(**how: float) -> set[int]:
+        settings = Sampling(steps=1, guidance=1.0, **how)
+        codes = sample(prior, torch.zeros(1, 1), torch.ones(1), torch.full((14, 14), MASKED), (1,), settings)
+        return set(codes.flatten().tolist())
+
+    assert drawn() == {0, 1, 2, 3}
+    assert drawn(top_k=2) == {0, 1}
+    assert drawn(top_p=0.9) == {0, 1, 2}
+    assert drawn(temperature=0.0) == {0}
 
 
 class Callback:

@@ -7,10 +7,12 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers import CommandLine, carry_out, small
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.command_line import CommandLine
+from support.runs import small
+from support.sessions import carry_out
 
 from vqclip.errors import UsageError
 from vqclip.writers import frames

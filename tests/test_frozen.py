@@ -10,10 +10,11 @@ import pytest
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer
+from support.pictures import photo
+from support.runs import small
+from support.timm_tower import vqclip_resnet_s
 
 import vqclip
-from tests.helpers import photo, small
-from tests.timm_tower import vqclip_resnet_s
 from vqclip.errors import WeightsError
 from vqclip.generation.models import Models
 from vqclip.models import casting

@@ -107,6 +107,7 @@ def test_any_data_of_a_model_yaml_is_refused_or_has_a_known_target(
         assert "\n" not in str(error)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", PARSERS)
 @given(data=st.binary(max_size=200) | st.tuples(st.sampled_from([b"\x89PNG\r\n\x1a\n", b"PK\x03\x04", b"\x80\x04", b"{",
        bytes([8, 0, 0, 0, 0, 0, 0, 0])]), st.binary(max_size=120)).map(b"".join))  # fmt: skip
@@ -121,6 +122,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
     return {name: samples(name, tmp_path_factory.mktemp(name)) for name in PARSERS}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", PARSERS)
 @given(st.data())
 def test_files_with_some_bytes_changed_are_read_or_refused_in_one_line(

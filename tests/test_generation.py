@@ -11,31 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    SMALL_FLAGS,
-    carry_out,
-    draw,
-    models,
-    photo,
-    prepared,
-    relative,
-    run_of,
-    sha,
-    small,
-    snapshots,
-    start_cli,
-    threads,
-)  # fmt: skip
+from support.command_line import start_cli
+from support.pictures import photo, relative, sha
+from support.runs import SMALL_FLAGS, draw, models, prepared, run_of, small, snapshots, threads
+from support.sessions import carry_out
 
 from vqclip import images
 from vqclip.config import Config
-from vqclip.drawables import latents
+from vqclip.drawables import Moment, latents
 from vqclip.errors import NumericError, UsageError, WeightsError
 from vqclip.generation import determinism
-from vqclip.generation.initial import first_grid
+from vqclip.generation.initial import first_pictures
 from vqclip.generation.models import Models
-from vqclip.guidance import Guidance
-from vqclip.guidance import views as cutouts
+from vqclip.guidance import Guidance, guide
+from vqclip.guidance.guide import Guided
+from vqclip.guidance.views import Views
 
 COARSE = {"size": 128, "stages": ["64:0.5", "full:0.5"], "steps": 4}
 
@@ -51,17 +41,17 @@ def gradient(config: Config, seeds: tuple[int, ...] = (7,), precision: str = "fp
     config.run.precision = precision
     run = run_of(config, seeds)
     run.step()
-    return run.state.z.grad
+    return run.state.drawable.z.grad
 
 
 def drawn_views(config: Config, seeds: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> list[list[torch.Tensor]]:
     """Return everything drawn for the views of the first step of each picture, put together from its chunks."""
-    seen: list[list[cutouts.Views]] = []
-    render = cutouts.cut_views
+    seen: list[list[Views]] = []
+    cut = guide.cut_views
     with monkeypatch.context() as patch:
-        patch.setattr(cutouts, "render", lambda image, views, side: seen.append(views) or render(image, views, side))
+        patch.setattr(guide, "cut_views", lambda image, views, side: seen.append(views) or cut(image, views, side))
         run = run_of(config, seeds)
-        run.guidance.backward(torch.rand(len(seeds), 3, 64, 64).requires_grad_(), seeds, 0, 0.0)
+        run.guidance.backward(torch.rand(len(seeds), 3, 64, 64).requires_grad_(), Moment(seeds, 0, 0.0))
     pictures = zip(*seen, strict=True)
     return [[torch.cat([getattr(v, name) for v in picture]) for name in ("homography", "color", "noise")]
             for picture in pictures]  # fmt: skip
@@ -132,8 +122,8 @@ def test_a_batch_draws_what_its_pictures_draw_alone(monkeypatch: pytest.MonkeyPa
     both = drawn_views(small(), (7, 8), monkeypatch)
     for index, seed in enumerate((7, 8)):
         assert equal(both[index], drawn_views(small(), (seed,), monkeypatch)[0])
-    together, _ = first_grid(prepared(small()), (7, 8))
-    assert torch.equal(together[1:], first_grid(prepared(small()), (8,))[0])
+    together, alone = (first_pictures(prepared(small()), seeds)[0] for seeds in ((7, 8), (8,)))
+    assert torch.equal(together.z[1:], alone.z)
 
 
 @pytest.mark.parametrize("values", [{}, {"optimizer": {"clip_norm": 1e-4}}, {"losses": {"tv": 1.0, "latent": 0.1}}],
@@ -183,7 +173,7 @@ def test_several_clips_share_the_guidance_evenly() -> None:
 
     run = prepare(twice.resolve(double), twice).run((7,))
     run.step()
-    assert relative(run.state.z.grad, gradient(small())) < 1e-4
+    assert relative(run.state.drawable.z.grad, gradient(small())) < 1e-4
 
 
 # --- steps, sizes and stages -----------------------------------------------------------------------------------------
@@ -236,7 +226,7 @@ def test_the_result_is_the_iterate_with_the_lowest_held_out_score() -> None:
     scores, pictures = [], []
     for _ in range(config.steps):
         run.step()
-        picture = run.decode(run.state.output)
+        picture = run.render(run.state.output)
         scores.append(float(run.guidance.score(picture, (7,), 2)))
         pictures.append(images.to_pil(picture))
     result = draw(config)
@@ -280,7 +270,7 @@ def test_an_init_image_is_asked_for_and_a_prior_refused() -> None:
 def test_a_picture_can_be_the_prompt(tmp_path: Path) -> None:
     file = str(photo(tmp_path / "in.png"))
     run = run_of(small(prompts=[], image_prompts=[file, f"{file}:-0.5:0.1"]))
-    targets = run.guidance.pairs[0][1]
+    targets = run.guidance.targets[0]
     assert torch.allclose(targets.embeddings.norm(dim=1), torch.ones(2), atol=1e-5)
     assert (targets.weights.tolist(), targets.stops.tolist()) == ([1.0, -0.5], [-math.inf, pytest.approx(0.1)])
     picture = images.to_tensor(images.read_image(file))
@@ -315,9 +305,10 @@ def break_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the loss of one step be NaN."""
     sound = Guidance.backward
 
-    def broken(self: Guidance, image: torch.Tensor, seeds: Any, now: int, progress: float) -> torch.Tensor:
-        loss = sound(self, image, seeds, now, progress)
-        return loss * math.nan if now == step else loss
+    def broken(self: Guidance, image: torch.Tensor, moment: Moment) -> Guided:
+        guided = sound(self, image, moment)
+        nan = {name: loss * math.nan for name, loss in guided.losses.items()}
+        return Guided(nan, guided.views) if moment.step == step else guided
 
     monkeypatch.setattr(Guidance, "backward", broken)
 
@@ -326,10 +317,10 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_latents_of_before(monkey
     break_at(2, monkeypatch)
     run = run_of(small(steps=5))
     run.step(), run.step()
-    before = run.state.z.detach().clone()
+    before = run.state.drawable.z.detach().clone()
     with pytest.raises(NumericError, match="step 3"):
         run.step()
-    assert torch.equal(run.state.z, before)
+    assert torch.equal(run.state.drawable.z, before)
 
 
 def test_the_picture_before_the_broken_step_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from serving import Server, send, status
-from test_public import home, lightning, record, served, theirs  # noqa: F401 - fixtures
+from support.checkpoints import lightning, record, theirs
+from support.serving import Server, send, status
 
 from vqclip.cli.main import run
 from vqclip.errors import WeightsError

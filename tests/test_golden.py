@@ -13,6 +13,8 @@ import pytest
 from golden import cases
 from golden.regenerate import CHANGED
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, dict[str, str]]:

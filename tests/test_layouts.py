@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from test_weights import VQ
+from support.networks import SMALL_VQ
 from torch import Tensor
 
 from vqclip.cli.main import run
@@ -178,7 +178,7 @@ def test_codebooks_of_other_quantizers(book: str, held: dict[str, Tensor], tmp_p
 
 
 def test_as_many_codes_as_dimensions(tmp_path: Path) -> None:
-    shape = VQGANArchitecture(**vars(VQ) | {"n_embed": 4, "resolution": VQGANArchitecture.resolution})
+    shape = VQGANArchitecture(**vars(SMALL_VQ) | {"n_embed": 4, "resolution": VQGANArchitecture.resolution})
     held = {n: torch.randn(v.shape) for n, v in TamingNetwork(shape).state_dict().items()}
     rest = {name: value for name, value in held.items() if name != _BOOK}
     for name, book in (

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import Child
-from helpers import SMALL_FLAGS, CommandLine, carry_out, photo, sha, small, threads
 from PIL import Image, ImageDraw
+from support.children import Child
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.runs import SMALL_FLAGS, small, threads
+from support.sessions import carry_out
 
 import vqclip
 from vqclip.errors import UsageError

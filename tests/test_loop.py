@@ -6,23 +6,29 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from helpers import draw, models, photo, relative, run_of, sha, small, threads
+from support.pictures import photo, relative, sha
+from support.runs import draw, models, run_of, small, threads
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vqclip import optim, schedules
 from vqclip.config.schema import OptimizerConfig
-from vqclip.drawables import latents
+from vqclip.drawables import InitImage, Moment, latents
+from vqclip.drawables.latent_grid import LatentGrid
 from vqclip.errors import UsageError
 from vqclip.generation import stages
 from vqclip.generation.stages import Stage
-from vqclip.guidance.losses.prompt import Rivals, Targets, contrast_loss, great_circle, prompt_loss
-from vqclip.guidance.losses.regularizers import LossInputs
+from vqclip.guidance.losses.build import build_terms, check_terms
+from vqclip.guidance.losses.prompt import PromptLoss, contrast_loss, great_circle, prompt_loss
+from vqclip.guidance.losses.protocol import LossContext, LossInputs, Rivals, ViewInputs
+from vqclip.guidance.targets import PromptTargets, Target
+from vqclip.guidance.views import Views
 from vqclip.prompts import NO_STOP
-from vqclip.registry import INTERVENTIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from vqclip.registry import INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,7 +62,7 @@ def test_the_grid_stays_within_the_bounds_of_the_codebook_only_if_clamped() -> N
     for clamp in (True, False):
         run = run_of(small(optimizer={"lr": 50.0}, latent={"clamp": clamp}))
         run.step()
-        outside[clamp] = bool(((run.state.z < low) | (run.state.z > high)).any())
+        outside[clamp] = bool(((run.state.drawable.z < low) | (run.state.drawable.z > high)).any())
     assert outside == {True: False, False: True}
 
 
@@ -69,12 +75,12 @@ def test_bounds_are_the_extremes_of_each_channel() -> None:
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.99])
 def test_the_average_is_the_weighted_mean_of_all_grids(decay: float) -> None:
     grids = [rand(1, 2, 2, 2, seed=k) for k in range(6)]
-    average = latents.Average(decay, grids[0])
+    average = optim.Average(decay, {"z": grids[0]})
     for count, grid in enumerate(grids, 1):
-        average.update(grid)
+        average.update({"z": grid})
         weights = [decay ** (count - 1 - k) for k in range(count)]
         naive = sum(w * g for w, g in zip(weights, grids[:count], strict=True)) / sum(weights)
-        assert torch.allclose(average.value, naive, atol=1e-6)
+        assert torch.allclose(average.values["z"], naive, atol=1e-6)
 
 
 def test_the_shown_grid_is_the_average_where_there_is_one() -> None:
@@ -82,10 +88,10 @@ def test_the_shown_grid_is_the_average_where_there_is_one() -> None:
         run, seen = run_of(small(latent={"ema": decay})), []
         for _ in range(3):
             run.step()
-            seen.append(run.state.z.detach().clone())
+            seen.append(run.state.drawable.z.detach().clone())
         weights = torch.tensor([decay**k for k in (2, 1, 0)])
         expected = sum(w * z for w, z in zip(weights / weights.sum(), seen, strict=True))
-        assert torch.allclose(run.state.output, expected, atol=1e-5)
+        assert torch.allclose(run.state.output.z, expected, atol=1e-5)
 
 
 def test_a_random_grid_is_made_of_the_codes_that_are_given() -> None:
@@ -111,7 +117,7 @@ def test_latent_noise_fades_to_nothing_before_the_end() -> None:
         run = run_of(small(steps=3, latent={"noise": noise, "ema": 0.0}))
         run.state.step = 2
         run.step()
-        moved.append(run.state.z.detach())
+        moved.append(run.state.drawable.z.detach())
     assert torch.equal(*moved)
 
 
@@ -134,9 +140,13 @@ def test_the_distance_of_equal_and_opposite_directions_is_finite_with_its_gradie
     assert float(great_circle(a, -a)) == pytest.approx(math.pi**2 / 2, rel=2e-3)
 
 
+def target(embeddings: Tensor, weights: Tensor, stops: Tensor, views: int) -> Target:
+    return Target(embeddings, weights.expand(views, -1), stops)
+
+
 def loss_and_gradient(views: Tensor, embeddings: Tensor, weights: list[float], stops: list[float]) -> tuple:
     leaf = views.clone().requires_grad_()
-    loss = prompt_loss(leaf, Targets(embeddings, torch.tensor(weights), torch.tensor(stops)))
+    loss = prompt_loss(leaf, target(embeddings, torch.tensor(weights), torch.tensor(stops), len(views)))
     loss.sum().backward()
     return loss.detach(), leaf.grad
 
@@ -165,11 +175,13 @@ def test_a_contrast_changes_pictures_of_known_things_only() -> None:
 def test_detail_views_are_compared_with_the_detail_prompt() -> None:
     views, prompts, details = unit(6), unit(2, seed=1), unit(2, seed=2)
     weights, stops = torch.tensor([1.0, -0.5]), torch.full((2,), NO_STOP)
-    near = torch.tensor([False, True, False, True, True, False])
-    loss = prompt_loss(views, Targets(prompts, weights, stops, details=details), near)
-    whole, detail = (prompt_loss(views, Targets(t, weights, stops)) for t in (prompts, details))
-    assert torch.equal(loss, torch.where(near, detail, whole))
-    assert torch.equal(prompt_loss(views, Targets(prompts, weights, stops), near), whole)
+    side = torch.tensor([0.9, 0.3, 0.65, 0.2, 0.5, 0.7])
+    shown = [Views(torch.eye(3).expand(6, 3, 3), side, torch.eye(3, 4).expand(6, 3, 4))]
+    targets = PromptTargets(prompts, weights, stops, details, below=0.65)
+    inputs = ViewInputs(views, shown, targets.at(Moment((7,), 0, 0.0), shown), Moment((7,), 0, 0.0))
+    loss = PromptLoss(PromptLoss.Options(), LossContext(small()))(inputs)
+    whole, detail = (prompt_loss(views, target(t, weights, stops, 6)) for t in (prompts, details))
+    assert torch.equal(loss, torch.where(side < 0.65, detail, whole))
 
 
 def test_a_detail_prompt_changes_pictures_with_small_views_only() -> None:
@@ -211,48 +223,68 @@ def test_a_stop_cuts_the_gradient_view_by_view_and_keeps_the_value(weight: float
     assert torch.equal(gated[1][~reached], free[1][~reached])
 
 
-@pytest.mark.parametrize("name", list(REGULARIZERS))
-def test_every_regularizer_gives_one_finite_value_a_picture_alone_as_in_a_batch(name: str) -> None:
-    loss = REGULARIZERS.load(name)
-    image, z, z_q, init = (rand(2, 3, 16, 16), rand(2, 4, 2, 2), rand(2, 4, 2, 2, seed=1), rand(1, 3, 16, 16, seed=2))
+# of pictures; those of views are compared with what is written out above
+OF_PICTURES = [name for name in LOSSES if "views" not in getattr(LOSSES.load(name), "needs", ())]
+
+
+def picture_loss(name: str, init: Tensor, painted: Tensor) -> Any:
+    """Return a loss of pictures as a run builds it, of weight 1."""
+    blank = models_blank()
+    context = LossContext(small(), blank=blank, init_image=InitImage(image=init), painted=painted)
+    (term,) = build_terms({name: 1.0}, context)
+    return term.loss
+
+
+def models_blank() -> LatentGrid:
+    """Return the drawable of no pictures that runs of the bundled models have."""
+    return run_of(small()).blank
+
+
+@pytest.mark.parametrize("name", OF_PICTURES)
+def test_every_loss_of_pictures_gives_one_finite_value_a_picture_alone_as_in_a_batch(name: str) -> None:
+    channels = models().vqgan.codebook.shape[1]
+    image, init, painted = rand(2, 3, 32, 32), rand(1, 3, 32, 32, seed=2), rand(2, 3, 32, 32, seed=3)
+    z, codes = rand(2, channels, 2, 2), rand(2, channels, 2, 2, seed=1)
     image = (image * 1.2 - 0.1).clamp(0, 1).requires_grad_()
     z.requires_grad_()
-    painted, codes = rand(2, 3, 16, 16, seed=3), rand(2, 4, 2, 2, seed=4)
-    value = loss(LossInputs(image, z, z_q, init, painted, codes))
+    loss, moment = picture_loss(name, init, painted), Moment((7, 8), 0, 0.0)
+    value = loss(LossInputs(image, moment, slice(0, 2), {"z": z}, codes))
     assert value.shape == (2,)
     assert bool((value > 0).all() & value.isfinite().all())
     for b in range(2):
         one = slice(b, b + 1)
-        alone = loss(LossInputs(image[one], z[one], z_q[one], init, painted[one], codes[one]))
+        alone = loss(LossInputs(image[one], moment.part(one), one, {"z": z[one]}, codes[one]))
         assert torch.allclose(alone, value[b : b + 1])
     value.sum().backward()
     assert any(leaf.grad is not None and leaf.grad.any() for leaf in (image, z))
 
 
 def weighed(name: str, weight: float, begin: dict[str, object]) -> dict[str, object]:
-    """Return the settings that give a regularizer its weight."""
+    """Return the settings that give a loss its weight."""
     if name == "painted":
         return {"init": begin | {"paint": weight}}
     return {"init": begin, "losses": {name: weight} if weight else {}}
 
 
-@pytest.mark.parametrize("name", list(REGULARIZERS))
-def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", OF_PICTURES)
+def test_every_loss_of_pictures_counts_by_its_weight_and_reaches_the_grid(name: str, tmp_path: Path) -> None:
     weight = 4e5 if name == "painted" else 1e7  # init.paint has a bound
     begin = {"kind": "random", "image": str(photo(tmp_path / "in.png"))}
-    runs = [run_of(small(**weighed(name, w, begin))) for w in (0.0, weight, 2 * weight)]
-    init = runs[0].canvas.at(64, 64)
-    # white and black bars, so that no regularizer is content
+    prompt = "a red cat, watercolor" if name == "painted" else "a red cat"
+    given = {"models": {"prior": "", "upsampler": "", "memory": "tiny" if name == "painted" else ""}}
+    runs = [run_of(small(prompt, **given, **weighed(name, w, begin))) for w in (0.0, weight, 2 * weight)]
+    # white and black bars, so that no loss is content
     bars = (torch.arange(64) // 16 % 2).float().expand(1, 3, 64, 64)
     for run in runs:
-        run.hold_to(init)
         with torch.no_grad():
-            run.state.z.copy_(models().vqgan.encode(bars) + 0.1 * rand(*run.state.z.shape, seed=3))
-    z = runs[0].state.z.detach().clone().requires_grad_()
-    z_q, _ = models().vqgan.quantize(z)
-    image = models().vqgan.decode(latents.straight_through(z, z_q))
-    codes = runs[0].scaler.encode(init, *z.shape[-2:])
-    value = REGULARIZERS.load(name)(LossInputs(image, z, z_q, init, init, codes))
+            z = run.state.drawable.z
+            z.copy_(models().vqgan.encode(bars) + 0.1 * rand(*z.shape, seed=3))
+    z = runs[0].state.drawable.z.detach().clone().requires_grad_()
+    codes, _ = models().vqgan.quantize(z)
+    image = models().vqgan.decode(latents.straight_through(z, codes))
+    inputs = LossInputs(image, Moment((7,), 0, 0.0), slice(0, 1), {"z": z}, codes)
+    (term,) = runs[1].terms
+    value = term.loss(inputs)
     value.sum().backward()
     for run in runs:
         run.step()
@@ -260,13 +292,31 @@ def test_every_regularizer_counts_by_its_weight_and_reaches_the_grid(name: str, 
     for run, factor in zip(runs[1:], (weight, 2 * weight), strict=True):
         assert torch.allclose(run.state.losses[name], factor * value.detach(), rtol=1e-4)
         # the prompt pulls too, but next to nothing
-        assert relative(run.state.z.grad, factor * z.grad) < 2e-2
+        assert relative(run.state.drawable.z.grad, factor * z.grad) < 2e-2
 
 
-@pytest.mark.parametrize("name", ["init_image", "painted"])
-def test_a_loss_of_a_given_picture_is_nothing_without_one(name: str) -> None:
-    inputs = LossInputs(rand(2, 3, 4, 4), rand(2, 4, 1, 1), rand(2, 4, 1, 1))
-    assert REGULARIZERS.load(name)(inputs).tolist() == [0.0, 0.0]
+def test_a_loss_of_a_given_picture_needs_one() -> None:
+    context = LossContext(small(), blank=models_blank())
+    with pytest.raises(UsageError, match="--init-image"):
+        check_terms({"init_image": 1.0}, context)
+    with pytest.raises(UsageError, match="--init-image"):
+        draw(small(losses={"init_image": 0.5}))
+
+
+def test_a_loss_may_be_given_as_a_mapping_of_its_options(tmp_path: Path) -> None:
+    plain, mapped = (draw(small(losses={"tv": value})).image for value in (3.0, {"weight": 3.0}))
+    assert sha(plain) == sha(mapped)
+    for wrong, word in (({"wieght": 3.0}, "weight"), ("many", "losses.tv"), ({"weight": "x"}, "weight")):
+        with pytest.raises(UsageError, match=word):
+            draw(small(losses={"tv": wrong}))
+
+
+def test_the_weight_of_the_prompt_loss_scales_it() -> None:
+    once, twice = (run_of(small(losses={"prompt": weight})) for weight in (1.0, 2.0))
+    for run in (once, twice):
+        run.step()
+    assert torch.allclose(twice.state.losses["prompt"], 2 * once.state.losses["prompt"])
+    assert torch.allclose(twice.state.drawable.z.grad, 2 * once.state.drawable.z.grad, rtol=1e-4, atol=1e-9)
 
 
 # --- optimizers and schedules ----------------------------------------------------------------------------------------
@@ -275,7 +325,7 @@ def test_a_loss_of_a_given_picture_is_nothing_without_one(name: str) -> None:
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_every_optimizer_descends_a_bowl(name: str) -> None:
     z = torch.full((1, 2, 2, 2), 3.0, requires_grad=True)
-    optimizer = optim.build(OptimizerConfig(name=name, lr=0.1), z)
+    optimizer = optim.build(OptimizerConfig(name=name, lr=0.1), [z])
     for _ in range(30):
         optimizer.zero_grad()
         z.square().sum().backward()
@@ -287,7 +337,7 @@ def test_every_optimizer_descends_a_bowl(name: str) -> None:
 def test_every_optimizer_goes_where_torchs_own_goes(name: str) -> None:
     config = OptimizerConfig(name=name, lr=0.1)
     grids = [torch.linspace(-1, 1, 8).requires_grad_() for _ in range(2)]
-    ours = optim.build(config, grids[0])
+    ours = optim.build(config, [grids[0]])
     same = {key: ours.defaults[key] for key in ("lr", "momentum", "weight_decay") if key in ours.defaults}
     theirs = OPTIMIZERS.load(name)([grids[1]], **same)
     for _ in range(4):
@@ -302,19 +352,19 @@ def test_every_optimizer_goes_where_torchs_own_goes(name: str) -> None:
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_every_optimizer_moves_a_run(name: str) -> None:
     run = run_of(small(optimizer={"name": name, "weight_decay": 0.01}, views={"count": 2}))
-    before = run.state.z.detach().clone()
+    before = run.state.drawable.z.detach().clone()
     for _ in range(3):
         run.step()
-    after = run.state.z.detach()
+    after = run.state.drawable.z.detach()
     assert bool(after.isfinite().all())
     assert not torch.equal(after, before)
 
 
 def test_optimizers_get_their_settings() -> None:
     config = OptimizerConfig(name="adamw", lr=0.3, betas=[0.5, 0.6], weight_decay=0.7)
-    group = optim.build(config, torch.zeros(1, requires_grad=True)).param_groups[0]
+    group = optim.build(config, [torch.zeros(1, requires_grad=True)]).param_groups[0]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (0.3, (0.5, 0.6), 0.7)
-    sgd = optim.build(OptimizerConfig(name="sgd", lr=0.1), torch.zeros(1, requires_grad=True))
+    sgd = optim.build(OptimizerConfig(name="sgd", lr=0.1), [torch.zeros(1, requires_grad=True)])
     assert sgd.param_groups[0]["momentum"] == 0.9
 
 
@@ -342,9 +392,9 @@ def test_the_learning_rate_of_a_run_follows_the_schedule() -> None:
 def test_a_gradient_is_clipped_to_its_norm() -> None:
     plain = {"name": "sgd", "betas": [0.0, 0.0], "lr": 1.0, "clip_norm": 1e-3}
     run = run_of(small(optimizer=plain, latent={"clamp": False}))
-    before = run.state.z.detach().clone()
+    before = run.state.drawable.z.detach().clone()
     run.step()
-    assert float((run.state.z.detach() - before).norm()) == pytest.approx(1e-3, rel=1e-2)
+    assert float((run.state.drawable.z.detach() - before).norm()) == pytest.approx(1e-3, rel=1e-2)
 
 
 # --- stages and interventions ----------------------------------------------------------------------------------------
@@ -402,9 +452,9 @@ def test_stages_that_make_no_sense_are_usage_errors(texts: list[str]) -> None:
 @pytest.mark.parametrize("name", list(INTERVENTIONS))
 def test_every_intervention_leaves_a_run_of_one_stage_as_it_is(name: str) -> None:
     run = run_of(small())
-    z, optimizer = run.state.z, run.state.optimizer
-    INTERVENTIONS.load(name)()(run)
-    assert run.state.z is z
+    z, optimizer = run.state.drawable.z, run.state.optimizer
+    INTERVENTIONS.load(name)(run)(run)
+    assert run.state.drawable.z is z
     assert run.state.optimizer is optimizer
 
 
@@ -412,10 +462,10 @@ def test_a_new_stage_goes_on_from_the_picture_of_the_last() -> None:
     run = run_of(small(size=128, stages=["64:0.5", "full:0.5"], steps=4))
     for _ in range(2):
         run.step()
-    coarse = run.decode(run.state.output)
+    coarse = run.render(run.state.output)
     run.step()
-    fine = run.decode(run.state.z)
+    fine = run.render(run.state.drawable)
     assert (run.state.stage, fine.shape[-1], run.state.best) == (1, 128, None)
     small_again = torch.nn.functional.interpolate(fine, coarse.shape[-2:], mode="bilinear", antialias=True)
-    away = torch.nn.functional.interpolate(run_of(small(seed=8)).decode(run.state.z)[:, :, ::2, ::2].flip(-1), 64)
+    away = torch.nn.functional.interpolate(run_of(small(seed=8)).render(run.state.drawable).flip(-1), 64)
     assert (small_again - coarse).square().mean() < (away - coarse).square().mean()

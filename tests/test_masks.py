@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine, draw, photo, run_of, small
 from PIL import Image, ImageDraw
+from support.command_line import CommandLine
+from support.pictures import photo
+from support.runs import draw, run_of, small
 
 from vqclip.errors import UsageError
 
@@ -51,21 +53,21 @@ def test_pixels_outside_are_exactly_the_inputs(
 
 def test_only_cells_that_the_mask_touches_move(given: dict[str, str]) -> None:
     run = run_of(small(init={"kind": "image", "strength": 0.5, **given}, latent={"noise": 0.5}))
-    start = run.state.z.detach().clone()
+    start = run.state.drawable.z.detach().clone()
     for _ in range(3):
         run.step()
-    cells = run.cells(start).expand_as(start)
+    cells = run.state.drawable.cells()["z"].expand_as(start)
     assert 0 < cells.float().mean() < 1
-    assert torch.equal(run.state.z[~cells], start[~cells])
-    assert not torch.isclose(run.state.z[cells], start[cells]).all()
+    assert torch.equal(run.state.drawable.z[~cells], start[~cells])
+    assert not torch.isclose(run.state.drawable.z[cells], start[cells]).all()
 
 
 def test_the_outside_begins_as_the_image_whatever_is_inside(given: dict[str, str]) -> None:
     run = run_of(small(init={"kind": "random", **given}))
     other = run_of(small(init={"kind": "image", "strength": 0.0, **given}))
-    cells = run.cells(run.state.z).expand_as(run.state.z)
-    assert torch.equal(run.state.z[~cells], other.state.z[~cells])
-    assert not torch.equal(run.state.z[cells], other.state.z[cells])
+    cells = run.state.drawable.cells()["z"].expand_as(run.state.drawable.z)
+    assert torch.equal(run.state.drawable.z[~cells], other.state.drawable.z[~cells])
+    assert not torch.equal(run.state.drawable.z[cells], other.state.drawable.z[cells])
 
 
 def test_a_coarse_stage_keeps_the_outside_too(given: dict[str, str], tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers import CommandLine, models, prepared, small
+from support.command_line import CommandLine
+from support.runs import models, prepared, small
 
 from vqclip import config as configs
 from vqclip.generation import resolve

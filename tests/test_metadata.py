@@ -8,33 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.records import PICTURE, record_of
 
 from vqclip.errors import OutputError, UsageError
 from vqclip.writers import metadata
 from vqclip.writers.picture import save_image
 
-PICTURE = Image.new("RGB", (16, 12), (200, 30, 60))
 ENDINGS = ("png", "jpg", "webp")
-
-
-def record_of(prompts, **config):
-    config = {
-        "prompts": prompts,
-        "steps": 500,
-        "seed": 1,
-        "size": [256, 256],
-        "optimizer": {"name": "adam", "lr": 0.1},
-        "models": {"vqgan": "tiny", "clip": ["tiny"]},
-        **config,
-    }
-    versions = {"torch": "2.15.0"}
-    return {
-        "schema": 1,
-        "vqclip": "0.1.0",
-        "config": config,
-        "weights": {"vqgan:tiny": "ab" * 32},
-        "versions": versions,
-    }
 
 
 def test_parameters_in_the_form_of_automatic1111():

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from helpers import CommandLine, carry_out, models, small, threads
+from support.command_line import CommandLine
+from support.resuming import failing
+from support.runs import models, small, threads
+from support.sessions import carry_out
 
 from vqclip.config import Config
 from vqclip.errors import OutputError, UsageError
-from vqclip.guidance import Guidance
 from vqclip.session import events
 from vqclip.session.job import Job, Resume
 from vqclip.session.session import Session, run_job
@@ -99,18 +100,10 @@ def test_a_second_batch_that_goes_on_keeps_the_rows_of_the_first() -> None:
 
 
 def test_steps_that_are_done_again_after_trouble_have_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    sound, left = Guidance.backward, [1]
-
-    def broken(self: Guidance, image: Any, seeds: Any, step: int, progress: float) -> torch.Tensor:
-        loss = sound(self, image, seeds, step, progress)
-        if step == 8 and left[0]:
-            left[0] = 0
-            return loss * math.nan
-        return loss
-
-    monkeypatch.setattr(Guidance, "backward", broken)
-    carry_out(wanted())
-    assert [int(row["step"]) for row in rows()] == list(range(1, 13)) and not left[0]
+    failing(monkeypatch, 8, 1, lambda loss: loss * math.nan)
+    told: list[int] = []
+    carry_out(wanted(), lambda snapshot: told.append(snapshot.step))
+    assert [int(row["step"]) for row in rows()] == list(range(1, 13)) and told.count(6) == 2
 
 
 def test_a_table_that_is_gone_begins_anew_and_another_file_stays() -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers import CommandLine, draw, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import draw, small
 
-from vqclip.cli import older
-from vqclip.cli.options import _FLAGS
+from vqclip.cli.generate import generate
+from vqclip.cli.options import offered
 from vqclip.session.sinks.preview import PreviewSink
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
@@ -65,8 +67,9 @@ def test_a_long_option_of_older_tools_sets_its_key(cli: CommandLine, args: list[
     assert found == value
 
 
-def test_every_other_name_belongs_to_an_option() -> None:
-    assert set(older.NAMES) <= {key for _, key, _ in _FLAGS}
+def test_no_name_stands_for_two_options() -> None:
+    names = [name for option in generate.params for name in (*option.opts, *option.secondary_opts)]
+    assert len(names) == len(set(names)) and set(names) >= {flag for field in offered() for flag in field.setting.flags}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers import CommandLine, carry_out, sha
 from PIL import Image
-from test_resume import draw, folder, wanted  # noqa: F401 - a fixture among them
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.resuming import draw, wanted
+from support.sessions import carry_out
 
 from vqclip.session.job import Job
 from vqclip.session.outputs import Outputs

@@ -12,13 +12,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, SMALL_FLAGS
 from PIL import Image
+from support.paths import ROOT
+from support.runs import SMALL_FLAGS
 
 from vqclip import resources
 from vqclip.version import __version__
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 HOOK = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 DRAW = """
 import pathlib, site, sys

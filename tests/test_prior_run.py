@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine, photo, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.runs import small
 
 import vqclip
 from vqclip import config as configs
@@ -73,7 +75,7 @@ def test_the_candidate_that_fits_best_is_taken(weights: Path) -> None:
     found = initial.candidates(ready, 7)
     assert torch.allclose(found.scores, scores.sort().values, atol=1e-5)
     assert torch.equal(found.codes[0], every[int(scores.argmin())])
-    assert torch.equal(models.vqgan.quantize(initial.first_grid(ready, (7,))[0])[1][0], found.codes[0])
+    assert torch.equal(models.vqgan.quantize(initial.first_pictures(ready, (7,))[0].z)[1][0], found.codes[0])
 
 
 def test_the_best_that_are_kept_are_each_a_picture_that_can_be_drawn_again(weights: Path) -> None:
@@ -188,7 +190,7 @@ def test_the_prior_fills_what_a_mask_leaves_open(weights: Path, tmp_path: Path) 
     ready = prepare(models.resolve(config), models)
     assert ready.config.init.kind == "prior"
     codes = initial.candidates(ready, 7).codes[0]
-    known = models.vqgan.quantize(models.vqgan.encode(ready.canvas.at(64, 64)))[1][0]
+    known = models.vqgan.quantize(models.vqgan.encode(ready.init_image.at(64, 64)))[1][0]
     inside = torch.zeros(8, 8, dtype=torch.bool)
     inside[2:6, 2:6] = True
     assert torch.equal(codes[~inside], known[~inside]) and not torch.equal(codes[inside], known[inside])
@@ -208,10 +210,10 @@ def test_unlikely_codes_are_drawn_again_if_the_views_do_not_mind(
     for better in (True, False):
         run = ready.run((7,))
         run.state.step = 1
-        before = run.state.z.detach().clone()
+        before = run.state.drawable.z.detach().clone()
         monkeypatch.setattr(run.guidance, "score", lambda *a: torch.tensor([next(scores)]))
-        Remask()(run)
-        changed = (run.state.z != before).any(1)
+        Remask(run)(run)
+        changed = (run.state.drawable.z != before).any(1)
         monkeypatch.undo()
         assert (0 < int(changed.sum()) <= 16) if better else not changed.any()
     assert len(list(vqclip.generate_stream(config, models))) == 3

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CommandLine, models, photo, sha
 from PIL import Image, PngImagePlugin
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.runs import models
 
 from vqclip import images, resources
 from vqclip.generation.models import Models

@@ -3,77 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
-from helpers import CommandLine, carry_out, models, photo, relative, sha, small, threads
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import photo, relative, sha
+from support.resuming import draw, failing, frames, ready, rewritten, wanted
+from support.sessions import carry_out
 
 from vqclip import schedules
-from vqclip.config import Config
 from vqclip.errors import ResumeError, VqclipError
 from vqclip.generation import recover
-from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
 from vqclip.generation.state import State
-from vqclip.guidance import Guidance
 from vqclip.registry import OPTIMIZERS
 from vqclip.session import savepoint
-from vqclip.session.job import Job, Outcome, Resume
+from vqclip.session.job import Job, Resume
 from vqclip.session.sinks import video
 from vqclip.types import Snapshot
 from vqclip.writers import metadata
 
 pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("folder")]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    with threads(1):
-        yield tmp_path
-
-
-def ready(config: Config) -> Prepared:
-    return prepare(models().resolve(config), models())
-
-
-def wanted(name: str = "cat.png", **values: Any) -> Config:
-    """Return a run of twelve steps on two grids, with everything that a state holds."""
-    output = {"file": name} | values.pop("output", {})
-    rest = {
-        "steps": 12,
-        "stages": ["32:0.5", "full:0.5"],
-        "latent": {"ema": 0.8},
-        "best": {"every": 3},
-        "output": output,
-    }
-    return small(**(rest | values))
-
-
-def draw(config: Config, until: int | None = None, batch: int = 0) -> Outcome:
-    """Draw a config, and stop it at a step of one of its batches."""
-    seen: list[int] = []
-
-    def stop() -> bool:
-        return until is not None and seen.count(0) == batch + 1 and seen[-1] >= until
-
-    return carry_out(config, lambda snapshot: seen.append(snapshot.step), stop=stop)
-
-
-def frames(path: str) -> list[np.ndarray]:
-    reader = imageio_ffmpeg.read_frames(path)
-    size = next(reader)["size"]
-    return [np.frombuffer(frame, np.uint8).reshape(size[1], size[0], 3) for frame in reader]
 
 
 @pytest.mark.parametrize("at", [1, 5, 7, 11])
@@ -119,7 +76,7 @@ def test_a_packed_state_goes_on_as_the_run_does(name: str) -> None:
     runs = [ready(config).run((7,)) for _ in range(2)]
     for _ in range(5):
         recover.step(runs[0])
-    runs[1].state = State.unpack(runs[0].packed, config, torch.device("cpu"))
+    runs[1].state = State.unpack(runs[0].packed, config, runs[1].blank, torch.device("cpu"))
     for _ in range(4):
         assert torch.equal(*(recover.step(run) for run in runs))
     a, b = (run.state.pack() for run in runs)
@@ -256,17 +213,6 @@ def test_the_state_before_serves_where_the_last_is_damaged(cli: CommandLine) -> 
     assert (told.code, told.out) == (0, "cat.png\n") and sha("cat.png") == sha("straight.png")
 
 
-def rewritten(change: Callable[[dict[str, Any]], None]) -> None:
-    """Change what the state of cat.run tells, as somebody else might."""
-    path = Path("cat.run/state.safetensors")
-    with safetensors.safe_open(path, "pt") as file:
-        told = json.loads(file.metadata()["run"])
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    change(told)
-    safetensors.torch.save_file(tensors, path, {"format": savepoint.FORMAT, "run": json.dumps(told)})
-    Path("cat.run/state-before.safetensors").unlink(missing_ok=True)
-
-
 @pytest.mark.parametrize("change", [
     lambda told: told.update(pictures=["../outside.png"]),
     lambda told: told.update(pictures=["/tmp/outside.png"]),
@@ -306,20 +252,6 @@ def test_a_lead_that_points_elsewhere_is_looked_for_beside_the_run(cli: CommandL
 
 
 # --- trouble ---------------------------------------------------------------------------------------------------------
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, at: int, times: int, fail: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Let the guidance fail at a step, so many times."""
-    sound, left = Guidance.backward, [times]
-
-    def backward(self: Guidance, image: Any, seeds: Any, step: int, progress: float) -> torch.Tensor:
-        loss = sound(self, image, seeds, step, progress)
-        if step != at or not left[0]:
-            return loss
-        left[0] -= 1
-        return fail(loss)
-
-    monkeypatch.setattr(Guidance, "backward", backward)
 
 
 def last_rate() -> float:
@@ -407,7 +339,7 @@ def test_a_folder_that_vanishes_on_the_way_comes_back_with_the_picture(folder: P
 def test_resuming_loads_no_prior_to_draw_with(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first grid is in the state: nothing is proposed again."""
     draw(wanted(), 7)
-    monkeypatch.setattr("vqclip.generation.initial.first_grid", lambda *args: pytest.fail("drew a first grid"))
+    monkeypatch.setattr("vqclip.generation.initial.first_pictures", lambda *args: pytest.fail("drew a first grid"))
     assert cli("resume", "cat.run").code == 0
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import CommandLine, carry_out, photo, sha
 from PIL import Image
-from test_resume import draw, failing, folder, frames, ready, rewritten, wanted  # noqa: F401 - a fixture among them
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.resuming import draw, failing, frames, ready, rewritten, wanted
+from support.sessions import carry_out
 
 from vqclip.errors import NumericError, OutputError, ResumeError
 from vqclip.generation import recover
@@ -90,13 +94,14 @@ def test_a_kept_picture_of_several_is_drawn_on_alone(cli: CommandLine) -> None:
 def test_an_encoder_that_fails_at_the_last_step_keeps_what_it_has(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = VideoWriter.write
+    real, written = VideoWriter.write, []
 
     def write(self: VideoWriter, frame: Any) -> None:
-        if self.frames + (self._encoder.frames if self._encoder else 0) == 11:
+        if len(written) == 11:
             self.cut()
             raise OutputError("the encoder failed")
         real(self, frame)
+        written.append(frame)
 
     monkeypatch.setattr(VideoWriter, "write", write)
     with pytest.raises(OutputError, match="encoder failed"):
@@ -129,7 +134,7 @@ def test_a_run_that_was_killed_in_its_first_grid_begins_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("vqclip.generation.initial.first_grid", killed)
+        patched.setattr("vqclip.generation.initial.first_pictures", killed)
         with pytest.raises(KeyboardInterrupt):
             draw(wanted(count=2))
     assert savepoint.read(Path("cat.run")).packed is None
@@ -291,9 +296,9 @@ def test_the_folder_itself_is_a_name(cli: CommandLine, monkeypatch: pytest.Monke
 
 def test_views_that_do_not_fit_are_scored_in_parts() -> None:
     run = ready(wanted(views={"count": 4, "chunk": 1}, best={"views": 4, "every": 3})).run((7,))
-    image = run.decode(run.state.output)
+    image = run.render(run.state.output)
     alone = run.guidance.score(image, (7,), 4)
-    run.guidance.config.chunk = 4
+    run.guidance.chunk = 4
     assert torch.allclose(alone, run.guidance.score(image, (7,), 4), rtol=1e-5)
 
 
@@ -310,10 +315,28 @@ def by_place(place: float) -> None:
     rewritten(change)
 
 
+@contextlib.contextmanager
+def registered(records: Mapping[str, Any]) -> Iterator[None]:
+    """Know these optimizers only, in this order, for a while."""
+
+    def know(these: Mapping[str, Any]) -> None:
+        for name in list(OPTIMIZERS):
+            OPTIMIZERS.remove(name)
+        for name, record in these.items():
+            OPTIMIZERS.register(name, record)
+
+    before = dict(OPTIMIZERS)
+    know(records)
+    try:
+        yield
+    finally:
+        know(before)
+
+
 @pytest.mark.parametrize(("name", "place"), [("adam", 0), ("nadam", 2), ("sgd", 7)])
 @pytest.mark.parametrize("old", [False, True])
 def test_moments_are_found_again_by_name_whatever_else_is_registered(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, name: str, place: int, old: bool
+    cli: CommandLine, name: str, place: int, old: bool
 ) -> None:
     optimizer = {"name": name, "lr": 0.05}
     draw(wanted("straight.png", optimizer=optimizer))
@@ -321,8 +344,9 @@ def test_moments_are_found_again_by_name_whatever_else_is_registered(
     assert savepoint.read(Path("cat.run")).packed.optimizer == name
     if old:
         by_place(place)
-    monkeypatch.setattr(OPTIMIZERS, "_records", {"first": "torch.optim:ASGD", **OPTIMIZERS._records})
-    assert cli("resume", "cat.run").code == 0 and sha("cat.png") == sha("straight.png")
+    with registered({"first": "torch.optim:ASGD", **OPTIMIZERS}):
+        assert cli("resume", "cat.run").code == 0
+    assert sha("cat.png") == sha("straight.png")
 
 
 @pytest.mark.parametrize("place", [8, -1, math.inf, math.nan])

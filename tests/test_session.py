@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from children import Child
-from helpers import SMALL_FLAGS, CommandLine, carry_out, models, sha, small, threads
 from PIL import Image
+from support.children import Child
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.resuming import failing
+from support.runs import SMALL_FLAGS, models, small, threads
+from support.sessions import carry_out
 
 import vqclip
 from vqclip.config import Config
 from vqclip.errors import NumericError, UsageError, WeightsError
 from vqclip.generation.control import Control, Stopped
 from vqclip.generation.models import Models
-from vqclip.guidance import Guidance
 from vqclip.registry import SINKS
 from vqclip.session import events, savepoint
 from vqclip.session.job import Job, Outcome, Resume
@@ -331,13 +333,7 @@ def test_what_a_listener_raises_ends_the_job_and_is_raised_after_the_notices() -
 
 
 def test_a_session_that_fails_says_what_it_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = Guidance.backward
-
-    def broken(self: Guidance, image: Any, seeds: Any, step: int, progress: float) -> torch.Tensor:
-        loss = sound(self, image, seeds, step, progress)
-        return loss * float("nan") if step == 6 else loss
-
-    monkeypatch.setattr(Guidance, "backward", broken)
+    failing(monkeypatch, 6, 99, lambda loss: loss * float("nan"))
     session = Session.start(Job(wanted()), models())
     told: list[events.Event] = []
     with pytest.raises(NumericError) as error:

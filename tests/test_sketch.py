@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine, photo, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.runs import small
 
 import vqclip
 from vqclip import config as configs

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, SMALL_FLAGS
 from PIL import Image
+from support.paths import ROOT
+from support.runs import SMALL_FLAGS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="descriptors of POSIX")
 STRICT = {"PYTHONIOENCODING": "utf-8:strict"}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CommandLine, sha, small
+from support.command_line import CommandLine
+from support.pictures import sha
+from support.runs import small
 
 import vqclip
 from vqclip.generation.models import Models
@@ -59,8 +61,8 @@ def test_every_picture_has_a_target_of_its_own(weights: Path) -> None:
     config = small("a red cat", negative=("a dog",), count=2, batch_size=2, **values)
     models = Models.load(config)
     ready = prepare(models.resolve(config), models)
-    first, second = (ready.guidance.own[0](seed).embeddings for seed in (7, 8))
-    plain = ready.guidance.pairs[0][1].embeddings
+    first, second = (ready.guidance.targets[0].of_seed(seed).embeddings for seed in (7, 8))
+    plain = prepare(models.resolve(small("a red cat", negative=("a dog",))), models).guidance.targets[0].embeddings
     assert torch.equal(first[1], plain[1]) and not torch.allclose(first[0], plain[0], atol=1e-2)
     assert not torch.allclose(first[0], second[0], atol=1e-2)
     both = vqclip.generate(config, models)

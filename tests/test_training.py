@@ -16,6 +16,7 @@ from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError
 from vqclip.training import runner
 from vqclip.training.batches import Captioner, foil, grouped_batch
 from vqclip.training.clip import CLIPTask
+from vqclip.training.contrast import contrast, fooled
 from vqclip.training.degradations import degrade
 from vqclip.training.embedding import EmbeddingTask
 from vqclip.training.judge import JudgeTask
@@ -78,6 +79,7 @@ def trained(kind, folder, output, **changes):
     return info, files.read(output, KINDS.get(kind, kind)).tensors
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("kind", "steps"), [(kind, 4 if kind == "clip" else 3) for kind in TASKS])
 def test_training_resumed_equals_training_at_one_go(kind, steps, folder, tmp_path, monkeypatch):
     # the pictures that a CLIP optimizes are part of its state: let it begin with them, and meet each again
@@ -183,11 +185,10 @@ def test_a_foil_is_wrong_in_one_thing_and_a_details_foil_not_in_what_it_shows():
     assert changed[True] == {"style", "background", "setting"}
 
 
-def test_a_picture_that_prefers_its_foil_costs_more(folder):
-    task = CLIPTask(options(folder, 16))
+def test_a_picture_that_prefers_its_foil_costs_more():
     text = torch.eye(8)
     nothing_fits = ~torch.eye(8, dtype=torch.bool)
-    tempted, firm = (float(task._contrast(text, text, foils, nothing_fits).detach()) for foils in (text, -text))
+    tempted, firm = (float(contrast(torch.tensor(14.0), text, text, foils, nothing_fits)) for foils in (text, -text))
     assert tempted > firm + 0.1
 
 
@@ -282,12 +283,11 @@ def test_a_quarter_of_a_batch_are_details_and_said_to_be(folder):
     assert set(world.caption_words(" ".join(texts))) <= set(task.clip.words)
 
 
-def test_a_fake_that_fits_its_caption_better_than_the_real_picture_costs_more(folder):
-    task = CLIPTask(options(folder, 16))
+def test_a_fake_that_fits_its_caption_better_than_the_real_picture_costs_more():
     text = torch.eye(4, 8)
     near, far = text.clone(), text.flip(1)
-    seen_through, fooled = (task._fooled(*pair, text).detach() for pair in ((near, far), (far, near)))
-    assert float(seen_through) < 0.01 < 1 < float(fooled)
+    seen_through, taken_for_real = (fooled(torch.tensor(14.0), *pair, text) for pair in ((near, far), (far, near)))
+    assert float(seen_through) < 0.01 < 1 < float(taken_for_real)
 
 
 def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
@@ -296,10 +296,10 @@ def test_pictures_of_chains_move_up_their_own_loss_alone(folder, monkeypatch):
     batch = task.batch_of(0)
     chains = task.chains
     fake = chains.take(0, batch[0][-chains.taken :]).clone().requires_grad_()
-    text, real = task._embed_text(batch[1])[: chains.taken], batch[0][: chains.taken]
-    task._embed(batch[0])  # the step embeds its batch first, which moves the running statistics
-    both = task._embed_alone(torch.cat([real, fake])).chunk(2)
-    (gradient,) = torch.autograd.grad(task._fooled(*both, text), fake)
+    text, real = task.embed_text(batch[1])[: chains.taken], batch[0][: chains.taken]
+    task.embed(batch[0])  # the step embeds its batch first, which moves the running statistics
+    both = task.embed_alone(torch.cat([real, fake])).chunk(2)
+    (gradient,) = torch.autograd.grad(fooled(task.scale, *both, text), fake)
     moved = chains.moved(0, fake.detach(), gradient) - fake.detach()
     fresh = CLIPTask(options(folder, 16))
     fresh.step(0, 0.0, batch)
@@ -319,6 +319,7 @@ def test_a_robust_start_meets_the_adversary_at_once(folder, tmp_path):
     assert task.step(0, 0.0, task.batch_of(0))["eps"] == pytest.approx(0.4 * task.strongest)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["judge", "clip"])
 def test_minutes_are_a_number_of_steps(kind, folder, tmp_path, monkeypatch):
     for name, value in {"_PARTS": 2, "_PROBES": 2, "_IGNORED": 1}.items():
@@ -344,6 +345,7 @@ def test_training_begins_from_given_weights(folder, tmp_path):
         trained("clip", folder, tmp_path / "d.safetensors", start=(str(first),))
 
 
+@pytest.mark.nightly
 def test_training_begins_from_the_mean_of_several_files(folder, tmp_path):
     paths = [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
     found = [trained("judge", folder, path, steps=1, seed=seed)[1] for seed, path in enumerate(paths)]
@@ -374,12 +376,13 @@ def test_the_norms_of_a_finished_clip_are_those_of_scenes_as_they_are(folder, tm
     moved = {name: value.clone() for name, value in task.clip.network.visual.named_buffers()}
     assert any(not torch.equal(kept[name], moved[name]) for name in kept if "running" in name)
     task.clip.network.load_state_dict(files.read(tmp_path / "clip.safetensors", "clip").tensors)
-    task._calibrate()
+    task.calibrate()
     for name, value in task.clip.network.visual.named_buffers():
         if "running" in name:
             assert torch.allclose(value, kept[name], rtol=0.02, atol=0.02), name
 
 
+@pytest.mark.nightly
 def test_all_models_are_trained_by_one_command(folder, tmp_path):
     common = ["--steps", "1", "--scenes", "48", "--batch", "8", "--folder", str(folder), "--no-compile", "--restart"]
     assert run(["train", "all", *common, "--output", str(tmp_path / "mine")]) == 0

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CommandLine, photo, sha, small
 from PIL import Image
+from support.command_line import CommandLine
+from support.pictures import photo, sha
+from support.runs import small
 
 import vqclip
 from vqclip import config as configs
-from vqclip import priors, resources
+from vqclip import resources
+from vqclip.drawables import Moment
+from vqclip.drawables.latent_grid import LatentGrid
 from vqclip.errors import WeightsError
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
@@ -95,35 +99,32 @@ def test_guidance_of_one_is_the_prompt_alone(upsampler: Upsampler) -> None:
         assert float((found == logits.argmax(-1)).float().mean()) > 0.9
 
 
-def test_large_grids_are_drawn_in_tiles_that_know_one_another(
-    upsampler: Upsampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(priors, "_TILE", 8)
-    monkeypatch.setattr(priors, "_OVERLAP", 4)
-    known, decode = [], priors._decode
-
-    def spy(logits: object, grid: torch.Tensor, *rest: object) -> torch.Tensor:
-        known.append(int((grid[0] != MASKED).sum()))
-        return decode(logits, grid, *rest)
-
-    monkeypatch.setattr(priors, "_decode", spy)
-    found = upsample(upsampler, COARSE, TOLD[:1], ONE, None, (3, 4), Sampling(steps=2))
-    assert known == [0, 32] and int(found.min()) >= 0
-    first = upsample(upsampler, COARSE[:, :, :4], TOLD[:1], ONE, None, (3, 4), Sampling(steps=2))
-    assert torch.equal(found[:, :, :8], first)
+def test_large_grids_are_drawn_in_tiles_that_know_one_another(upsampler: Upsampler) -> None:
+    coarse = torch.randint(40, (2, 2, 40), generator=torch.Generator().manual_seed(2))
+    known, how = [], Sampling(steps=1, guidance=1.0)
+    with upsampler.register_forward_pre_hook(lambda _, given: known.append((given[0] != MASKED).sum(2).tolist())):
+        drawn = upsample(upsampler, coarse, TOLD[:1], ONE, None, (3, 4), how)
+    # the second tile of 64 codes begins at the 16th: it is given what the first one drew there
+    assert known == [[[0] * 4] * 2, [[48] * 4] * 2] and int(drawn.min()) >= 0
+    first = upsample(upsampler, coarse[:, :, :32], TOLD[:1], ONE, None, (3, 4), how)
+    assert torch.equal(drawn[:, :, :64], first)
 
 
-def test_the_finer_stage_begins_with_what_the_upsampler_draws(weights: Path) -> None:
+def test_the_finer_stage_begins_with_what_the_upsampler_draws(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(weights, steps=2)
     models = Models.load(config)
     ready = prepare(models.resolve(config), models)
     run = ready.run((7,))
     run.step()
-    coarse = models.vqgan.quantize(run.state.output)[1]
+    coarse = models.vqgan.quantize(run.state.output.z)[1]
     expected = ready.scaler.to_grid(coarse, 16, 16, (7,))
-    begun = []
-    kept = run._shaken
-    run._shaken = lambda z, *rest: begun.append(z.detach().clone()) or kept(z, *rest)
+    begun, render = [], LatentGrid.render
+
+    def spy(self: LatentGrid, moment: Moment | None = None) -> torch.Tensor:
+        begun.append(self.z.detach().clone())
+        return render(self, moment)
+
+    monkeypatch.setattr(LatentGrid, "render", spy)
     run.step()
     assert coarse.shape == (1, 8, 8) and torch.equal(begun[0], expected)
     scaled = ready.scaler.encode(ready.scaler.decode(coarse), 16, 16)
@@ -161,7 +162,7 @@ def test_what_a_mask_keeps_is_the_init_images(weights: Path, tmp_path: Path) -> 
     ready = prepare(models.resolve(config), models)
     z = ready.scaler.to_grid(torch.zeros(1, 8, 8, dtype=torch.long), 16, 16, (7,))
     codes = models.vqgan.quantize(z)[1][0]
-    known = models.vqgan.quantize(models.vqgan.encode(ready.canvas.at(128, 128)))[1][0]
+    known = models.vqgan.quantize(models.vqgan.encode(ready.init_image.at(128, 128)))[1][0]
     inside = torch.zeros(16, 16, dtype=torch.bool)
     inside[4:12, 4:12] = True
     assert torch.equal(codes[~inside], known[~inside]) and not torch.equal(codes[inside], known[inside])

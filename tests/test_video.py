@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vqclip.errors import OutputError, UsageError
-from vqclip.writers import video
+from vqclip.writers import ffmpeg, video
 from vqclip.writers.video import VideoWriter
 
 WIDTH, HEIGHT = 64, 48
@@ -147,7 +147,7 @@ def test_close_and_abort_may_be_called_again(tmp_path):
 def test_a_frame_torn_by_ctrl_c_is_left_out(tmp_path, whole):
     target = filled(writer(tmp_path), whole + 1)
     target.cut() if whole == 0 else None
-    target._encoder = target._encoder or video._Encoder(target._command(), target.segments)
+    target._encoder = target._encoder or ffmpeg.Encoder(target._command(), target.segments)
     target._encoder._process.stdin.write(b"1" * 1000)
     target._encoder.torn = True
     assert len(decode(target.finish(), WIDTH, HEIGHT)) == whole + 1

@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 from vqclip.errors import UsageError
 from vqclip.guidance import resampling
 from vqclip.guidance.augmentations import Augmentation
-from vqclip.guidance.views import ViewPlan, Views, draw, render, render_each, whole
+from vqclip.guidance.views import ViewPlan, Views, cut_each, cut_views, sample_views, whole
 from vqclip.registry import AUGMENTATIONS
 
 SQUARE = (1.0, 1.0)
@@ -32,7 +32,9 @@ def aspect_of(image: Tensor) -> tuple[float, float]:
 
 
 def drawn(image: Tensor, side: int, count: int = 12, seed: int = 3, strengths: dict[str, float] | None = None) -> Views:
-    return draw(ViewPlan(count, strengths=ALL if strengths is None else strengths), seed, 7, aspect_of(image), side)
+    return sample_views(
+        ViewPlan(count, strengths=ALL if strengths is None else strengths), seed, 7, aspect_of(image), side
+    )
 
 
 def to_pixels(image: Tensor, homography: Tensor, side: int) -> Tensor:
@@ -63,13 +65,13 @@ def test_one_warp_equals_kornias(size: tuple[int, int]) -> None:
     warped = kornia.geometry.transform.warp_perspective(
         image.double().expand(12, -1, -1, -1), matrices, (32, 32), padding_mode="reflection", align_corners=False
     )
-    assert torch.allclose(render(image, [views], 32).double(), warped, atol=2e-4)
+    assert torch.allclose(cut_views(image, [views], 32).double(), warped, atol=2e-4)
 
 
 def test_coarse_views_equal_a_warp_of_the_pooled_picture() -> None:
     image = picture(64, 96)
     views = drawn(image, 8, count=24, strengths=GEOMETRY)
-    cuts = render(image, [views], 8)
+    cuts = cut_views(image, [views], 8)
     levels = torch.log2(views.side * 64 / 8).round().long().tolist()
     assert set(levels) == {2, 3}, "views of more than one level, mixed in one call"
     for cut, matrix, level in zip(cuts, to_pixels(image, views.homography, 8), levels, strict=True):
@@ -84,11 +86,11 @@ def test_parts_equal_the_whole_forward_and_backward(strengths: dict[str, float])
     image = picture().requires_grad_()
     views = drawn(image, 16, strengths=strengths)
     pull = torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    at_once = render(image, [views], 16)
+    at_once = cut_views(image, [views], 16)
     (gradient,) = torch.autograd.grad((at_once * pull).sum(), image)
     summed = torch.zeros_like(gradient)
     for start, stop in ((0, 5), (5, 6), (6, 12)):
-        part = render(image, [views.part(start, stop)], 16)
+        part = cut_views(image, [views.part(start, stop)], 16)
         assert torch.allclose(part, at_once[start:stop], atol=1e-6)
         summed += torch.autograd.grad((part * pull[start:stop]).sum(), image)[0]
     assert gradient.abs().max() > 0.01
@@ -98,20 +100,20 @@ def test_parts_equal_the_whole_forward_and_backward(strengths: dict[str, float])
 def test_a_batch_equals_its_pictures_one_by_one() -> None:
     images = picture(40, 56, batch=2)
     views = [drawn(images, 16, seed=1), drawn(images, 16, seed=2)]
-    together = render(images, views, 16)
+    together = cut_views(images, views, 16)
     assert together.shape == (24, 3, 16, 16)
-    alone = torch.cat([render(images[b : b + 1], [views[b]], 16) for b in range(2)])
+    alone = torch.cat([cut_views(images[b : b + 1], [views[b]], 16) for b in range(2)])
     assert torch.allclose(together, alone, atol=1e-6)
 
 
 def test_a_view_of_each_picture_equals_that_view_alone() -> None:
     images = picture(40, 56, batch=12)
     views = drawn(images, 16, seed=3)
-    each = render_each(images, views, 16)
-    alone = torch.cat([render(images[k : k + 1], [views.part(k, k + 1)], 16) for k in range(12)])
+    each = cut_each(images, views, 16)
+    alone = torch.cat([cut_views(images[k : k + 1], [views.part(k, k + 1)], 16) for k in range(12)])
     assert torch.allclose(each, alone, atol=1e-5)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(render_each(images[order], views.select(order), 16), each[order], atol=1e-5)
+    assert torch.allclose(cut_each(images[order], views.select(order), 16), each[order], atol=1e-5)
 
 
 def same(a: Views, b: Views) -> bool:
@@ -122,14 +124,14 @@ def same(a: Views, b: Views) -> bool:
 
 def test_a_draw_depends_on_seed_and_step_alone() -> None:
     plan = ViewPlan(8, strengths=ALL)
-    first = draw(plan, 1, 2, SQUARE, 16)
+    first = sample_views(plan, 1, 2, SQUARE, 16)
     torch.manual_seed(99)
     before = torch.get_rng_state()
-    again = draw(plan, 1, 2, SQUARE, 16)
+    again = sample_views(plan, 1, 2, SQUARE, 16)
     assert torch.equal(torch.get_rng_state(), before), "the global generator was touched"
     assert same(first, again)
     for seed, step in ((2, 2), (1, 3)):
-        other = draw(plan, seed, step, SQUARE, 16)
+        other = sample_views(plan, seed, step, SQUARE, 16)
         assert not torch.equal(other.homography, first.homography)
         assert not torch.equal(other.color, first.color)
         assert not torch.equal(other.noise, first.noise)
@@ -139,12 +141,12 @@ def test_a_draw_depends_on_seed_and_step_alone() -> None:
 def test_rendering_draws_nothing() -> None:
     image, before = picture(), torch.get_rng_state()
     views = drawn(image, 16)
-    assert torch.equal(render(image, [views], 16), render(image, [views], 16))
+    assert torch.equal(cut_views(image, [views], 16), cut_views(image, [views], 16))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_sizes_are_stratified_and_overviews_come_first() -> None:
-    side = draw(ViewPlan(20, overview=0.25, smallest=0.4, largest=0.7), 1, 1, SQUARE, 8).side
+    side = sample_views(ViewPlan(20, overview=0.25, smallest=0.4, largest=0.7), 1, 1, SQUARE, 8).side
     assert ((side[:5] >= 0.95) & (side[:5] <= 1.05)).all()
     slices = (side[5:] - 0.4) / 0.02
     assert torch.equal(slices.floor(), torch.arange(15.0)), "one view per equal slice of the range"
@@ -152,7 +154,7 @@ def test_sizes_are_stratified_and_overviews_come_first() -> None:
 
 @pytest.mark.parametrize("aspect", [SQUARE, (1.5, 1.0), (1.0, 2.0)])
 def test_crops_reach_over_every_edge_but_no_further_than_the_overshoot(aspect: tuple[float, float]) -> None:
-    views = draw(ViewPlan(400, overview=0.1, overshoot=0.1), 1, 1, aspect, 8)
+    views = sample_views(ViewPlan(400, overview=0.1, overshoot=0.1), 1, 1, aspect, 8)
     centre, half = views.homography[:, :2, 2], views.side[:, None] / 2
     edge = torch.tensor(aspect) / 2
     assert (centre.abs() + half <= edge + 0.1 * views.side[:, None] + 1e-5).all()
@@ -164,15 +166,15 @@ def test_crops_reach_over_every_edge_but_no_further_than_the_overshoot(aspect: t
 def test_a_fine_checkerboard_seen_from_afar_is_grey(size: tuple[int, int]) -> None:
     y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     board = ((x + y) % 2).float().expand(1, 3, -1, -1)
-    views = draw(ViewPlan(8, overview=1.0, strengths={"rotate": 30.0}), 1, 1, aspect_of(board), 16)
-    assert torch.allclose(render(board, [views], 16), torch.tensor(0.5), atol=1e-6)
-    assert render(board, [whole()], 64).std() > 0.49, "seen from near it is no grey"
+    views = sample_views(ViewPlan(8, overview=1.0, strengths={"rotate": 30.0}), 1, 1, aspect_of(board), 16)
+    assert torch.allclose(cut_views(board, [views], 16), torch.tensor(0.5), atol=1e-6)
+    assert cut_views(board, [whole()], 64).std() > 0.49, "seen from near it is no grey"
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_the_whole_view_is_the_pooled_picture(factor: int) -> None:
     image = picture(32, 32)
-    assert torch.allclose(render(image, [whole()], 32 // factor), avg_pool2d(image, factor), atol=1e-6)
+    assert torch.allclose(cut_views(image, [whole()], 32 // factor), avg_pool2d(image, factor), atol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
@@ -180,13 +182,13 @@ def test_the_whole_view_of_an_oblong_is_its_middle_square(height: int, width: in
     image = picture(height, width)
     top, left = (height - 32) // 2, (width - 32) // 2
     middle = image[:, :, top : top + 32, left : left + 32]
-    assert torch.allclose(render(image, [whole()], 32), middle, atol=1e-5)
+    assert torch.allclose(cut_views(image, [whole()], 32), middle, atol=1e-5)
 
 
 @pytest.mark.parametrize("side", [100, 129, 250, 257, 400])
 def test_sides_that_are_no_power_of_two_are_seen_in_place(side: int) -> None:
     ramp = ((torch.arange(side) + 0.5) / side).expand(1, 3, side, side)
-    seen = render(ramp, [whole()], 16)[0, 0, 8]
+    seen = cut_views(ramp, [whole()], 16)[0, 0, 8]
     expected = (torch.arange(16) + 0.5) / 16
     assert (seen - expected)[1:-1].abs().max() < 0.01, "the view is shifted or stretched"
 
@@ -194,7 +196,7 @@ def test_sides_that_are_no_power_of_two_are_seen_in_place(side: int) -> None:
 def test_the_gradient_of_a_warp_is_that_of_finite_differences() -> None:
     image = picture(6, 8, dtype=torch.float64).requires_grad_()
     views = drawn(image, 4, count=3, strengths={**GEOMETRY, "contrast": 0.3, "noise": 0.1})
-    assert torch.autograd.gradcheck(lambda x: render(x, [views], 4), image)
+    assert torch.autograd.gradcheck(lambda x: cut_views(x, [views], 4), image)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -224,10 +226,10 @@ class TestEveryAugmentation:
     def test_changes_the_views_and_lets_finite_gradients_flow(self, name: str, size: tuple[int, int]) -> None:
         image = picture(*size).requires_grad_()
         views = drawn(image, 16, strengths={name: ALL[name]})
-        cuts = render(image, [views], 16)
+        cuts = cut_views(image, [views], 16)
         assert cuts.shape == (12, 3, 16, 16)
         assert cuts.isfinite().all()
-        assert not torch.allclose(cuts, render(image, [drawn(image, 16, strengths={})], 16), atol=1e-3)
+        assert not torch.allclose(cuts, cut_views(image, [drawn(image, 16, strengths={})], 16), atol=1e-3)
         cuts.square().sum().backward()
         assert image.grad is not None
         assert image.grad.isfinite().all()
@@ -271,14 +273,14 @@ def composed(field: str) -> Tensor:
 
 
 def test_extreme_tilts_never_reach_the_horizon() -> None:
-    views = draw(ViewPlan(500, strengths={"perspective": 5.0, "rotate": 180.0, "shear": 30.0}), 1, 1, SQUARE, 8)
+    views = sample_views(ViewPlan(500, strengths={"perspective": 5.0, "rotate": 180.0, "shear": 30.0}), 1, 1, SQUARE, 8)
     corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
     assert ((corners @ views.homography.transpose(1, 2))[..., 2] > 0.05).all()
 
 
 def test_an_unknown_augmentation_is_refused() -> None:
     with pytest.raises(UsageError, match="rotate"):
-        draw(ViewPlan(2, strengths={"rotat": 5.0}), 1, 1, SQUARE, 8)
+        sample_views(ViewPlan(2, strengths={"rotat": 5.0}), 1, 1, SQUARE, 8)
 
 
 def colored(name: str, strength: float, u: float) -> tuple[Tensor, Tensor]:

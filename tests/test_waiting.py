@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from support.paths import ROOT
 
 from vqclip import waiting
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from support.networks import SMALL_VQ
 from torch import Tensor
 
 from vqclip import resources
@@ -23,9 +24,6 @@ from vqclip.models.vqgan import VQGAN
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import catalog, files, load
 
-VQ = VQGANArchitecture(
-    ch=32, ch_mult=(1, 1), num_res_blocks=1, attn_levels=(1,), resolution=16, z_channels=8, embed_dim=4, n_embed=16
-)
 VIT = CLIPArchitecture(
     {
         "embed_dim": 8,
@@ -36,14 +34,14 @@ VIT = CLIPArchitecture(
     words=("a", "cat"),
 )
 INFO = {"steps": 3, "scores": {"clean": 0.5}}
-ARCHITECTURE = {"vqgan": VQ.to_json(), "clip": VIT.to_json()}
+ARCHITECTURE = {"vqgan": SMALL_VQ.to_json(), "clip": VIT.to_json()}
 LOAD: dict[str, Callable[[str], tuple[Any, str]]] = {"vqgan": load.load_vqgan, "clip": load.load_clip}
 
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, dict[str, Tensor]]:
     torch.manual_seed(1)
-    networks = {"vqgan": VQGAN(VQ).network, "clip": CLIP(VIT).network}
+    networks = {"vqgan": VQGAN(SMALL_VQ).network, "clip": CLIP(VIT).network}
     return {kind: {n: v.detach().half().clone() for n, v in net.state_dict().items()} for kind, net in networks.items()}
 
 
@@ -99,7 +97,7 @@ def test_views_of_shared_memory_can_be_saved(tmp_path: Path) -> None:
 
 
 def test_architectures_survive_their_json() -> None:
-    assert VQGANArchitecture.from_json(VQ.to_json()) == VQ
+    assert VQGANArchitecture.from_json(SMALL_VQ.to_json()) == SMALL_VQ
     assert CLIPArchitecture.from_json(VIT.to_json()) == VIT
 
 

@@ -12,6 +12,7 @@ from vqclip.world import (
     STYLES,
     Renderer,
     Scene,
+    SceneShares,
     caption,
     caption_words,
     captions,
@@ -91,7 +92,9 @@ def test_sampling_follows_the_shares() -> None:
 
 def test_sampling_is_deterministic_and_can_be_narrowed() -> None:
     assert sample_scene(WORLD, np.random.default_rng(3)) == sample_scene(WORLD, np.random.default_rng(3))
-    scene = sample_scene(WORLD, np.random.default_rng(3), styled=1.0, shapes=0.0, subjects=["fox"], styles=["neon"])
+    scene = sample_scene(
+        WORLD, np.random.default_rng(3), SceneShares(styled=1.0, shapes=0.0), subjects=["fox"], styles=["neon"]
+    )
     assert (scene.subject, scene.style) == ("fox", "neon")
 
 

@@ -17,9 +17,11 @@ from vqclip.version import __version__
 from vqclip.waiting import sleep_while_waiting
 
 if TYPE_CHECKING:
-    from vqclip.config import Config, make_config
+    from vqclip.config import Config, Resolved, make_config
     from vqclip.generation.loop import generate_stream
     from vqclip.generation.models import Models
+    from vqclip.generation.run import StepReport
+    from vqclip.registry import register
     from vqclip.session.api import Result, generate
     from vqclip.session.job import Job, Outcome, Resume
     from vqclip.session.session import Session, run_job
@@ -34,16 +36,19 @@ __all__ = [
     "Notice",
     "Outcome",
     "Reading",
+    "Resolved",
     "Result",
     "Resume",
     "Session",
     "Snapshot",
+    "StepReport",
     "VqclipError",
     "__version__",
     "generate",
     "generate_stream",
     "make_config",
     "read_prompt",
+    "register",
     "run_job",
 ]
 
@@ -52,10 +57,12 @@ sleep_while_waiting()
 
 _LAZY = {
     "Config": "vqclip.config",
+    "Resolved": "vqclip.config",
     "make_config": "vqclip.config",
     "Models": "vqclip.generation.models",
     "Notice": "vqclip.types",
     "Snapshot": "vqclip.types",
+    "StepReport": "vqclip.generation.run",
     "Result": "vqclip.session.api",
     "generate": "vqclip.session.api",
     "generate_stream": "vqclip.generation.loop",
@@ -66,14 +73,17 @@ _LAZY = {
     "run_job": "vqclip.session.session",
     "Reading": "vqclip.words",
     "read_prompt": "vqclip.words:read",
+    "register": "vqclip.registry.register:",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'vqclip' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    return getattr(importlib.import_module(module), attribute or name)
+    module, colon, attribute = _LAZY[name].partition(":")
+    imported = importlib.import_module(module)
+    # a record that ends in a colon is the module itself
+    return imported if colon and not attribute else getattr(imported, attribute or name)
 
 
 def __dir__() -> list[str]:

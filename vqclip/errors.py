@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory")
+
 
 class VqclipError(Exception):
     """Root of all errors raised by vqclip; output folders, encoders and anything else (exit code 1)."""
@@ -23,6 +25,10 @@ class UsageError(VqclipError):
     """Anything the caller typed: unknown names, values out of range, unreadable inputs (exit code 2)."""
 
     exit_code = 2
+
+
+class PluginError(UsageError):
+    """Something registered from outside that fails or returns what does not fit (exit code 2)."""
 
 
 class WeightsError(VqclipError):
@@ -64,7 +70,13 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {given!r}: {hint}known are {', '.join(names) or 'none'}")
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of any exception squeezed to one printable line."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch's own on a GPU, a plain one on a CPU."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or (isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY))
+
+
+def one_line(error: BaseException | str) -> str:
+    """Return the message of any exception, or a text, squeezed to one printable line."""
     text = " ".join("".join(c if c.isprintable() or c.isspace() else "" for c in str(error)).split())
     return text or type(error).__name__

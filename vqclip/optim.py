@@ -1,8 +1,9 @@
-"""Optimizers of torch by name, built from the config."""
+"""Optimizers of torch by name, built from the config, and the moving average of what they move."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from vqclip.config.schema import OptimizerConfig
 from vqclip.registry import OPTIMIZERS
+from vqclip.registry.outside import is_outside, run_outside
 
 
-def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
-    """Return the configured optimizer over the latent grid; SGD and RMSprop take the first beta as momentum."""
+def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+    """Return the configured optimizer over some tensors; SGD and RMSprop take the first beta as momentum."""
     kind: Any = _uncompiled(OPTIMIZERS.load(config.name))
     accepted = inspect.signature(kind).parameters
     wanted = {
@@ -22,7 +24,11 @@ def build(config: OptimizerConfig, z: Tensor) -> torch.optim.Optimizer:
         "momentum": config.betas[0],
         "weight_decay": config.weight_decay,
     }
-    return kind([z], **{name: value for name, value in wanted.items() if name in accepted})
+    settings = {name: value for name, value in wanted.items() if name in accepted}
+    if is_outside(kind):
+        return run_outside(f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings))
+    optimizer: torch.optim.Optimizer = kind(list(parameters), **settings)
+    return optimizer
 
 
 def _uncompiled(kind: Any) -> Any:
@@ -41,3 +47,34 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def clip_norm(parameters: Sequence[Tensor], largest: float) -> None:
+    """Scale the gradient of each picture down to a norm of at most `largest`, whatever its neighbours'.
+
+    `parameters` are (B, ...) and have gradients; the norm of a picture is that over all of them.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.cat([gradient.flatten(1) for gradient in gradients], 1).norm(dim=1).clamp(min=1e-30)
+    for gradient in gradients:
+        gradient.mul_((largest / norm).clamp(max=1).view(-1, *[1] * (gradient.dim() - 1)))
+
+
+class Average:
+    """Exponential moving average of tensors without the bias of its start (Kingma and Ba 2015, section 3)."""
+
+    def __init__(self, decay: float, like: Mapping[str, Tensor]) -> None:
+        self.decay = decay
+        self.totals = {name: torch.zeros_like(value) for name, value in like.items()}
+        self.weight = 0.0
+
+    def update(self, values: Mapping[str, Tensor]) -> None:
+        """Take in the tensors after a step."""
+        for name, total in self.totals.items():
+            total.mul_(self.decay).add_(values[name].detach(), alpha=1 - self.decay)
+        self.weight = self.decay * self.weight + (1 - self.decay)
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """The averages of all tensors taken in."""
+        return {name: total / self.weight for name, total in self.totals.items()}

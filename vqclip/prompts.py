@@ -148,26 +148,26 @@ def _check_weights(text: str, numbers: Iterable[float]) -> None:
 
 def remarks(texts: Iterable[str]) -> list[str]:
     """Return what somebody should know of how prompts, which parse, were read: brackets, and what nobody can see."""
-    read, invisible, found = [], [], []
+    read, invisible, notes = [], [], []
     for text in texts:
         for part in _ESCAPE.sub(lambda match: _ESCAPED[match[1]], text).split("|"):
             plain = clean(part[: len(part) - len(numbers_of(part).text)])
             if _unbracketed(plain) != (plain, 1.0):
                 read.append(f"{_quoted(part)} as {_quoted(str(_parse_one(part)))}")
             if _SCHEDULED.search(plain):
-                found.append(
+                notes.append(
                     f"{_quoted(plain)} changes on the way in other programs; here brackets and number are text"
                 )
         invisible += [f"U+{ord(c):04X}" for c in _EMOJI.sub("", text) if unicodedata.category(c) == "Cf"]
     if read:
         listed = ", ".join(read[:4]) + (", ..." if len(read) > 4 else "")
-        found.append(f"brackets weigh whole prompts here, never words in them: read {listed}; \\( is a mere bracket")
+        notes.append(f"brackets weigh whole prompts here, never words in them: read {listed}; \\( is a mere bracket")
     if invisible:
         codes = ", ".join(list(dict.fromkeys(invisible))[:6])
-        found.append(
+        notes.append(
             f"the prompt holds characters that nobody sees ({codes}) and CLIP reads: type it anew without them"
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(notes))
 
 
 def clean(text: str) -> str:
@@ -190,7 +190,7 @@ def words_of(text: str) -> list[str]:
 
 def _seen_of(text: str) -> list[str]:
     """Return the words of a text in lower case and its pictures, such as emoji, in order."""
-    return [found[0] for found in re.finditer(rf"{_WORD.pattern}|{_EMOJI.pattern}", text.lower())]
+    return [match[0] for match in re.finditer(rf"{_WORD.pattern}|{_EMOJI.pattern}", text.lower())]
 
 
 def unknown_words(prompts: Iterable[Prompt], known: frozenset[str]) -> list[str]:
@@ -198,8 +198,8 @@ def unknown_words(prompts: Iterable[Prompt], known: frozenset[str]) -> list[str]
     if not known:
         return []
     words = [word.removesuffix("'s") for prompt in prompts for word in _seen_of(prompt.text)]
-    found = [part for word in words for part in re.split("['-]", word)]
-    return list(dict.fromkeys(word for word in found if word and word not in known))
+    parts = [part for word in words for part in re.split("['-]", word)]
+    return list(dict.fromkeys(word for word in parts if word and word not in known))
 
 
 def split_long(text: str, limit: int, count_tokens: Callable[[str], int]) -> list[str]:
@@ -277,13 +277,13 @@ def _unbracketed(text: str) -> tuple[str, float]:
 def _closing(text: str) -> dict[int, int]:
     """Return where each bracket that is opened is closed, round and square ones each among themselves."""
     opened: dict[str, list[int]] = {")": [], "]": []}
-    found = {}
+    closing = {}
     for place, character in enumerate(text):
         if character in "([":
             opened[")" if character == "(" else "]"].append(place)
         elif opened.get(character):
-            found[opened[character].pop()] = place
-    return found
+            closing[opened[character].pop()] = place
+    return closing
 
 
 def _blanks(text: str) -> int:

@@ -16,9 +16,9 @@ def path(name: str) -> Path:
     beside it. Raises VqclipError if neither place holds it.
     """
     for root in (PACKAGE, PACKAGE.parent):
-        found = root / name
-        if found.exists():
-            return found
+        place = root / name
+        if place.exists():
+            return place
     raise VqclipError(f"the installation lacks {name!r}: install vqclip again")
 
 

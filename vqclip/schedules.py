@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from vqclip.errors import PluginError
 from vqclip.registry import SCHEDULES
+from vqclip.registry.outside import is_outside, place_of, run_outside
 
 
 def constant(progress: float) -> float:
@@ -33,7 +35,13 @@ def factor(name: str, index: int, total: int, warmup: int = 0) -> float:
     """Return the factor of schedule `name` at step `index` of `total`, after a linear warm-up of `warmup` steps."""
     shape: Callable[[float], float] = SCHEDULES.load(name)
     progress = min(index / max(total, 1), 1.0)
-    return shape(progress) * min((index + 1) / (warmup + 1), 1.0)
+    if not is_outside(shape):
+        value = shape(progress)
+    else:
+        value = run_outside(f"the schedule {name!r}", shape, progress)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise PluginError(f"the schedule {name!r} ({place_of(shape)}) returned {value!r:.40}: return a number")
+    return value * min((index + 1) / (warmup + 1), 1.0)
 
 
 def between(start: float, end: float, progress: float) -> float:

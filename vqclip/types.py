@@ -54,7 +54,8 @@ class VQGANArchitecture:
     @property
     def factor(self) -> int:
         """Pixels per latent cell along a side."""
-        return 2 ** (len(self.ch_mult) - 1)
+        factor: int = 2 ** (len(self.ch_mult) - 1)
+        return factor
 
     def to_json(self) -> str:
         """Return the record as JSON, the form it has in a weight file's metadata."""
@@ -139,6 +140,17 @@ class ImageTokenizer(Protocol):
     @property
     def codebook(self) -> Tensor:
         """Codes, (K, C)."""
+
+    @property
+    def live_codebook(self) -> Tensor:
+        """The codes that are chosen from, (K', C)."""
+
+    @property
+    def refusal(self) -> str:
+        """Why no picture can be encoded; empty if pictures can."""
+
+    def codes(self, indices: Tensor) -> Tensor:
+        """Indices (B, h, w) to codes (B, C, h, w)."""
 
     def encode(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) in [0, 1] to latents (B, C, h, w)."""
@@ -288,7 +300,8 @@ class Snapshot:
     a step on a finer grid is more work than one on a coarse grid. `candidates` are, at step 0 and if they are to be
     shown, what a prior proposed, by seed. `packed` is the latest state that the run can go on from, of this step or of
     a few steps before; `resumed` marks the first snapshot of a batch that goes on: it was shown before. `chunks` tells
-    how many views at a time went through CLIP from which step on, where memory ran out.
+    how many views at a time went through CLIP from which step on, where memory ran out, `rates` the learning rate from
+    which step on, where numbers stopped being finite.
     """
 
     step: int
@@ -307,6 +320,7 @@ class Snapshot:
     packed: PackedState | None = None
     resumed: bool = False
     chunks: Mapping[int, int] = field(default_factory=dict)
+    rates: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:

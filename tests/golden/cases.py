@@ -92,7 +92,7 @@ def draw(name: str, changes: Mapping[str, Any] | None = None, jitter: float = 0.
         prepared.run = lambda seeds: runs.append(start(seeds)) or runs[0]
         losses, moved, before = [], [], None
         for last in stream(prepared):
-            grid = runs[0].state.output.clone()
+            grid = runs[0].state.output.z.clone()
             if before is not None:
                 losses.append(last.loss)
                 moved.append(float((grid - before).square().mean().sqrt()) if grid.shape == before.shape else 0.0)

@@ -114,7 +114,7 @@ def run(args: list[str]) -> int:
     except (ImportError, OSError) as error:
         return _refused_by_system(error)
     except RuntimeError as error:
-        from vqclip.generation.recover import is_out_of_memory
+        from vqclip.errors import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise

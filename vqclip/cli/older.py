@@ -1,30 +1,15 @@
-"""What people type who know older tools: other names of options, two numbers as a size, options that have no match."""
+"""What people type who know older tools: two numbers as a size, and options that have no match.
+
+Their other names of options stand with the fields that these set, in `vqclip.config`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import click
 
-# config key of an option to the names that other tools have for it
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "steps": ("--iterations", "--num-iterations", "--max-iterations"),
-    "size": ("--image-size", "--image-width"),
-    "count": ("--num-images",),
-    "init.image": ("--init-img",),
-    "image_prompts": ("--image-prompts",),
-    "negative": ("--negative-prompt", "--text-min"),
-    "models.vqgan": ("--vqgan-model", "--vqgan-checkpoint", "-ckpt"),
-    "models.vqgan_config": ("-conf",),
-    "models.clip": ("--clip-model", "--clip-models"),
-    "views.count": ("--cutn", "--cuts", "--num-cuts", "--cutouts", "--num-cutouts"),
-    "optimizer.name": ("--optimiser",),
-    "optimizer.lr": ("--learning-rate", "--step-size"),
-    "run.device": ("--cuda-device", "-cd"),
-    "output.length": ("--video-length", "-vl"),
-    "output.fps": ("--video-fps",),
-}
 # options of other tools that have no match, and what comes nearest
 _INSTEAD = {
     **dict.fromkeys(("--cut-method", "-cutm"), "views are always random crops, warped in one pass"),

@@ -18,76 +18,14 @@ from typing import Any
 import yaml
 
 from vqclip import resources
+from vqclip.config.checks import check, checked
+from vqclip.config.fields import Trait, get, leaves, put
 from vqclip.config.schema import PROMPT_FIELDS, Config
 from vqclip.config.text import check_keys, nest, parse_set, read_file, refuse_interpolation
-from vqclip.config.values import shown, typed_layer, typed_tree
+from vqclip.config.values import typed_layer
 from vqclip.errors import UsageError, unknown_name
-from vqclip.registry import AUGMENTATIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES
 
 DEFAULT_PRESET = "tiny"
-
-
-_CHOICES = {
-    "optimizer.name": tuple(OPTIMIZERS),
-    "optimizer.schedule": tuple(SCHEDULES),
-    "init.kind": ("auto", "random", "image", "sketch", "prior"),
-    "target.kind": ("text", "prior"),
-    "run.precision": ("auto", "fp32", "bf16", "fp16"),
-    "run.compile": ("auto", "on", "off"),
-}
-# inclusive bounds
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "steps": (0, 1_000_000),
-    "extra_steps": (0, 1_000_000),
-    "count": (1, 10_000),
-    "batch_size": (1, 256),
-    "init.strength": (0, 1),
-    "init.weight": (0, 1e6),
-    "init.paint": (0, 1e6),
-    "init.candidates": (1, 1024),
-    "init.keep": (1, 256),
-    "init.rivals": (0, 1e6),
-    "prior.steps": (1, 1000),
-    "prior.guidance": (0, 100),
-    "prior.temperature": (0, 10),
-    "prior.top_k": (0, 1_000_000),
-    "prior.top_p": (0, 1),
-    "prior.class_index": (-1, 1_000_000),
-    "prior.choice": (0, 100),
-    "prior.remask_every": (0, 1_000_000),
-    "prior.remask_share": (0, 1),
-    "upsampling.steps": (1, 1000),
-    "upsampling.guidance": (0, 100),
-    "upsampling.temperature": (0, 10),
-    "upsampling.choice": (0, 100),
-    "target.mix": (0, 1),
-    "target.guidance": (0, 100),
-    "latent.ema": (0, 0.9999),
-    "latent.noise": (0, 10),
-    "views.count": (1, 1024),
-    "views.smallest": (0.05, 1),
-    "views.largest": (0.05, 1),
-    "views.overshoot": (0, 0.45),
-    "views.detail_below": (0, 0.95),
-    "views.chunk": (0, 100_000),
-    "optimizer.lr": (0, 1000),
-    "optimizer.warmup": (0, 100_000),
-    "optimizer.weight_decay": (0, 10),
-    "optimizer.clip_norm": (0, 1e9),
-    "contrast.weight": (0, 1e6),
-    "contrast.scale": (0, 1000),
-    "best.every": (1, 100_000),
-    "best.views": (1, 256),
-    "best.patience": (0, 100_000),
-    "output.save_every": (0, 1_000_000),
-    "output.fps": (1, 60),
-    "output.length": (0.01, 3600),
-}
-# names of files and folders; a model's may also be one of the catalog
-_PATHS = tuple(f"init.{name}" for name in ("image", "mask"))
-_PATHS += tuple(f"output.{name}" for name in ("file", "folder", "video", "metrics", "tensorboard"))
-_MODELS = ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory")
-_LARGEST_SIDE = 16384
 
 
 def build(
@@ -142,83 +80,21 @@ def from_dict(*layers: Mapping[str, Any]) -> Config:
         except (OmegaConfBaseException, ValueError, TypeError, OverflowError) as error:
             key = getattr(error, "full_key", None)
             raise UsageError(f"config: {key or 'a value'} does not fit: see 'vqclip generate --print-config'") from None
-    plain = OmegaConf.to_object(merged)
-    config = Config(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}, **prompts)
+    plain: Any = OmegaConf.to_object(merged)
+    values = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
+    config = Config(**(values | prompts))
     _expand_home(config)
     check(config)
     return config
 
 
-def checked(config: Config) -> Config:
-    """Return a copy of a config, whose fields may have been set to anything, with plain values that are in range.
-
-    Numbers of numpy and paths become Python's own, a single prompt a tuple of one. Whatever draws, loads or writes a
-    config begins with this. Raises UsageError for the first value that is wrong.
-    """
-    if not isinstance(config, Config):
-        raise UsageError(f"the config is {shown(config)}: give one that vqclip.make_config('a cat') made")
-    found = typed_tree(config, Config)
-    refuse_interpolation({name: value for name, value in found.to_dict().items() if name not in PROMPT_FIELDS})
-    check(found)
-    return found
-
-
 def _expand_home(config: Config) -> None:
     """Let `~` at the beginning of a path be the user's home, as shells do except behind `--output=`."""
-    for group, name in [key.split(".") for key in (*_PATHS, *(f"models.{name}" for name in _MODELS))]:
-        part = getattr(config, group)
-        if getattr(part, name):
-            setattr(part, name, os.path.expanduser(getattr(part, name)))
-    config.models.clip = [os.path.expanduser(name) for name in config.models.clip]
-    config.image_prompts = tuple(os.path.expanduser(text) for text in config.image_prompts)
-
-
-def check(config: Config) -> None:
-    """Raise UsageError for the first value, of those of a config with the declared types, that is not in its range."""
-    for key, (low, high) in _BOUNDS.items():
-        value = _get(config, key)
-        if value is not None and not low <= value <= high:
-            raise UsageError(f"{key} is {value:g}: give a number from {low:g} to {high:g}")
-    for key, allowed in _CHOICES.items():
-        if _get(config, key) not in allowed:
-            raise unknown_name(key, str(_get(config, key)), allowed)
-    if config.seed < -1 < config.seed + config.count:
-        raise UsageError(
-            f"seed is {config.seed} and count {config.count}: seeds counted up pass -1, which asks for a new one; "
-            "give a seed from 0"
-        )
-    for name in config.views.augmentations:
-        AUGMENTATIONS.check(name)
-    for name in config.losses:
-        REGULARIZERS.check(name)
-    if "painted" in config.losses:
-        raise UsageError(f"losses.painted is {config.losses['painted']:g}: set init.paint, which is its weight")
-    for key in _PATHS:
-        if _get(config, key) == "":
-            raise UsageError(f"{key} is empty: name a file or folder, or leave it out")
-    if not all(config.image_prompts):
-        raise UsageError("image_prompts holds an empty name: give FILE or FILE:weight, or leave it out")
-    together = config.init.keep if config.init.keep > 1 else min(config.count, config.batch_size)
-    if config.only is not None and not (0 <= config.only < together and config.count <= config.batch_size):
-        raise UsageError(f"only is {config.only}: give the place, from 0, of one of count pictures drawn in one batch")
-    if config.init.keep > config.init.candidates:
-        raise UsageError(f"init.keep is {config.init.keep}: give at most init.candidates, {config.init.candidates}")
-    if config.init.keep > 1 and config.count > 1:
-        raise UsageError(f"init.keep is {config.init.keep} and count {config.count}: give one of them above 1")
-    if not config.models.clip:
-        raise UsageError("models.clip is empty: give at least one CLIP, such as tiny")
-    if len(config.size) != 2 or any(not 1 <= side <= _LARGEST_SIDE for side in config.size):
-        given = "x".join(str(side) for side in config.size)
-        raise UsageError(f"size is {given}: give a width and a height of 1 to {_LARGEST_SIDE} pixels")
-    if config.views.smallest > config.views.largest:
-        raise UsageError(f"views.smallest is {config.views.smallest:g}: give at most views.largest")
-    if len(config.views.overview) != 2 or any(not 0 <= share <= 1 for share in config.views.overview):
-        raise UsageError(f"views.overview is {config.views.overview}: give two shares from 0 to 1, first and last")
-    template = config.views.detail_prompt
-    if template and "{}" not in template:
-        raise UsageError(f"views.detail_prompt is {template!r}: write {{}} where the prompt is to stand")
-    if len(config.optimizer.betas) != 2 or any(not 0 <= beta < 1 for beta in config.optimizer.betas):
-        raise UsageError(f"optimizer.betas is {config.optimizer.betas}: give two numbers from 0 to below 1")
+    for leaf in leaves(Config):
+        value = get(config, leaf.key)
+        if value and leaf.setting.traits & (Trait.PATH | Trait.MODEL):
+            home = type(value)(map(os.path.expanduser, value)) if leaf.many else os.path.expanduser(value)
+            put(config, leaf.key, home)
 
 
 def to_yaml(config: Config) -> str:
@@ -231,13 +107,6 @@ def _preset(name: str | None) -> str:
     if name not in resources.presets():
         raise unknown_name("preset", name, resources.presets())
     return name
-
-
-def _get(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 @functools.cache
@@ -258,7 +127,7 @@ def _without_prompts() -> Any:
     return dataclasses.make_dataclass("Schema", [(name, hints[name], _copy(f)) for name, _, f in kept])
 
 
-def _copy(source: dataclasses.Field) -> Any:
+def _copy(source: dataclasses.Field[Any]) -> Any:
     if source.default_factory is not dataclasses.MISSING:
         return field(default_factory=source.default_factory)
     return field(default=source.default)

@@ -1,6 +1,7 @@
 """Everything that decides a picture, as one tree of plain values with their defaults.
 
-Fields of prompts are plain tuples, since prompts may hold `${...}`; see `vqclip.config`, which fills the tree.
+Fields of prompts are plain tuples, since prompts may hold `${...}`; see `vqclip.config`, which fills the tree. What a
+field says of itself (its range, its options, its help) stands beside it: `vqclip.config.fields.Setting`.
 """
 
 from __future__ import annotations
@@ -8,228 +9,86 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vqclip.config.fields import Trait, setting
+from vqclip.config.groups import (
+    BestConfig,
+    CanvasConfig,
+    ContrastConfig,
+    InitConfig,
+    LatentConfig,
+    ModelsConfig,
+    OptimizerConfig,
+    OutputConfig,
+    PriorConfig,
+    RunConfig,
+    TargetConfig,
+    UpsamplingConfig,
+    ViewsConfig,
+)
+from vqclip.config.values import read_seed, read_size
+from vqclip.registry import INTERVENTIONS, LOSSES
+
+__all__ = [
+    "PROMPT_FIELDS",
+    "BestConfig",
+    "CanvasConfig",
+    "Config",
+    "ContrastConfig",
+    "InitConfig",
+    "LatentConfig",
+    "ModelsConfig",
+    "OptimizerConfig",
+    "OutputConfig",
+    "PriorConfig",
+    "RunConfig",
+    "TargetConfig",
+    "UpsamplingConfig",
+    "ViewsConfig",
+]
+
 PROMPT_FIELDS = ("prompts", "negative", "image_prompts")
 
 
 @dataclass
-class ModelsConfig:
-    """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last four is none.
-
-    `memory` holds the drawings that sketches are laid out from. `vqgan_config` is the YAML of a VQGAN from another
-    program, which must agree with its weights.
-    """
-
-    vqgan: str = "tiny"
-    vqgan_config: str = ""
-    clip: list[str] = field(default_factory=lambda: ["tiny"])
-    prior: str = ""
-    upsampler: str = ""
-    embedding: str = ""
-    memory: str = ""
-
-
-@dataclass
-class TargetConfig:
-    """What views are compared with: `kind` text, what the prompts mean, or prior, mixed with what pictures of it mean.
-
-    The embedding prior draws those by the picture's seed, with `guidance`; `mix` is their share.
-    """
-
-    kind: str = "text"
-    mix: float = 0.5
-    guidance: float = 1.0
-
-
-@dataclass
-class InitConfig:
-    """The first latent grid: `kind` random, image, sketch, prior or auto.
-
-    `image` begins with a picture, with a share `strength` of random codes. A sketch is laid out from the memory's
-    drawings as the prompt says; `like` gives it drawings of the user's own, each as "NAME=FILE,FILE", where NAME stands
-    in the prompt. Prompts of which no word is known are refused, or `anyway` guessed at by the prior. `paint` is how
-    strongly a run that begins with a picture or a sketch is held to it as the world's painter paints it in the prompt's
-    style (0: not at all; without a value by the kind of start).
-
-    Only where the `mask` is not black may the image change; a prior, if there is one, draws that part anew. Of a
-    prior's `candidates` the `keep` that fit the prompts best each begin a picture; `rivals` is what it weighs that they
-    could be taken for something else, of prompts from the picture world.
-    """
-
-    kind: str = "auto"
-    image: str | None = None
-    mask: str | None = None
-    strength: float | None = None
-    weight: float = 0.0
-    like: list[str] = field(default_factory=list)
-    anyway: bool = False
-    paint: float | None = None
-    candidates: int = 1
-    keep: int = 1
-    rivals: float = 1.0
-
-
-@dataclass
-class PriorConfig:
-    """How a prior's codes are drawn, see `vqclip.priors.Sampling`; what is None becomes what the prior is used to.
-
-    `class_index` is what a prior of classes draws.
-    Every `remask_every` steps (0: never) the share `remask_share` of the codes, those that the prior finds least
-    likely, is drawn again.
-    """
-
-    steps: int = 12
-    guidance: float | None = None
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    choice: float = 2.0
-    class_index: int = -1
-    remask_every: int = 0
-    remask_share: float = 0.1
-
-
-@dataclass
-class UpsamplingConfig:
-    """How the upsampler's codes are drawn when a finer grid begins, see `vqclip.priors.Sampling`."""
-
-    steps: int = 8
-    guidance: float = 4.0
-    temperature: float = 1.0
-    choice: float = 2.0
-
-
-@dataclass
-class LatentConfig:
-    """How the grid is treated: `clamp` to the codebook's bounds, `ema` decay (0: off), `noise` that fades away.
-
-    Without a value the noise is 0.5 from a random grid, and 0 from one that shows something already.
-    """
-
-    clamp: bool = True
-    ema: float = 0.0
-    noise: float | None = None
-
-
-@dataclass
-class ViewsConfig:
-    """Views a step and how they are cut: `vqclip.guidance.views.ViewPlan`. `overview` goes from first to last value.
-
-    Without a value there are 32, 16 for CLIPs that see 64 pixels or less; half as many where a prior proposed the first
-    grid and more than 60 steps go as far as 30 would, by the rate that they have without one (`optimizer.lr`): each
-    goes less far, so that all together see as many views on the way and more.
-
-    Views of less than `detail_below` short sides are compared with `detail_prompt`, in which `{}` stands for each text
-    prompt of positive weight; where that is empty, with the prompt itself. `chunk` views at a time go through CLIP (0:
-    chosen by size and memory); the result does not depend on it. Of several CLIPs all see views at every step, or, if
-    they `alternate`, one after the other has a step.
-    """
-
-    count: int | None = None
-    overview: list[float] = field(default_factory=lambda: [0.25, 0.25])
-    smallest: float = 0.4
-    largest: float = 0.9
-    overshoot: float = 0.1
-    detail_prompt: str = ""
-    detail_below: float = 0.65
-    chunk: int = 0
-    alternate: bool = False
-    augmentations: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class OptimizerConfig:
-    """Optimizer and learning rate; `betas` where it has them, `clip_norm` bounds the gradient's norm (0: off).
-
-    Without a value the rate is 0.1, and where a prior proposed the first grid 0.01 for 30 steps: less for more of them,
-    so that the grid goes as far and no further.
-    """
-
-    name: str = "adam"
-    lr: float | None = None
-    schedule: str = "constant"
-    warmup: int = 0
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-
-
-@dataclass
-class ContrastConfig:
-    """How much naming the prompt among its rivals counts (0: not at all), and the scale of the cosines in it.
-
-    Rivals are captions of the picture world that differ from the prompt in one thing; a prompt from outside has none.
-    """
-
-    weight: float = 0.0
-    scale: float = 30.0
-
-
-@dataclass
-class BestConfig:
-    """The best iterate: every `every` steps `views` fixed held-out views score the picture.
-
-    After `patience` scores in a row (0: however many) of the last stage that found none better, of any picture of the
-    batch, the batch ends early.
-    """
-
-    every: int = 10
-    views: int = 8
-    patience: int = 0
-
-
-@dataclass
-class OutputConfig:
-    """Files of a run. `save_every` steps the preview is replaced; `video` names an mp4, gif or webp.
-
-    `save_candidates` writes a contact sheet of a prior's candidates beside the picture. `metrics` names a CSV file for
-    losses, learning rate, score and seconds of every step; `tensorboard` a folder for the same, if it is installed.
-    """
-
-    file: str | None = None
-    folder: str = "outputs"
-    save_every: int = 50
-    video: str | None = None
-    fps: float | None = None
-    length: float | None = None
-    metadata: bool = True
-    keep_run: bool = False
-    save_candidates: bool = False
-    metrics: str | None = None
-    tensorboard: str | None = None
-
-
-@dataclass
-class RunConfig:
-    """Where and how exactly to compute; the `auto` values are resolved by fixed rules before the first step."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    compile: str = "auto"
-    deterministic: bool = False
-
-
-@dataclass
 class Config:
-    """Everything that decides a picture.
+    """Everything that decides a picture, as it was asked for: `None` and "auto" mean that a rule decides.
 
     `size` is width and height in pixels; `count` pictures are drawn `batch_size` at a time from seeds counted up from
     `seed`, and `only` picks one of them. `extra_steps` follow the `steps` and are as the last of these: all that was
     planned stays. `stages` are `SIDE:SHARE` of the steps, coarse to fine, SIDE in pixels of the short side or `full`.
-    `losses` weighs the registered regularizers.
+    `losses` weighs the registered losses, each by a number or by a mapping of its options; `interventions` names those
+    registered ones that are to act, each with its options, or true.
     """
 
-    prompts: tuple[str, ...] = ()
-    negative: tuple[str, ...] = ()
-    image_prompts: tuple[str, ...] = ()
-    steps: int = 500
-    extra_steps: int = 0
-    size: list[int] = field(default_factory=lambda: [256, 256])
-    seed: int = -1
-    count: int = 1
-    batch_size: int = 1
-    only: int | None = None
-    stages: list[str] = field(default_factory=lambda: ["full:1"])
+    prompts: tuple[str, ...] = setting((), "What to draw: text:weight:stop, several joined by |.", traits=Trait.WHOLE)
+    negative: tuple[str, ...] = setting(
+        (), "What the picture should not show.", None, "--negative --negative-prompt --text-min",
+        traits=Trait.WHOLE | Trait.REPEATED | Trait.EMPTY,
+    )  # fmt: skip
+    image_prompts: tuple[str, ...] = setting(
+        (), "FILE[:weight]: draw what it shows.", None, "--image-prompt -ip --image-prompts",
+        traits=Trait.PATH | Trait.WHOLE | Trait.REPEATED,
+    )  # fmt: skip
+    steps: int = setting(
+        500, "Optimization steps; 0 writes the initial grid's picture.", (0, 1_000_000),
+        "--steps -i --iterations --num-iterations --max-iterations",
+    )  # fmt: skip
+    extra_steps: int = setting(0, "Steps after the planned ones, each as the last of these.", (0, 1_000_000))
+    size: list[int] = setting(
+        [256, 256], "Pixels, N or WIDTHxHEIGHT.", (1, 16384), "--size --image-size --image-width", read=read_size
+    )
+    seed: int = setting(
+        -1, "An integer or any word; without it one is drawn, and recorded.", None, "--seed -sd",
+        traits=Trait.EMPTY, read=read_seed,
+    )  # fmt: skip
+    count: int = setting(1, "Number of pictures, from seeds counted up.", (1, 10_000), "--count --num-images")
+    batch_size: int = setting(1, "Pictures drawn at a time.", (1, 256), "--batch-size")
+    only: int | None = setting(None, "The one picture of a batch that is written, from 0.")
+    stages: list[str] = setting(
+        ["full:1"], "Coarse to fine, SIDE:SHARE,... such as 128:0.8,full:0.2.", flags="--stages"
+    )
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    canvas: CanvasConfig = field(default_factory=CanvasConfig)
     init: InitConfig = field(default_factory=InitConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
@@ -237,7 +96,8 @@ class Config:
     latent: LatentConfig = field(default_factory=LatentConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    losses: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, Any] = setting({}, "Weights or options of {choices}.", choices=LOSSES)
+    interventions: dict[str, Any] = setting({}, "Options of {choices}, or true.", choices=INTERVENTIONS)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     best: BestConfig = field(default_factory=BestConfig)
     output: OutputConfig = field(default_factory=OutputConfig)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import reprlib
 import typing
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from vqclip.config.fields import Leaf, Setting, is_group, leaves
 from vqclip.errors import UsageError, nearest, one_line
 
 MAX_FILE = 256 * 1024
@@ -22,7 +22,7 @@ def parse_set(text: str, tree: type) -> tuple[str, Any]:
     key = key.strip()
     if not equals or not key:
         raise UsageError(f"--set {text!r}: give key=value, such as views.count=16")
-    return key, _convert(key, value.strip(), _type_of(key, tree))
+    return key, _convert(_field_of(key, tree), value.strip())
 
 
 def parse_size(text: str) -> list[int]:
@@ -103,7 +103,7 @@ def _check_keys(values: Mapping[str, Any], kind: type, tree: type, prefix: str) 
     for key, value in values.items():
         if key not in hints:
             unknown_key(f"{prefix}{key}", tree)
-        if dataclasses.is_dataclass(hints[key]):
+        if is_group(hints[key]):
             if not isinstance(value, Mapping):
                 raise UsageError(f"config: {prefix}{key} is a group: write {prefix}{key}.NAME=VALUE")
             _check_keys(value, hints[key], tree, f"{prefix}{key}.")
@@ -119,19 +119,11 @@ def _short(value: Any) -> str:
 
 def unknown_key(key: str, tree: type) -> typing.NoReturn:
     """Raise UsageError for a key that the tree lacks, naming the nearest one."""
-    known = list(_leaves(tree))
+    known = [each.key for each in leaves(tree)]
     # the last part alone is what users remember: "cuts" or "lr" find their full names too
     guess = nearest(key, known) or next((k for k in known if k.split(".")[-1] == key.split(".")[-1]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
     raise UsageError(f"unknown config key {key!r}: {hint}'vqclip generate --print-config' shows them all")
-
-
-def _leaves(kind: type, prefix: str = "") -> Iterable[str]:
-    for name, hint in typing.get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint):
-            yield from _leaves(hint, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
 
 
 def _load(text: str) -> Any:
@@ -154,29 +146,32 @@ def refuse_interpolation(values: Any) -> None:
         )
 
 
-def _type_of(key: str, tree: type) -> Any:
-    kind: Any = tree
-    for part in key.split("."):
-        if typing.get_origin(kind) is dict:
-            kind = typing.get_args(kind)[1]
-            continue
-        hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-        if part not in hints:
-            unknown_key(key, tree)
-        kind = hints[part]
-    if dataclasses.is_dataclass(kind):
+def _field_of(key: str, tree: type) -> Leaf:
+    """Return the field of a dotted key, of a key in a mapping that of its value; UsageError if there is none."""
+    for each in leaves(tree):
+        if each.key == key:
+            return each
+        if key.startswith(f"{each.key}.") and typing.get_origin(each.kind) is dict:
+            kind = typing.get_args(each.kind)[1]
+            # only data whose types nobody has declared goes deeper
+            if kind is Any or key.rpartition(".")[0] == each.key:
+                return Leaf(key, kind, None, Setting())
+    if any(each.key.startswith(f"{key}.") for each in leaves(tree)):
         raise UsageError(f"config: {key} is a group: write {key}.NAME=VALUE")
-    return kind
+    unknown_key(key, tree)
 
 
-def _convert(key: str, text: str, kind: Any) -> Any:
-    if key == "seed":  # a number or any word
+def _convert(field: Leaf, text: str) -> Any:
+    """Return a text as a value of a field."""
+    kind = field.kind
+    many = typing.get_origin(kind) in (list, dict, tuple)
+    if field.setting.read is not None and not many:  # of a seed: a number or any word
         return text
-    options = typing.get_args(kind) if typing.get_origin(kind) not in (list, dict, tuple) else ()
+    options = () if many else typing.get_args(kind)
     if type(None) in options:
         if text.lower() in ("", "none", "null"):
             return None
-        kind = next(option for option in options if option is not type(None))
+        kind = field.scalar
     try:
         if kind is bool:
             return {"true": True, "false": False, "on": True, "off": False}[text.lower()]
@@ -184,9 +179,9 @@ def _convert(key: str, text: str, kind: Any) -> Any:
             return kind(text)
         if kind == list[str]:
             return split_texts(text)
-        if typing.get_origin(kind) in (list, dict, tuple):
+        if many or kind is Any:
             return _load(text)
     except (KeyError, ValueError, yaml.YAMLError):
         name = getattr(kind, "__name__", str(kind))
-        raise UsageError(f"{key}={text!r} is no {name}: give a value of that kind") from None
+        raise UsageError(f"{field.key}={text!r} is no {name}: give a value of that kind") from None
     return text

@@ -17,12 +17,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from vqclip import seeding
+from vqclip.config.fields import Setting, Trait, is_group, setting_of
 from vqclip.config.text import parse_size, split_texts, unknown_key
 from vqclip.errors import UsageError
 
 _T = TypeVar("_T")
 # above everything that any setting allows, and within what a float, and a file's name, can hold
 _LARGEST = 2**128
+# levels of data whose types nobody declares
+_DEEPEST = 4
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -34,11 +37,11 @@ def typed_layer(values: Mapping[str, Any], tree: type, above: str = "") -> dict[
 
     Raises UsageError for the first value that is of another kind.
     """
-    hints = typing.get_type_hints(tree)
+    hints, settings = typing.get_type_hints(tree), _settings(tree)
     return {
         name: typed_layer(value, hints[name], f"{above}{name}.")
-        if dataclasses.is_dataclass(hints[name])
-        else typed(f"{above}{name}", value, hints[name])
+        if is_group(hints[name])
+        else typed(f"{above}{name}", value, hints[name], settings[name])
         for name, value in values.items()
     }
 
@@ -48,34 +51,36 @@ def typed_tree(group: _T, tree: type, above: str = "") -> _T:
 
     Raises UsageError for the first value that is of another kind, and for an attribute that is no field.
     """
-    hints, values = typing.get_type_hints(type(group)), vars(group)
+    hints, settings, values = typing.get_type_hints(type(group)), _settings(type(group)), vars(group)
     for name in values.keys() - hints.keys():
         unknown_key(f"{above}{name}", tree)
-    found = {}
+    plain: dict[str, Any] = {}
     for name, hint in hints.items():
         key, value = f"{above}{name}", values.get(name)
-        if not dataclasses.is_dataclass(hint):
-            found[name] = typed(key, value, hint)
+        if not is_group(hint):
+            plain[name] = typed(key, value, hint, settings[name])
         elif isinstance(value, hint):
-            found[name] = typed_tree(value, tree, f"{key}.")
+            plain[name] = typed_tree(value, tree, f"{key}.")
         else:
             raise UsageError(f"{key} is {shown(value)}, but it is a group: set config.{key}.NAME = VALUE")
-    return type(group)(**found)
+    return type(group)(**plain)
 
 
-def typed(key: str, value: Any, hint: Any) -> Any:
+def typed(key: str, value: Any, hint: Any, setting: Setting) -> Any:
     """Return the value of one field as its declared type; UsageError if it is of another kind."""
     value = _plain(value)
     _refuse_endless(key, value)
-    if key in _READ:
-        value = _READ[key](value)
+    if setting.read is not None:
+        value = setting.read(value)
     origin, declared = typing.get_origin(hint), typing.get_args(hint)
     if origin in (list, tuple):
-        return origin(_item(key, _plain(item), declared[0]) for item in _items(key, value, declared[0]))
+        whole = Trait.WHOLE in setting.traits
+        return origin(_item(key, _plain(item), declared[0]) for item in _items(key, value, declared[0], whole))
     if origin is dict:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise UsageError(f"{key} is {shown(value)}: give names with numbers, such as {{NAME: 0.5}}")
-        return {name: _single(f"{key}.{name}", _plain(item), declared[1]) for name, item in value.items()}
+        read = _loose if declared[1] is Any else _single
+        return {name: read(f"{key}.{name}", _plain(item), declared[1]) for name, item in value.items()}
     if type(None) in declared:
         if value is None:
             return None
@@ -106,6 +111,19 @@ def _single(key: str, value: Any, kind: type) -> Any:
     return converted
 
 
+def _loose(key: str, value: Any, kind: Any, depth: int = 0) -> Any:
+    """Return plain data whose types nobody has declared yet: numbers, texts, switches, lists and mappings of them."""
+    if isinstance(value, Mapping) and depth < _DEEPEST and all(isinstance(name, str) for name in value):
+        return {name: _loose(f"{key}.{name}", _plain(item), kind, depth + 1) for name, item in value.items()}
+    if isinstance(value, (list, tuple)) and depth < _DEEPEST:
+        return [_loose(key, _plain(item), kind, depth + 1) for item in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _single(key, value, type(value))
+    if isinstance(value, (bool, str)):
+        return value
+    raise UsageError(f"{key} is {shown(value)}: give a number, a text, a switch, or a mapping of them")
+
+
 def _refuse_endless(key: str, value: Any) -> None:
     """Raise UsageError for a whole number so long that Python itself refuses to write it."""
     if isinstance(value, int) and not abs(value) < _LARGEST:
@@ -133,11 +151,11 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def _items(key: str, value: Any, kind: type) -> list[Any] | tuple[Any, ...]:
+def _items(key: str, value: Any, kind: type, whole: bool) -> list[Any] | tuple[Any, ...]:
     if isinstance(value, (list, tuple)):
         return value
     if kind is str and isinstance(value, str):
-        return (value,) if key in _WHOLE else split_texts(value)
+        return (value,) if whole else split_texts(value)
     wanted = {int: "whole numbers", float: "numbers", str: "texts, in quotes where YAML reads something else"}[kind]
     raise UsageError(f"{key} is {shown(value)}: give a list of {wanted}")
 
@@ -151,7 +169,10 @@ def _to_int(value: Any) -> int | None:
             return None
     if isinstance(value, numbers.Integral):
         return None if isinstance(value, bool) else int(value)
-    return int(value) if isinstance(value, numbers.Real) and math.isfinite(value) and value == int(value) else None
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        return None
+    whole: Any = math.trunc(value)
+    return whole if value == whole else None
 
 
 def _to_float(value: Any) -> float | None:
@@ -175,25 +196,22 @@ def _to_text(value: Any) -> str | None:
     return None if isinstance(value, bool) or not isinstance(value, (str, int, float)) else str(value)
 
 
-def _to_size(value: Any) -> Any:
+def read_size(value: Any) -> Any:
+    """Return the two sides of a size that is one number or a text, `N` or `WxH`."""
     if isinstance(value, float) and _to_int(value) is not None:
         value = _to_int(value)
     return parse_size(str(value)) if isinstance(value, (str, int)) and not isinstance(value, bool) else value
 
 
-def _to_seed(value: Any) -> Any:
+def read_seed(value: Any) -> Any:
     """Return the number of a word; no seed at all asks for a new one, as -1 does."""
     return -1 if value is None else seeding.from_text(value) if isinstance(value, str) else value
 
 
-# fields of texts whose commas belong to them
-_WHOLE = ("prompts", "negative", "image_prompts")
-_READ: dict[str, Callable[[Any], Any]] = {
-    "size": _to_size,
-    "seed": _to_seed,
-    # YAML reads on and off as truth
-    "run.compile": lambda value: {True: "on", False: "off"}[value] if isinstance(value, bool) else value,
-}
+def _settings(tree: type) -> dict[str, Setting]:
+    return {field.name: setting_of(field) for field in dataclasses.fields(tree)}
+
+
 _CONVERT: dict[type, Callable[[Any], Any]] = {int: _to_int, float: _to_float, bool: _to_bool, str: _to_text}
 _WANTED: dict[type, str] = {
     int: "a whole number",

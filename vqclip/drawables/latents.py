@@ -40,22 +40,3 @@ def noise(shape: torch.Size, seeds: Sequence[int], step: int) -> Tensor:
     return torch.stack(
         [torch.randn(shape[1:], generator=seeding.generator(seed, "latent noise", step)) for seed in seeds]
     )
-
-
-class Average:
-    """Exponential moving average of the grid without the bias of its start (Kingma and Ba 2015, section 3)."""
-
-    def __init__(self, decay: float, like: Tensor) -> None:
-        self.decay = decay
-        self.total = torch.zeros_like(like)
-        self.weight = 0.0
-
-    def update(self, z: Tensor) -> None:
-        """Take in the grid after a step."""
-        self.total.mul_(self.decay).add_(z.detach(), alpha=1 - self.decay)
-        self.weight = self.decay * self.weight + (1 - self.decay)
-
-    @property
-    def value(self) -> Tensor:
-        """The average (B, C, h, w) of all grids taken in."""
-        return self.total / self.weight

@@ -73,7 +73,7 @@ def ranks(judge: Judge, verdict: Verdict, labels: Sequence[dict[str, str]]) -> l
 
     "None" is no answer: whether a subject is named at all is known from the prompt.
     """
-    found = []
+    best_places = []
     for row, wanted in enumerate(labels):
         places = {}
         for key, name in wanted.items():
@@ -81,8 +81,8 @@ def ranks(judge: Judge, verdict: Verdict, labels: Sequence[dict[str, str]]) -> l
             if name in names[1:]:
                 scores = verdict.log_probabilities[key][row, 1:]
                 places[key] = 1 + int((scores > scores[names.index(name) - 1]).sum())
-        found.append(places)
-    return found
+        best_places.append(places)
+    return best_places
 
 
 def named(judge: Judge, verdict: Verdict, row: int, key: str) -> str:
@@ -92,20 +92,20 @@ def named(judge: Judge, verdict: Verdict, row: int, key: str) -> str:
 
 def shares(places: Sequence[dict[str, int]], labels: Sequence[dict[str, str]]) -> dict[str, Share]:
     """Return top-1 of every kind of name, top-5 of subjects, and top-1 of subjects by style."""
-    found: dict[str, Share] = {}
+    shares: dict[str, Share] = {}
     for key in ("subject", "shape", "color", "background", "setting", "style"):
         known = [p[key] for p in places if key in p]
         if known:
-            found[key] = Share(sum(p == 1 for p in known), len(known))
+            shares[key] = Share(sum(p == 1 for p in known), len(known))
         if known and key == "subject":
-            found["subject, top 5"] = Share(sum(p <= 5 for p in known), len(known))
+            shares["subject, top 5"] = Share(sum(p <= 5 for p in known), len(known))
     styles = sorted({wanted.get("style", "") for wanted in labels})
     for style in styles:
         of_style = [p for p, wanted in zip(places, labels, strict=True) if wanted.get("style", "") == style]
         known = [p["subject"] for p in of_style if "subject" in p]
         if known:
-            found[f"subject, {style or 'unstyled'}"] = Share(sum(p == 1 for p in known), len(known))
-    return found
+            shares[f"subject, {style or 'unstyled'}"] = Share(sum(p == 1 for p in known), len(known))
+    return shares
 
 
 def r_precision(scores: Tensor, prompts: Sequence[str]) -> Share | None:
@@ -118,8 +118,8 @@ def r_precision(scores: Tensor, prompts: Sequence[str]) -> Share | None:
         return None
     rng = np.random.default_rng(0)
     right = 0
-    for row, own in enumerate(prompts):
-        others = [j for j, text in enumerate(prompts) if text != own]
+    for row, prompt in enumerate(prompts):
+        others = [j for j, text in enumerate(prompts) if text != prompt]
         taken = rng.choice(others, min(_CANDIDATES - 1, len(others)), replace=False)
         right += all(float(scores[row, j]) < float(scores[row, row]) for j in taken)
     return Share(right, len(prompts))
@@ -145,5 +145,5 @@ def diversity(embeddings: Tensor, pictures: Sequence[Picture]) -> dict[str, floa
     pairs = same & ~torch.eye(len(pictures), dtype=torch.bool)
     if not pairs.any():
         return None
-    found = {"same prompt": round(float(distances[pairs].mean()), 4)}
-    return found | ({"other prompt": round(float(distances[~same].mean()), 4)} if (~same).any() else {})
+    distances_of = {"same prompt": round(float(distances[pairs].mean()), 4)}
+    return distances_of | ({"other prompt": round(float(distances[~same].mean()), 4)} if (~same).any() else {})

@@ -18,7 +18,7 @@ def read_list(file: Path | None = None) -> list[str]:
     without any.
     """
     file = file or resources.path(DEFAULT)
-    found = []
+    listed = []
     for number, line in enumerate(read_text(file, "prompt list").splitlines(), 1):
         text = line.strip()
         if text.startswith("#"):
@@ -29,14 +29,14 @@ def read_list(file: Path | None = None) -> list[str]:
             prompts.parse(text)
         except UsageError as error:
             raise UsageError(f"{file} line {number}: {error}") from None
-        found.append(text)
-    if not found:
+        listed.append(text)
+    if not listed:
         raise UsageError(f"{file} holds no prompt: write one a line")
-    return found
+    return listed
 
 
-def subset(found: list[str], count: int) -> list[int]:
+def subset(listed: list[str], count: int) -> list[int]:
     """Return the places of `count` prompts spread evenly over a list; of a sorted list that is a stratified sample."""
-    if not 1 <= count <= len(found):
-        raise UsageError(f"a subset of {count}: the list holds {len(found)} prompts, give 1 to {len(found)}")
-    return [(2 * k + 1) * len(found) // (2 * count) for k in range(count)]
+    if not 1 <= count <= len(listed):
+        raise UsageError(f"a subset of {count}: the list holds {len(listed)} prompts, give 1 to {len(listed)}")
+    return [(2 * k + 1) * len(listed) // (2 * count) for k in range(count)]

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from vqclip.models.judge import Judge
 from vqclip.weights.load import load_clip
 
 if TYPE_CHECKING:
+    from torchmetrics import Metric
+
     from vqclip.types import Perceptor
 
 METRICS = ("kid", "fid", "is", "psnr", "ssim")
@@ -94,12 +96,12 @@ def compute(
     its subjects), "inception" (torchmetrics' own, which downloads it), or a CLIP's name or file. Without `reference`
     KID and FID compare with the held-out renders whose embeddings the judge's file holds.
     """
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     if any(name in _PAIRED for name in names) and reference is not None:
-        found |= _paired([name for name in names if name in _PAIRED], files, reference)
+        metrics |= _paired([name for name in names if name in _PAIRED], files, reference)
     sets = [name for name in names if name not in _PAIRED]
     if not sets:
-        return found
+        return metrics
     if len(verdict.embeddings) < 2:
         raise UsageError(f"{', '.join(sets)} compare sets of pictures: there is only one, two are needed")
     drawn, target, logits = _looked_through(features, files, judge, verdict, reference)
@@ -107,8 +109,11 @@ def compute(
         warnings.simplefilter("ignore")  # torchmetrics warns of the memory its buffers take
         torch.manual_seed(0)  # KID and the Inception Score draw subsets
         for name in sets:
-            found |= _inception_score(logits) if name == "is" else _distance(name, drawn, target)
-    return found
+            if name == "is":
+                metrics |= _inception_score(logits)
+            elif target is not None:  # `check` wants a reference for what compares
+                metrics |= _distance(name, drawn, target)
+    return metrics
 
 
 def _looked_through(
@@ -131,13 +136,14 @@ def _distance(name: str, drawn: Tensor, target: Tensor) -> dict[str, float]:
 
     network = _INCEPTION if drawn.dtype == torch.uint8 else _Given(drawn.shape[1])
     with _without_inception():
+        distance: Metric
         if name == "fid":
             distance = FrechetInceptionDistance(feature=network)
         else:
             distance = KernelInceptionDistance(feature=network, subset_size=min(len(drawn), len(target), 100))
         distance.update(target, real=True)
         distance.update(drawn, real=False)
-        value = distance.compute()
+        value: Any = distance.compute()
     if name == "fid":
         return {"fid": round(float(value), 4)}
     return {"kid": round(float(value[0]), 6), "kid, deviation over subsets": round(float(value[1]), 6)}
@@ -189,7 +195,10 @@ def _pixels(pictures: Sequence[Image.Image]) -> Tensor:
 def _paired(names: Sequence[str], files: Sequence[Path], reference: Path) -> dict[str, float]:
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-    functions = {"psnr": peak_signal_noise_ratio, "ssim": structural_similarity_index_measure}
+    functions: dict[str, Callable[..., Any]] = {
+        "psnr": peak_signal_noise_ratio,
+        "ssim": structural_similarity_index_measure,
+    }
     values: dict[str, list[float]] = {name: [] for name in names}
     for file in files:
         other = reference / file.name
@@ -200,7 +209,7 @@ def _paired(names: Sequence[str], files: Sequence[Path], reference: Path) -> dic
             raise UsageError(f"{file} is too small for SSIM: its sides must have {_SSIM_WINDOW} pixels at least")
         for name in names:
             values[name].append(float(functions[name](b, a, data_range=1.0)))
-    return {name: round(sum(found) / len(found), 4) for name, found in values.items() if math.isfinite(sum(found))}
+    return {name: round(sum(scores) / len(scores), 4) for name, scores in values.items() if math.isfinite(sum(scores))}
 
 
 def _picture_files(folder: Path, least: int = 2) -> list[Path]:

@@ -63,7 +63,7 @@ def draw(
     """
     models: Models | None = None
     ledger = _Ledger(folder / LEDGER)
-    found = []
+    pictures = []
     for seed in seeds:
         for number, prompt in chosen:
             path = folder / f"{number + 1:03d}-{seed}.png"
@@ -73,16 +73,16 @@ def draw(
             if path.exists() and (_prompt_of(path), _seed_of(path)) != (prompt, seed):
                 raise UsageError(f"{path} was drawn from another prompt than {prompt!r}: give another --folder")
             if path.exists() and path.name in ledger.seconds:
-                found.append(Picture(path, prompt, seed, ledger.seconds[path.name]))
-                progress(found[-1])
+                pictures.append(Picture(path, prompt, seed, ledger.seconds[path.name]))
+                progress(pictures[-1])
                 continue
             began = time.perf_counter()
             _draw(config, path, models)
             seconds = round(time.perf_counter() - began, 2)
             ledger.note(path.name, seconds)
-            found.append(Picture(path, prompt, seed, seconds))
-            progress(found[-1])
-    return found
+            pictures.append(Picture(path, prompt, seed, seconds))
+            progress(pictures[-1])
+    return pictures
 
 
 def _draw(config: configs.Config, path: Path, models: Models) -> None:
@@ -105,14 +105,16 @@ def find(folder: Path) -> tuple[list[Picture], int]:
     files = picture_files(folder)
     if not files:
         raise UsageError(f"{folder} holds no picture: it takes .png, .jpg or .webp files drawn by vqclip")
-    found = [Picture(path, prompt, _seed_of(path)) for path in files if (prompt := _prompt_of(path))]
-    if not found:
+    pictures = [Picture(path, prompt, _seed_of(path)) for path in files if (prompt := _prompt_of(path))]
+    if not pictures:
         raise UsageError(
             f"none of the {len(files)} pictures in {folder} says from which prompt it was drawn: judge pictures that "
             "vqclip saved with metadata"
         )
     seconds = _Ledger(folder / LEDGER).seconds
-    return [replace(picture, seconds=seconds.get(picture.path.name)) for picture in found], len(files) - len(found)
+    return [replace(picture, seconds=seconds.get(picture.path.name)) for picture in pictures], len(files) - len(
+        pictures
+    )
 
 
 def picture_files(folder: Path) -> list[Path]:

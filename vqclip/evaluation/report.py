@@ -75,12 +75,12 @@ class Report:
             from matplotlib.figure import Figure
         except ImportError:
             return None
-        names, found = list(self.shares), list(self.shares.values())
+        names, values = list(self.shares), list(self.shares.values())
         figure = Figure(figsize=(8, 0.3 * len(names) + 1.2), layout="constrained")
         axes = figure.subplots()
-        below = [share.value - share.interval[0] for share in found]
-        above = [share.interval[1] - share.value for share in found]
-        axes.barh(names, [share.value for share in found], xerr=[below, above], color="#4878a8", ecolor="#333333")
+        below = [share.value - share.interval[0] for share in values]
+        above = [share.interval[1] - share.value for share in values]
+        axes.barh(names, [share.value for share in values], xerr=[below, above], color="#4878a8", ecolor="#333333")
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
         axes.set_xlabel("share judged right, with 95 % interval")

@@ -52,7 +52,7 @@ def evaluate(pictures: Sequence[Picture], instruments: Instruments) -> Report:
     prompts = [picture.prompt for picture in pictures]
     places = judging.ranks(network, verdict, labels)
     shares = judging.shares(places, labels)
-    found = {"R-precision": judging.r_precision(judging.likelihood(network, verdict, labels), prompts)}
+    measured = {"R-precision": judging.r_precision(judging.likelihood(network, verdict, labels), prompts)}
     numbers: dict[str, float] = {}
     seconds = [picture.seconds for picture in pictures if picture.seconds is not None]
     if seconds:
@@ -65,8 +65,8 @@ def evaluate(pictures: Sequence[Picture], instruments: Instruments) -> Report:
     if i.clip is not None:
         similarities = metrics.clip_similarities(i.clip, [picture.image for picture in pictures], prompts)
         numbers["CLIPScore"] = metrics.clip_score(similarities)
-        found["R-precision by CLIP"] = judging.r_precision(similarities, prompts)
-    shares |= {name: share for name, share in found.items() if share is not None}
+        measured["R-precision by CLIP"] = judging.r_precision(similarities, prompts)
+    shares |= {name: share for name, share in measured.items() if share is not None}
     said = [_said(network, verdict, row, wanted, p) for row, (wanted, p) in enumerate(zip(labels, places, strict=True))]
     return Report(pictures, said, shares, numbers, i.weights)
 

@@ -1,4 +1,4 @@
-"""The first grid of a run: random codes, an encoded picture, or the best of what a prior proposes."""
+"""What a run begins with: nothing, an encoded picture, a sketch, or the best of what a prior proposes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vqclip import images, seeding
-from vqclip.drawables import latents
+from vqclip.drawables import Drawable
+from vqclip.drawables.init_image import padded
+from vqclip.drawables.protocol import joined
 from vqclip.errors import UsageError, WeightsError
-from vqclip.generation.canvas import padded
-from vqclip.guidance import autocast
+from vqclip.precision import autocast
 from vqclip.types import MASKED, Candidates
 
 if TYPE_CHECKING:
@@ -24,30 +25,29 @@ _TOGETHER = 16
 
 
 @torch.no_grad()
-def first_grid(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Tensor, dict[int, Candidates]]:
-    """Return the latents (B, C, h, w) of the first stage, and a prior's candidates by seed if they are to be shown.
+def first_pictures(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Drawable, dict[int, Candidates]]:
+    """Return what the first stage begins with, and a prior's candidates by seed if they are to be shown.
 
-    Where a mask lets nothing change, the latents are those of the init image.
+    Where a mask lets nothing change, it is as the init image has it.
     """
-    config, vqgan, stage = prepared.config, prepared.models.vqgan, prepared.stages[0]
+    config, blank, stage = prepared.config, prepared.blank, prepared.stages[0]
+    grid = (stage.height, stage.width)
     if config.init.kind == "prior":
         if prepared.proposer is None:
             raise WeightsError("there is no prior: give --prior NAME or FILE, or --init random, image or auto")
-        found = {seed: candidates(prepared, seed) for seed in dict.fromkeys(seeds)}
-        grids = [_to_stage(prepared, found[seed].codes[: seeds.count(seed)], seed) for seed in found]
-        return _outside_kept(prepared, torch.cat(grids)), found if config.output.save_candidates else {}
+        proposed = {seed: candidates(prepared, seed) for seed in dict.fromkeys(seeds)}
+        parts = [_to_stage(prepared, proposed[seed].codes[: seeds.count(seed)], seed) for seed in proposed]
+        return joined(parts).keep_outside(), proposed if config.output.save_candidates else {}
     if config.init.kind == "sketch":
-        factor, device = vqgan.factor, vqgan.codebook.device
-        plain = [padded(prepared.sketcher.picture(seed, plain=True), factor).to(device) for seed in seeds]
-        # one by one, so that a picture is the same beside others
-        codes = torch.cat([prepared.scaler.encode(one, stage.height, stage.width) for one in plain])
-        return _outside_kept(prepared, codes), {}
-    codes = latents.random_grid(vqgan.live_codebook, seeds, stage.height, stage.width)
+        plain = [padded(prepared.sketcher.picture(seed, plain=True), blank.factor) for seed in seeds]
+        return blank.encode(torch.cat(plain).to(prepared.device), *grid).keep_outside(), {}
+    nothing = blank.random(seeds, *grid)
     if config.init.kind == "image":
-        if prepared.canvas is None:
+        if not prepared.init_image:
             raise UsageError("--init image needs a picture: give --init-image FILE")
-        codes = latents.blend(_encoded(prepared, stage.height, stage.width), codes, config.init.strength)
-    return _outside_kept(prepared, codes), {}
+        image = prepared.init_image.image.expand(len(seeds), -1, -1, -1)
+        return blank.encode(image, *grid).mix(nothing, config.init.strength).keep_outside(), {}
+    return nothing.keep_outside(), {}
 
 
 def candidates(prepared: Prepared, seed: int) -> Candidates:
@@ -57,23 +57,22 @@ def candidates(prepared: Prepared, seed: int) -> Candidates:
     could be taken for. Each is drawn from seed and number alone. Raises Stopped between groups of them.
     """
     init, shown = prepared.config.init, prepared.config.output.save_candidates
-    every, scores, pictures = [], [], []
+    codes, scores, pictures = [], [], []
     together = _together(prepared)
     for start in range(0, init.candidates, together):
         prepared.control.checkpoint()
-        every.append(_draw(prepared, seed, range(start, min(start + together, init.candidates))))
+        codes.append(_sample(prepared, seed, range(start, min(start + together, init.candidates))))
         if init.candidates > 1 or shown:
-            image = _picture(prepared, every[-1])
+            image = _picture(prepared, codes[-1])
             fit = prepared.guidance.score(image, [seed] * len(image), prepared.config.best.views)
             scores.append(fit + init.rivals * prepared.guidance.confusion(image))
             if shown:
                 pictures.append(image)
-    codes = torch.cat(every)
     if not scores:
-        return Candidates(codes)
+        return Candidates(torch.cat(codes))
     score = torch.cat(scores)
     order = score.argsort(stable=True)
-    return Candidates(codes[order], score[order], torch.cat(pictures)[order] if shown else None)
+    return Candidates(torch.cat(codes)[order], score[order], torch.cat(pictures)[order] if shown else None)
 
 
 def _together(prepared: Prepared) -> int:
@@ -83,22 +82,22 @@ def _together(prepared: Prepared) -> int:
     return max(_TOGETHER * side**2 // (height * width), 1)
 
 
-def _draw(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
+def _sample(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
     """Return the codes (n, h, w) of some candidates; what a mask keeps is that of the init image."""
     proposer, stage = prepared.proposer, prepared.stages[0]
     height, width = proposer.natural(stage.height, stage.width)
     grid = prepared.scaler.known(height, width) if proposer.tokenizer is None else None
     if grid is None:
-        grid = torch.full((height, width), MASKED, device=prepared.models.vqgan.codebook.device)
+        grid = torch.full((height, width), MASKED, device=prepared.device)
     return proposer.fill(grid, [seeding.derive(seed, "candidate", number) for number in numbers])
 
 
-def _to_stage(prepared: Prepared, codes: Tensor, seed: int) -> Tensor:
-    """Return the latents of codes (n, h, w) at the first stage."""
-    scaler, stage = prepared.scaler, prepared.stages[0]
+def _to_stage(prepared: Prepared, codes: Tensor, seed: int) -> Drawable:
+    """Return the pictures of codes (n, h, w) at the first stage."""
+    blank, stage = prepared.blank, prepared.stages[0]
     if prepared.proposer.tokenizer is None:
-        return scaler.to_grid(codes, stage.height, stage.width, [seed] * len(codes))
-    return scaler.encode(_picture(prepared, codes), stage.height, stage.width)
+        return blank.from_codes(codes, stage.height, stage.width, [seed] * len(codes))
+    return blank.encode(_picture(prepared, codes), stage.height, stage.width)
 
 
 def _picture(prepared: Prepared, codes: Tensor) -> Tensor:
@@ -106,7 +105,7 @@ def _picture(prepared: Prepared, codes: Tensor) -> Tensor:
 
     Those of a prior with a tokenizer of its own cover the first stage, and their overhang is cut off.
     """
-    tokenizer, stage, factor = prepared.proposer.tokenizer, prepared.stages[0], prepared.models.vqgan.factor
+    tokenizer, stage, factor = prepared.proposer.tokenizer, prepared.stages[0], prepared.blank.factor
     if tokenizer is None:
         return prepared.scaler.decode(codes)
     with autocast(codes.device.type, prepared.config.run.precision):
@@ -115,20 +114,4 @@ def _picture(prepared: Prepared, codes: Tensor) -> Tensor:
     scale = max(height / image.shape[-2], width / image.shape[-1])
     side = (max(round(image.shape[-2] * scale), height), max(round(image.shape[-1] * scale), width))
     larger = interpolate(image, side, mode="bicubic", antialias=True).clamp(0, 1)
-    image = images.crop_center(larger, width, height)
-    return image if prepared.canvas is None else prepared.canvas.composite(image)
-
-
-def _outside_kept(prepared: Prepared, z: Tensor) -> Tensor:
-    """Return latents (B, C, h, w) with those of the init image where a mask lets nothing change."""
-    cells = None if prepared.canvas is None else prepared.canvas.cells(*z.shape[-2:])
-    if cells is None:
-        return z
-    return torch.where(cells, z, _encoded(prepared, *z.shape[-2:]))
-
-
-def _encoded(prepared: Prepared, height: int, width: int) -> Tensor:
-    """Return the codes (1, C, height, width) of the init image."""
-    vqgan = prepared.models.vqgan
-    image = prepared.canvas.at(height * vqgan.factor, width * vqgan.factor)
-    return vqgan.quantize(vqgan.encode(image))[0]
+    return prepared.init_image.composite(images.crop_center(larger, width, height))

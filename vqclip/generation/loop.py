@@ -40,7 +40,7 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
         prepared.control.checkpoint()
         with exact(prepared.config):
             run = prepared.run(seeds) if packed is None else prepared.resumed(seeds, packed)
-            image = run.decode(run.state.output)
+            image = run.render(run.state.output)
         run.notices[:0] = notices
         yield _snapshot(run, image, resumed=packed is not None)
         notices, packed = [], None
@@ -83,4 +83,5 @@ def _snapshot(run: Run, image: Tensor, resumed: bool = False) -> Snapshot:
         packed=run.packed,
         resumed=resumed,
         chunks=dict(run.state.chunks),
+        rates={step: config.optimizer.lr * factor for step, factor in run.state.slowings.items()},
     )

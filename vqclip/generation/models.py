@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vqclip.config import Config, checked
+from vqclip.config import Config, Resolved, checked
+from vqclip.drawables.scaler import lacks_much
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
-from vqclip.generation.scaler import lacks_much
 from vqclip.models import casting
+from vqclip.models.adapted import adapt_clip, adapt_vqgan, fingerprint, name_of
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
@@ -44,18 +45,34 @@ class Models:
     `declined` why prior or upsampler, by kind, were left out, if they were. `source` is what they were loaded by: they
     serve configs that name the same networks, and decoder and towers keep their weights in its precision (see
     `casting`). A prior that only a later config needs is loaded then.
+
+    `Models(vqgan=..., clips=[...])` takes networks from Python: a `types.ImageTokenizer` and some `types.Perceptor`.
+    They serve any config; pictures name their classes and the sha256 of their parameters.
     """
 
     vqgan: VQGAN
     clips: list[CLIP]
-    hashes: dict[tuple[str, str], str]
-    known: list[str]
+    hashes: dict[tuple[str, str], str] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
     prior: Prior | None = None
     declined: dict[str, str] = field(default_factory=dict)
     embedding: EmbeddingPrior | None = None
     upsampler: Upsampler | None = None
     memory: Memory | None = None
     source: Config | None = None
+
+    def __post_init__(self) -> None:
+        """Fit networks from Python to what a run asks; UsageError for those of another interface."""
+        if self.source is None:
+            if not self.clips:
+                raise UsageError("there is no CLIP: give Models(vqgan=..., clips=[...]) at least one")
+            self.vqgan, self.clips = adapt_vqgan(self.vqgan), [adapt_clip(clip) for clip in self.clips]
+            self.known = self.known or [fingerprint(clip) for clip in self.clips]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks lie."""
+        return self.vqgan.codebook.device
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -79,11 +96,11 @@ class Models:
 
     def _take_wanted(self, config: Config) -> None:
         """Load what only some runs need, and this one does, unless it is there or was left out."""
-        device, kind = self.vqgan.codebook.device, config.init.kind
+        device, kind = self.device, config.init.kind
         # one that was left out is an error where it must begin the run
         if self.memory is None and is_sketched(config) and (kind == "sketch" or "memory" not in self.declined):
             self._take_memory(config)
-        if self.prior is None and self._proposes(config) and (kind == "prior" or "prior" not in self.declined):
+        if self.prior is None and self.proposes(config) and (kind == "prior" or "prior" not in self.declined):
             self._take_prior(config, device)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
@@ -133,15 +150,15 @@ class Models:
         self.prior = prior.to(device)
         self.hashes["prior", name] = digest
 
-    def _sketches(self, config: Config) -> bool:
+    def sketches(self, config: Config) -> bool:
         """Whether a sketch begins a run, where a memory that fits is there."""
         return self.memory is not None and is_sketched(config)
 
-    def _proposes(self, config: Config) -> bool:
+    def proposes(self, config: Config) -> bool:
         """Whether a prior, if it fits, proposes the first grid of a run."""
         repaints = config.init.image is not None and config.init.mask is None
         kind = config.init.kind
-        open_to_it = kind == "auto" and not repaints and not self._sketches(config)
+        open_to_it = kind == "auto" and not repaints and not self.sketches(config)
         return bool(config.models.prior) and (kind == "prior" or open_to_it)
 
     def _take_memory(self, config: Config) -> None:
@@ -220,7 +237,7 @@ class Models:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
         return {f"{kind}:{told_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
 
-    def resolve(self, config: Config) -> Config:
+    def resolve(self, config: Config) -> Resolved:
         """Return the config with every `auto` settled for these networks.
 
         Raises UsageError for a config that is wrong, names other networks than these, or has no word that they know.
@@ -228,8 +245,10 @@ class Models:
         config = checked(config)
         check_words(config)
         if self.source is not None:
-            self._check_named(config, self.source)
-            self._take_wanted(config)
+            _check_named(self, config, self.source)
+        else:
+            config = self._named_from_python(config)
+        self._take_wanted(config)
         precision = resolve.precision(config.run.precision, resolve.device(config.run.device))
         if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
@@ -238,45 +257,56 @@ class Models:
         usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        sketched = self._sketches(config)
+        sketched = self.sketches(config)
         return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched)
 
-    def _check_named(self, config: Config, source: Config) -> None:
-        """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
-        wanted, held = config.models, source.models
-        # an optional one that a config does not ask for waits here unused
-        used = {
-            "prior": self._proposes(config),
-            "memory": self._sketches(config),
-            "upsampler": True,
-            "embedding": config.target.kind == "prior",
-        }
-        names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
-        pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
-        if len(wanted.clip) == len(held.clip):
-            pairs += [("clip", *pair) for pair in zip(wanted.clip, held.clip, strict=True)]
-        else:
-            pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
-        pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
-        place = torch.device(resolve.device(config.run.device))
-        pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, self.vqgan.codebook.device))))
-        for name, asked, here in pairs:
-            if not _same(asked, here):
-                raise UsageError(
-                    f"the config asks for {name} {asked or 'none'!r} and the models given have {here or 'none'!r}: "
-                    "load them with vqclip.Models.load(config)"
-                )
+    def _named_from_python(self, config: Config) -> Config:
+        """Return a config that names networks from Python as what they are, and remember their hashes."""
+        config.models.vqgan, config.models.vqgan_config = name_of(self.vqgan), ""
+        config.models.clip = [name_of(clip) for clip in self.clips]
+        config.run.device = str(self.device)
+        if ("vqgan", config.models.vqgan) not in self.hashes:
+            self.hashes["vqgan", config.models.vqgan] = fingerprint(self.vqgan)
+        self.hashes |= {("clip", name_of(clip)): digest for clip, digest in zip(self.clips, self.known, strict=True)}
+        return config
 
     def _reload_whole(self) -> None:
         """Take decoder and towers with all of their weights, which serve any precision; WeightsError if they changed.
 
         Runs that are under way keep those that they began with.
         """
-        full = self._load_stepped(self.source, self.vqgan.codebook.device, "fp32")
+        full = self._load_stepped(self.source, self.device, "fp32")
         changed = [name for place, name in full.hashes if full.hashes[place, name] != self.hashes.get((place, name))]
         if changed:
             raise WeightsError(f"the weights of {changed[0]!r} are no longer those that were loaded: load them again")
         self.vqgan, self.clips = full.vqgan, full.clips
+
+
+def _check_named(models: Models, config: Config, source: Config) -> None:
+    """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
+    wanted, held = config.models, source.models
+    # an optional one that a config does not ask for waits here unused
+    used = {
+        "prior": models.proposes(config),
+        "memory": models.sketches(config),
+        "upsampler": True,
+        "embedding": config.target.kind == "prior",
+    }
+    names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
+    pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
+    if len(wanted.clip) == len(held.clip):
+        pairs += [("clip", *pair) for pair in zip(wanted.clip, held.clip, strict=True)]
+    else:
+        pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
+    pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
+    place = torch.device(resolve.device(config.run.device))
+    pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, models.device))))
+    for name, asked, here in pairs:
+        if not _same(asked, here):
+            raise UsageError(
+                f"the config asks for {name} {asked or 'none'!r} and the models given have {here or 'none'!r}: "
+                "load them with vqclip.Models.load(config)"
+            )
 
 
 def _same(name: str, other: str) -> bool:

@@ -12,11 +12,12 @@ from vqclip import priors
 from vqclip.config.schema import Config, PriorConfig
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models, natural_grid
-from vqclip.guidance import Guidance, autocast
+from vqclip.guidance.targets import PromptTargets
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior
 from vqclip.models.vqgan import Detokenizer
+from vqclip.precision import autocast
 from vqclip.prompts import Prompt
 
 
@@ -35,7 +36,9 @@ class Proposer:
     tokenizer: Detokenizer | None = None
 
     @classmethod
-    def of(cls, config: Config, models: Models, guidance: Guidance, texts: Sequence[Prompt]) -> Proposer | None:
+    def of(
+        cls, config: Config, models: Models, targets: Sequence[PromptTargets], texts: Sequence[Prompt]
+    ) -> Proposer | None:
         """Return the proposer of a resolved run; None if it has no prior. UsageError for what it cannot be told."""
         prior, how = models.prior, _sampling(config.prior)
         if prior is None:
@@ -54,8 +57,8 @@ class Proposer:
             words = prior.tell([text.text for text in texts])
             weights = torch.tensor([text.weight for text in texts], device=words.device)
             return cls(prior, lambda h, w: words, weights, how, config.run.precision, prior.detokenizer)
-        _, targets = guidance.pairs[models.teller(prior)]
-        return cls(prior, lambda h, w: targets.embeddings, targets.weights, how, config.run.precision)
+        wanted = targets[models.teller(prior)]
+        return cls(prior, lambda h, w: wanted.embeddings, wanted.weights, how, config.run.precision)
 
     @torch.no_grad()
     def fill(self, grid: Tensor, seeds: Sequence[int], steps: int | None = None) -> Tensor:

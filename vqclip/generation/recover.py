@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from vqclip.errors import MemoryBudgetError, NumericError
+from vqclip.errors import MemoryBudgetError, NumericError, is_out_of_memory
 from vqclip.generation.state import State
 from vqclip.types import Notice
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 EVERY = 5
 _TRIES = 3
 _SLOWER = 0.5
-_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory")
 _T = TypeVar("_T")
 
 
@@ -32,7 +31,7 @@ def step(run: Run) -> torch.Tensor:
         image = run.step()
     except NumericError as error:
         _go_back(run, error)
-        return run.decode(run.state.output)
+        return run.render(run.state.output)
     if run.state.step % EVERY == 0 or run.ended:
         keep(run)
     return image
@@ -50,9 +49,10 @@ def _go_back(run: Run, error: NumericError) -> None:
         raise error
     run.tries += 1
     failed, run.trouble_at = run.state.step + 1, max(run.trouble_at, run.state.step + 1)
-    slowed, chunks = run.state.slowed * _SLOWER, run.state.chunks
-    run.state = State.unpack(run.packed, run.config, run.state.z.device)
+    slowed, chunks, slowings = run.state.slowed * _SLOWER, run.state.chunks, run.state.slowings
+    run.state = State.unpack(run.packed, run.config, run.blank, run.device)
     run.state.slowed, run.state.chunks = slowed, chunks
+    run.state.slowings = slowings | {run.state.step + 1: slowed}
     rate = run.config.optimizer.lr * slowed
     run.notices.append(
         Notice(
@@ -73,19 +73,13 @@ def in_memory(run: Run, work: Callable[[], _T]) -> _T:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            views = run.guidance.config
-            chunk = min(views.chunk or views.count, views.count)
+            guidance, count = run.guidance, run.config.views.count
+            chunk = min(guidance.chunk or count, count)
         if chunk == 1:
             raise MemoryBudgetError("out of memory with one view at a time: give a smaller --size, or smaller models")
-        if run.state.z.device.type == "cuda":
+        if run.device.type == "cuda":
             torch.cuda.empty_cache()
-        views.chunk = run.state.chunks[run.state.step + 1] = (chunk + 1) // 2
+        guidance.chunk = run.state.chunks[run.state.step + 1] = (chunk + 1) // 2
         run.notices.append(
-            Notice(f"out of memory at step {run.state.step + 1}: {views.chunk} views at a time from here")
+            Notice(f"out of memory at step {run.state.step + 1}: {guidance.chunk} views at a time from here")
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: torch's own on a GPU, a plain one on a CPU."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or any(words in str(error) for words in _OUT_OF_MEMORY)

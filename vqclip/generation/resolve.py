@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from vqclip import seeding
-from vqclip.config import Config
+from vqclip.config import Config, Resolved
 from vqclip.errors import MemoryBudgetError, UsageError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
@@ -21,6 +21,8 @@ _LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.01, 30
 _LR_SHOWN, _STEPS_SHOWN, _PAINT = 0.06, 30, 6.0
 _STAGES, _STAGES_SHOWN = ("128:0.85", "full:0.15"), ("full:1",)
 _VIEWS, _VIEWS_SMALL, _SMALL = 32, 16, 64
+# how a prior would be drawn from where there is none
+_WITHOUT_PRIOR = {"guidance": 3.0, "top_k": 0, "top_p": 1.0}
 
 
 def resolve(
@@ -30,7 +32,7 @@ def resolve(
     usual: Mapping[str, float] | None = None,
     weights: int = 0,
     sketched: bool = False,
-) -> Config:
+) -> Resolved:
     """Return the config with what a rule decides settled: seed, device, precision, init, noise, rate, views, sampling.
 
     `usual` is how the prior is usually drawn from, None if there is none; `weights` what the networks weigh in bytes,
@@ -38,50 +40,48 @@ def resolve(
 
     Raises UsageError for a device this machine lacks, and MemoryBudgetError if the estimate exceeds its memory.
     """
-    resolved, has_prior = copy.deepcopy(config), usual is not None
-    if resolved.seed == -1:
-        resolved.seed = seeding.fresh()
-    resolved.run.device = device(config.run.device)
-    resolved.run.precision = precision(config.run.precision, resolved.run.device)
-    resolved.run.compile = "off" if config.run.compile == "auto" else config.run.compile
-    if resolved.init.kind == "auto":
+    draft, has_prior = copy.deepcopy(config), usual is not None
+    if draft.seed == -1:
+        draft.seed = seeding.fresh()
+    draft.run.device = device(config.run.device)
+    draft.run.precision = precision(config.run.precision, draft.run.device)
+    draft.run.compile = "off" if config.run.compile == "auto" else config.run.compile
+    if draft.init.kind == "auto":
         repainted = config.init.image and not (config.init.mask and has_prior)
         drawn = "sketch" if sketched else "prior" if has_prior else "random"
-        resolved.init.kind = "image" if repainted else drawn
-    _settle_start(resolved)
-    if config.latent.noise is None:
-        # noise keeps cells of a random grid from settling early; it would wipe out a picture
-        resolved.latent.noise = _NOISE if resolved.init.kind == "random" else 0.0
+        draft.init.kind = "image" if repainted else drawn
+    _settle_start(draft)
     if config.optimizer.lr is None:
-        resolved.optimizer.lr = _rate(resolved.init.kind, config.steps)
+        draft.optimizer.lr = _rate(draft.init.kind, config.steps)
     if config.views.count is None:
-        resolved.views.count = _views(resolved.init.kind, config, clips)
-    for name, value in (usual or {}).items():
-        if getattr(resolved.prior, name) is None:
-            setattr(resolved.prior, name, value)
-    total = total_memory(resolved.run.device)
+        draft.views.count = _views(draft.init.kind, config, clips)
+    for name, value in (usual or _WITHOUT_PRIOR).items():
+        if getattr(draft.prior, name) is None:
+            setattr(draft.prior, name, value)
+    total = total_memory(draft.run.device)
     # deterministic pictures are drawn as if alone, also in chunks as large
-    kept = config.init.keep if resolved.init.kind == "prior" else 1
+    kept = config.init.keep if draft.init.kind == "prior" else 1
     batch = 1 if config.run.deterministic else max(min(config.batch_size, config.count), kept)
-    need = _Need(resolved, architecture, clips, weights, batch)
-    if resolved.views.chunk == 0:
-        resolved.views.chunk = min(memory.view_chunk(resolved.views.count, batch, clip, total) for clip in clips)
-        while resolved.views.chunk > 1 and need.bytes() > total:
-            resolved.views.chunk = (resolved.views.chunk + 1) // 2
-    need.check(total)
-    return resolved
+    need = _Need.of(draft, architecture, clips, weights, batch)
+    if draft.views.chunk == 0:
+        draft.views.chunk = need.chunk(total)
+    need.check(draft.views.chunk, total, draft.run.device)
+    return Resolved.of(draft)
 
 
-def _settle_start(resolved: Config) -> None:
-    """Settle what the kind of the first grid decides: strength, painting, stages."""
-    kind, init = resolved.init.kind, resolved.init
+def _settle_start(draft: Config) -> None:
+    """Settle what the kind of the first grid decides: strength, painting, stages, noise."""
+    kind, init = draft.init.kind, draft.init
     if init.strength is None:
         init.strength = 0.0
     if init.paint is None:
         init.paint = _PAINT if kind in ("sketch", "image") else 0.0
-    if not resolved.stages:
+    if not draft.stages:
         # a coarse grid loses the small shapes of a picture that is there already
-        resolved.stages = list(_STAGES_SHOWN if kind in ("sketch", "image") else _STAGES)
+        draft.stages = list(_STAGES_SHOWN if kind in ("sketch", "image") else _STAGES)
+    if draft.latent.noise is None:
+        # noise keeps cells of a random grid from settling early; it would wipe out a picture
+        draft.latent.noise = _NOISE if kind == "random" else 0.0
 
 
 def _rate(kind: str, steps: int) -> float:
@@ -136,7 +136,7 @@ def precision(asked: str, device_name: str) -> str:
         return asked
     if device_name.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    if device_name == "cpu" and torch.backends.mkldnn.is_available():
+    if device_name == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         # without the instructions bf16 is emulated, and slower than fp32
         return "bf16" if "avx512_bf16" in _cpu_flags() else "fp32"
     return "fp32"
@@ -161,35 +161,52 @@ def _cpu_flags() -> str:
 
 @dataclass(frozen=True)
 class _Need:
-    """What a run will need of memory, by its resolved config."""
+    """What a run will need of memory: `size` (width, height) of the picture that is decoded, `views` a step."""
 
-    config: Config
     architecture: VQGANArchitecture
     clips: Sequence[CLIPArchitecture]
     weights: int
     batch: int
+    size: tuple[int, int]
+    views: int
+    precision: str
 
-    def size(self) -> tuple[int, int]:
-        """Return width and height of the picture that is decoded, in pixels."""
-        factor = self.architecture.factor
-        width, height = (math.ceil(side / factor) * factor for side in self.config.size)
-        return width, height
+    @classmethod
+    def of(
+        cls,
+        draft: Config,
+        architecture: VQGANArchitecture,
+        clips: Sequence[CLIPArchitecture],
+        weights: int,
+        batch: int,
+    ) -> _Need:
+        """Return the need of a run whose views and precision are settled."""
+        factor = architecture.factor
+        width, height = (math.ceil(side / factor) * factor for side in draft.size)
+        views = draft.views.count or 1
+        return cls(architecture, clips, weights, batch, (width, height), views, draft.run.precision)
 
-    def bytes(self) -> int:
-        """Return the estimate."""
-        chunk, precision = min(self.config.views.chunk, self.config.views.count), self.config.run.precision
-        return memory.run_bytes(self.architecture, self.size(), self.batch, chunk, self.clips, self.weights, precision)
-
-    def check(self, total: int) -> None:
-        """Raise MemoryBudgetError, with flags that would fit, if the estimate exceeds the memory there is."""
-        if self.bytes() <= total:
-            return
-        precision, (width, height) = self.config.run.precision, self.size()
-        flags = memory.advice(
-            self.architecture, (width, height), self.batch, self.clips, self.weights, total, precision
+    def bytes(self, chunk: int) -> int:
+        """Return the estimate with so many views at a time."""
+        return memory.run_bytes(
+            self.architecture, self.size, self.batch, min(chunk, self.views), self.clips, self.weights, self.precision
         )
+
+    def chunk(self, total: int) -> int:
+        """Return how many views at a time fit into the memory there is; 1 if even one does not."""
+        chunk = min(memory.view_chunk(self.views, self.batch, clip, total) for clip in self.clips)
+        while chunk > 1 and self.bytes(chunk) > total:
+            chunk = (chunk + 1) // 2
+        return chunk
+
+    def check(self, chunk: int, total: int, device_name: str) -> None:
+        """Raise MemoryBudgetError, with flags that would fit, if the estimate exceeds the memory there is."""
+        need, (width, height) = self.bytes(chunk), self.size
+        if need <= total:
+            return
+        flags = memory.advice(self.architecture, self.size, self.batch, self.clips, self.weights, total, self.precision)
         many = f"{self.batch} pictures of " if self.batch > 1 else ""
         raise MemoryBudgetError(
-            f"{many}{width}x{height} pixels need about {self.bytes() / 2**30:.1f} GB and {self.config.run.device} has "
+            f"{many}{width}x{height} pixels need about {need / 2**30:.1f} GB and {device_name} has "
             f"{total / 2**30:.1f} GB: {flags}"
         )

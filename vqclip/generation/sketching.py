@@ -15,9 +15,10 @@ from torch.nn.functional import interpolate
 
 from vqclip import images, prompts, seeding
 from vqclip.config import Config
+from vqclip.drawables.init_image import InitImage
 from vqclip.errors import UsageError
-from vqclip.generation.canvas import Canvas, read_own
-from vqclip.guidance import autocast
+from vqclip.generation.init_image import read_own
+from vqclip.precision import autocast
 from vqclip.prompts import Prompt
 from vqclip.sketch import asked
 from vqclip.sketch.figures import Figures
@@ -105,15 +106,15 @@ def styled(config: Config) -> str | None:
     return asked.reading_of(config).style if config.models.memory else None
 
 
-def paint_canvas(canvas: Canvas, style: str, seed: int) -> Tensor:
-    """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of the canvas' size."""
-    height, width = canvas.image.shape[-2:]
+def paint_init_image(init_image: InitImage, style: str, seed: int) -> Tensor:
+    """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of its size."""
+    height, width = init_image.image.shape[-2:]
     if max(height, width) > _MOST:
         raise UsageError(f"a style is painted on pictures of up to {_MOST} pixels a side: give a smaller --size")
     side = max(height, width)
     # styles paint squares: the shorter side is mirrored at its edges
     above, before = (side - height) // 2, (side - width) // 2
-    pixels = canvas.image[0].permute(1, 2, 0).cpu().numpy()
+    pixels = init_image.image[0].permute(1, 2, 0).cpu().numpy()
     around = ((above, side - height - above), (before, side - width - before), (0, 0))
     square = np.pad(pixels, around, mode="symmetric").astype(np.float32)
     rng = np.random.default_rng([seeding.derive(seed, "painted")])

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from vqclip import optim
 from vqclip.config import Config
-from vqclip.drawables import latents
+from vqclip.drawables import Drawable
 from vqclip.types import PackedState
 
 # names of the first moment in torch's optimizers
 _MOMENTA = ("exp_avg", "momentum_buffer")
-_OF_BEST = ("score", "z", "image")
-_OPTIMIZER, _CHUNK = "optimizer.", "chunk."
+_AVERAGE, _BEST, _OPTIMIZER, _CHUNK, _SLOWED = "average.", "best.", "optimizer.", "chunk.", "slowed."
 _MOST_VIEWS = 100_000
+_V = TypeVar("_V")
 # the optimizers of version 0.1, whose states tell a place in this list
 _BY_PLACE = ("adam", "adamw", "nadam", "radam", "adamax", "adagrad", "rmsprop", "sgd")
 
 
 @dataclass
 class Best:
-    """The best iterate of the current stage: scores (B,) and latents (B, C, h, w)."""
+    """The best iterate of the current stage: scores (B,), pictures (B, 3, H, W), and what they are rendered from."""
 
     score: Tensor
-    z: Tensor
+    values: dict[str, Tensor]
     image: Tensor
     step: int
 
@@ -35,26 +37,25 @@ class Best:
         better = other.score < self.score
         if not bool(better.any()):
             return self
-        chosen = better.view(-1, 1, 1, 1)
-        return Best(
-            torch.where(better, other.score, self.score),
-            torch.where(chosen, other.z, self.z),
-            torch.where(chosen, other.image, self.image),
-            other.step,
-        )
+
+        def chosen(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+        values = {name: chosen(value, self.values[name]) for name, value in other.values.items()}
+        return Best(chosen(other.score, self.score), values, chosen(other.image, self.image), other.step)
 
 
 @dataclass
 class State:
-    """Latents (B, C, h, w), their optimizer and moving average, the best iterate, and the next step's number.
+    """What is drawn, its optimizer and moving average, the best iterate, and the next step's number.
 
-    `slowed` is the factor that numeric trouble left of the learning rate, `chunks` how many views go through CLIP at a
-    time from which step on, where memory ran out.
+    `slowed` is the factor that numeric trouble left of the learning rate, `slowings` from which step on it was which,
+    `chunks` how many views go through CLIP at a time from which step on, where memory ran out.
     """
 
-    z: Tensor
+    drawable: Drawable
     optimizer: torch.optim.Optimizer
-    average: latents.Average | None
+    average: optim.Average | None
     step: int = 0
     stage: int = 0
     best: Best | None = None
@@ -65,101 +66,139 @@ class State:
     # the best with the score of an end that is no step of the schedule: shown, but not what later steps depend on
     shown: Best | None = None
     chunks: dict[int, int] = field(default_factory=dict)
+    slowings: dict[int, float] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, z: Tensor, config: Config) -> State:
-        """Return the state before the first step of a run, or of a stage, that begins from `z`."""
+    def start(cls, drawable: Drawable, config: Config) -> State:
+        """Return the state before the first step of a run, or of a stage, that begins with some pictures."""
         # sums over a grid that was loaded again round as before: its memory is laid out the same
-        z = z.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
-        average = latents.Average(config.latent.ema, z) if config.latent.ema else None
-        return cls(z, optim.build(config.optimizer, z), average, kind=config.optimizer.name)
+        leaves = {
+            name: value.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+            for name, value in drawable.parameters().items()
+        }
+        average = optim.Average(config.latent.ema, leaves) if config.latent.ema else None
+        optimizer = optim.build(config.optimizer, list(leaves.values()))
+        return cls(drawable.at(leaves), optimizer, average, kind=config.optimizer.name)
 
-    def restart(self, z: Tensor, config: Config) -> None:
-        """Go on from other latents, of another grid perhaps: moments, average and best iterate begin anew."""
-        fresh = State.start(z, config)
-        self.z, self.optimizer, self.average = fresh.z, fresh.optimizer, fresh.average
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """What the optimizer moves, by name, each (B, ...)."""
+        return self.drawable.parameters()
+
+    def restart(self, drawable: Drawable, config: Config) -> None:
+        """Go on from other pictures, of another grid perhaps: moments, average and best iterate begin anew."""
+        fresh = State.start(drawable, config)
+        self.drawable, self.optimizer, self.average = fresh.drawable, fresh.optimizer, fresh.average
         self.best = self.shown = None
 
-    def put(self, part: slice, where: Tensor, values: Tensor) -> None:
-        """Replace the latents of some pictures where a mask (b, 1, h, w) says so.
+    def put(self, name: str, part: slice, where: Tensor, values: Tensor) -> None:
+        """Replace a parameter of some pictures where a mask, which broadcasts to it, says so.
 
         The momentum there is forgotten and the average moves there. Second moments stay: without them the next steps
         would be many times too large.
         """
-        momenta = self.optimizer.state.get(self.z, {})
-        grids = [self.z, *(momenta[name] for name in _MOMENTA if momenta.get(name) is not None)]
-        for grid in grids:
-            new = values if grid is self.z else torch.zeros_like(values)
+        parameter = self.parameters[name]
+        moments = self.optimizer.state.get(parameter, {})
+        for grid in (parameter, *(moments[key] for key in _MOMENTA if moments.get(key) is not None)):
+            new = values if grid is parameter else torch.zeros_like(values)
             grid.data[part] = torch.where(where, new, grid.data[part])
         if self.average is not None:
-            total = self.average.total
+            total = self.average.totals[name]
             total[part] = torch.where(where, values * self.average.weight, total[part])
 
     def pack(self) -> PackedState:
         """Return copies of everything that later steps depend on."""
-        tensors = {"z": self.z}
-        numbers = {"step": self.step, "stage": self.stage, "slowed": self.slowed}
-        for name, value in self.optimizer.state.get(self.z, {}).items():
-            (tensors if isinstance(value, Tensor) else numbers)[f"optimizer.{name}"] = value
+        tensors = self.drawable.pack()
+        numbers: dict[str, float] = {"step": self.step, "stage": self.stage, "slowed": self.slowed}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                (tensors if isinstance(value, Tensor) else numbers)[f"{_OPTIMIZER}{name}.{key}"] = value
         numbers |= {f"{_CHUNK}{step}": views for step, views in self.chunks.items()}
+        numbers |= {f"{_SLOWED}{step}": factor for step, factor in self.slowings.items()}
         if self.average is not None:
-            tensors["average"] = self.average.total
+            tensors |= {f"{_AVERAGE}{name}": value for name, value in self.average.totals.items()}
             numbers["average"] = self.average.weight
         if self.best is not None:
-            tensors |= {f"best.{name}": getattr(self.best, name) for name in _OF_BEST}
+            tensors |= {f"{_BEST}{name}": value for name, value in self.best.values.items()}
+            tensors |= {f"{_BEST}score": self.best.score, f"{_BEST}image": self.best.image}
             numbers["best"] = self.best.step
         copies = {name: value.detach().clone() for name, value in tensors.items()}
         return PackedState(self.step, copies, numbers, self.kind)
 
     @classmethod
-    def unpack(cls, packed: PackedState, config: Config, device: torch.device) -> State:
+    def unpack(cls, packed: PackedState, config: Config, blank: Drawable, device: torch.device) -> State:
         """Return the state that was packed; KeyError, TypeError, ValueError or RuntimeError if it is none."""
-        numbers = packed.numbers
+        numbers = _of_named_parameters(packed.numbers)
         # torch's optimizers keep their counts of steps, which have no dimension, on the CPU
-        tensors = {n: v.clone() if v.dim() == 0 else v.to(device, copy=True) for n, v in packed.tensors.items()}
-        state = cls.start(tensors["z"], config)
+        tensors = _of_named_parameters(
+            {n: v.clone() if v.dim() == 0 else v.to(device, copy=True) for n, v in packed.tensors.items()}
+        )
+        state = cls.start(blank.unpack(tensors), config)
         state.step, state.stage, state.slowed = packed.step, int(numbers["stage"]), float(numbers["slowed"])
-        every = {**tensors, **numbers}
-        moments = {n.removeprefix(_OPTIMIZER): value for n, value in every.items() if n.startswith(_OPTIMIZER)}
         # another optimizer, which a resumed run may be forced to take, begins its own
-        if moments and _name_of(packed, config) == config.optimizer.name:
-            state.optimizer.state[state.z] = moments
+        if _optimizer_of(packed, config) == config.optimizer.name:
+            state._take_moments({**tensors, **numbers})
         chunks = {int(n.removeprefix(_CHUNK)): views for n, views in numbers.items() if n.startswith(_CHUNK)}
         if not all(1 <= views <= _MOST_VIEWS for views in chunks.values()):
             raise ValueError("views at a time that no run has")
         state.chunks = {step: int(views) for step, views in chunks.items()}
-        if state.average is not None and "average" in tensors:
-            state.average.total.copy_(tensors["average"])
+        state.slowings = {int(n.removeprefix(_SLOWED)): f for n, f in numbers.items() if n.startswith(_SLOWED)}
+        if not all(0 < factor <= 1 for factor in state.slowings.values()):
+            raise ValueError("a factor of the learning rate that no run has")
+        if state.average is not None and "average" in numbers:
+            for name, total in state.average.totals.items():
+                total.copy_(tensors[_AVERAGE + name])
             state.average.weight = float(numbers["average"])
         if "best" in numbers:
-            state.best = Best(*(tensors[f"best.{name}"] for name in _OF_BEST), int(numbers["best"]))
+            values = {name: tensors[_BEST + name] for name in state.parameters}
+            state.best = Best(tensors[_BEST + "score"], values, tensors[_BEST + "image"], int(numbers["best"]))
         if not state.is_whole():
-            raise ValueError("tensors of other shapes than the latents'")
+            raise ValueError("tensors of other shapes than the pictures'")
         return state
 
+    def _take_moments(self, values: Mapping[str, Tensor | float]) -> None:
+        for name, parameter in self.parameters.items():
+            prefix = f"{_OPTIMIZER}{name}."
+            moments = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+            if moments:
+                self.optimizer.state[parameter] = moments
+
     def is_whole(self) -> bool:
-        """Whether all parts have the shapes that go with the latents."""
-        shape, count = self.z.shape, len(self.z)
-        moments = [value for value in self.optimizer.state.get(self.z, {}).values() if isinstance(value, Tensor)]
-        fits = len(shape) == 4 and self.stage >= 0
-        fits = fits and all(value.dim() == 0 or value.shape == shape for value in moments)
-        if self.average is not None:
-            fits = fits and self.average.total.shape == shape
-        if self.best is not None:
-            image = self.best.image.shape
-            fits = fits and self.best.z.shape == shape and self.best.score.shape == (count,)
-            fits = fits and len(image) == 4 and image[:2] == (count, 3)
+        """Whether all parts have the shapes that go with the parameters."""
+        fits = self.stage >= 0
+        for name, parameter in self.parameters.items():
+            shape = parameter.shape
+            moments = [v for v in self.optimizer.state.get(parameter, {}).values() if isinstance(v, Tensor)]
+            fits = fits and all(value.dim() == 0 or value.shape == shape for value in moments)
+            if self.average is not None:
+                fits = fits and self.average.totals[name].shape == shape
+            if self.best is not None:
+                fits = fits and self.best.values[name].shape == shape and self.best.score.shape == shape[:1]
+                image = self.best.image.shape
+                fits = fits and len(image) == 4 and image[:2] == (shape[0], 3)
         return fits
 
     @property
-    def output(self) -> Tensor:
-        """The latents that are shown and scored: the moving average if there is one."""
+    def output(self) -> Drawable:
+        """What is shown and scored: the moving average if there is one."""
         if self.average is None or not self.average.weight:
-            return self.z.detach()
-        return self.average.value
+            return self.drawable.at({name: value.detach() for name, value in self.parameters.items()})
+        return self.drawable.at(self.average.values)
 
 
-def _name_of(packed: PackedState, config: Config) -> str:
+def _of_named_parameters(values: Mapping[str, _V]) -> dict[str, _V]:
+    """Return parts of a state by today's names: version 0.1 had a single parameter, "z", and did not name it."""
+    return {_named(name, isinstance(value, Tensor)): value for name, value in values.items()}
+
+
+def _named(name: str, is_tensor: bool) -> str:
+    if name == "average" and is_tensor:
+        return f"{_AVERAGE}z"
+    key = name.removeprefix(_OPTIMIZER)
+    return f"{_OPTIMIZER}z.{key}" if key != name and "." not in key else name
+
+
+def _optimizer_of(packed: PackedState, config: Config) -> str:
     """Return the name of a packed state's optimizer; ValueError for a place that version 0.1 did not have."""
     if packed.optimizer or "kind" not in packed.numbers:
         return packed.optimizer or config.optimizer.name

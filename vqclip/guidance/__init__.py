@@ -1,6 +1,5 @@
-"""From an image to the gradient of its losses: views, embeddings, targets."""
+"""From an image to the gradient of its losses: views, embeddings, targets, losses."""
 
 from vqclip.guidance.guide import Guidance
-from vqclip.guidance.precision import autocast
 
-__all__ = ["Guidance", "autocast"]
+__all__ = ["Guidance"]

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from vqclip.errors import UsageError
-from vqclip.guidance.losses.prompt import Rivals, Targets
-from vqclip.guidance.precision import autocast
 from vqclip.guidance.views import ViewPlan, aspect_of, cut_views, sample_views
+from vqclip.precision import autocast
 from vqclip.prompts import Prompt, split_long
 from vqclip.types import Notice, Perceptor
 
@@ -60,15 +59,3 @@ def encode_picture(perceptor: Perceptor, image: Tensor, precision: str) -> Tenso
         with autocast(image.device.type, precision):
             mean = perceptor.encode_image(cuts).float().mean(0)
     return torch.nn.functional.normalize(mean, dim=0)
-
-
-def targets_of(
-    embeddings: Sequence[Tensor],
-    prompts: Sequence[Prompt],
-    rivals: Sequence[Rivals] = (),
-    details: Sequence[Tensor] = (),
-) -> Targets:
-    """Return the targets of one CLIP: prompts with their embeddings (D,), rivals, and embeddings of their details."""
-    stacked = torch.stack(list(embeddings))
-    weights, stops = (stacked.new_tensor([getattr(p, name) for p in prompts]) for name in ("weight", "stop"))
-    return Targets(stacked, weights, stops, rivals, torch.stack(list(details)) if details else None)

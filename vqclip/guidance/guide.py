@@ -4,50 +4,63 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from vqclip import schedules
-from vqclip.config.schema import ContrastConfig, ViewsConfig
-from vqclip.guidance.losses.prompt import Targets, contrast_loss, prompt_loss
-from vqclip.guidance.precision import autocast
+from vqclip.config.schema import ViewsConfig
+from vqclip.drawables.protocol import Moment
+from vqclip.guidance.losses.build import Term
+from vqclip.guidance.losses.prompt import contrast_loss
+from vqclip.guidance.losses.protocol import Rivals, ViewInputs, total
+from vqclip.guidance.targets import Targets
 from vqclip.guidance.views import ViewPlan, Views, aspect_of, cut_views, sample_views, whole
+from vqclip.precision import autocast
 from vqclip.types import Perceptor
 
 _HELD_OUT = ("noise", "erase", "grayscale")
 # by which cosines are multiplied where candidates are compared: far below a CLIP's own, or near rivals alone decide
 _CONFUSION = 10.0
+# the step of views that are held out of guidance: the same at every step
+_FIXED = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Guided:
+    """What one backward pass through CLIP found: the losses (B,) by name, and those of each view, (B, n)."""
+
+    losses: dict[str, Tensor]
+    views: dict[str, Tensor]
 
 
 class Guidance:
-    """The CLIPs of a run with what they are to see; knows nothing of latents.
+    """The CLIPs of a run with what they are to see; knows nothing of what is optimized.
 
-    `own` says of a CLIP, by its place, what the picture of a seed is compared with, if every picture has targets of its
-    own.
+    `targets[k]` and `rivals[k]` belong to CLIP k; `terms` are the losses of views, whose weighted sum guides.
     """
 
     def __init__(
         self,
         perceptors: Sequence[Perceptor],
         targets: Sequence[Targets],
+        terms: Sequence[Term],
         config: ViewsConfig,
         precision: str,
-        contrast: ContrastConfig | None = None,
-        own: Mapping[int, Callable[[int], Targets]] | None = None,
+        rivals: Sequence[Sequence[Rivals]] = (),
     ) -> None:
-        self.own = own or {}
-        self.pairs = list(zip(perceptors, targets, strict=True))
-        self.contrast = contrast or ContrastConfig()
-        self.config = config
-        self.precision = precision
+        if len(perceptors) != len(targets):
+            raise ValueError(f"{len(perceptors)} CLIPs and {len(targets)} targets: give one for each")
+        self.perceptors, self.targets, self.terms = list(perceptors), list(targets), list(terms)
+        self.rivals = list(rivals) or [()] * len(self.perceptors)
+        self.config, self.precision = config, precision
+        # views that go through CLIP at a time; 0: all
+        self.chunk = config.chunk
 
     def apart(self) -> Guidance:
-        """Return one with the same CLIPs and targets, and views of its own, which trouble in one run may change."""
-        other = copy.copy(self)
-        other.config = dataclasses.replace(self.config)
-        return other
+        """Return one with the same CLIPs and targets, of which trouble in one run may lower the `chunk`."""
+        return copy.copy(self)
 
     def plan(self, progress: float) -> ViewPlan:
         """Return how views are drawn at `progress` in [0, 1] of the run."""
@@ -55,44 +68,46 @@ class Guidance:
         overview = schedules.between(c.overview[0], c.overview[1], progress)
         return ViewPlan(c.count, overview, c.smallest, c.largest, c.overshoot, c.augmentations)
 
-    def backward(self, image: Tensor, seeds: Sequence[int], step: int, progress: float) -> Tensor:
-        """Add the gradient of the prompt loss to `image.grad` and return the loss (B,).
+    def backward(self, image: Tensor, moment: Moment) -> Guided:
+        """Add the gradient of the losses of views to `image.grad` and return them.
 
         `image` (B, 3, H, W) must be a leaf. CLIP sees `chunk` views of each picture at a time, so that memory does not
         grow with their number; the sum over the chunks is the whole.
         """
-        total = image.new_zeros(len(image))
-        places = [step % len(self.pairs)] if self.config.alternate else range(len(self.pairs))
+        if not self.terms:
+            image.grad = torch.zeros_like(image)
+            return Guided({}, {})
+        count, plan = self.config.count, self.plan(moment.progress)
+        seeing = range(len(self.perceptors))
+        places = [moment.step % len(self.perceptors)] if self.config.alternate else seeing
+        found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
         for place in places:
-            perceptor, _ = self.pairs[place]
-            targets = self._targets(place, seeds)
-            views = [
-                sample_views(self.plan(progress), seed, step, aspect_of(image), perceptor.image_size) for seed in seeds
-            ]
-            chunk = self.config.chunk or self.config.count
-            for start in range(0, self.config.count, chunk):
-                part = [v.part(start, start + chunk) for v in views]
-                loss = self._view_losses(perceptor, targets, image, part).sum(1)
-                loss = loss / (self.config.count * len(places))
+            drawn = self._sample(plan, place, image, moment)
+            chunk = self.chunk or count
+            for start in range(0, count, chunk):
+                losses = self._view_losses(place, image, [v.part(start, start + chunk) for v in drawn], moment)
+                loss = total(list(losses.values())).sum(1) / (count * len(places))
                 loss.sum().backward()
-                total += loss.detach()
-        return total
+                for name, value in losses.items():
+                    found[name].append(value.detach())
+        scale = count * len(places)
+        sums = {name: total([value.sum(1) / scale for value in values]) for name, values in found.items()}
+        return Guided(sums, {name: torch.cat(values, 1) for name, values in found.items()})
 
     @torch.no_grad()
-    def score(self, image: Tensor, seeds: Sequence[int], views: int) -> Tensor:
+    def score(self, image: Tensor, seeds: Sequence[int], views: int, progress: float = 1.0) -> Tensor:
         """Return the loss (B,) by fixed held-out views without noise: the same at every step, so steps compare."""
         kept = {name: value for name, value in self.config.augmentations.items() if name not in _HELD_OUT}
-        c = self.config
+        c, moment = self.config, Moment(tuple(seeds), _FIXED, progress)
         plan = ViewPlan(views, 0.5, c.smallest, c.largest, c.overshoot, kept)
-        total = image.new_zeros(len(image))
-        for place, (perceptor, _) in enumerate(self.pairs):
-            targets = self._targets(place, seeds)
-            drawn = [sample_views(plan, seed, -1, aspect_of(image), perceptor.image_size) for seed in seeds]
-            chunk = self.config.chunk or views
+        score = image.new_zeros(len(image))
+        for place in range(len(self.perceptors)) if self.terms else ():
+            drawn = self._sample(plan, place, image, moment)
+            chunk = self.chunk or views
             for start in range(0, views, chunk):
-                part = [v.part(start, start + chunk) for v in drawn]
-                total += self._view_losses(perceptor, targets, image, part).sum(1) / (views * len(self.pairs))
-        return total
+                losses = self._view_losses(place, image, [v.part(start, start + chunk) for v in drawn], moment)
+                score += total(list(losses.values())).sum(1) / (views * len(self.perceptors))
+        return score
 
     @torch.no_grad()
     def confusion(self, image: Tensor) -> Tensor:
@@ -100,38 +115,27 @@ class Guidance:
 
         It tells candidates apart that fit the prompts alike: one that looks as much like a rival is worth less.
         """
-        total = image.new_zeros(len(image))
-        for perceptor, targets in self.pairs:
-            if targets.rivals:
+        confusion = image.new_zeros(len(image))
+        for perceptor, rivals in zip(self.perceptors, self.rivals, strict=True):
+            if rivals:
                 views = cut_views(image, [whole()] * len(image), perceptor.image_size)
                 with autocast(image.device.type, self.precision):
                     embeddings = perceptor.encode_image(views)
-                total += contrast_loss(embeddings.float(), targets.rivals, _CONFUSION) / len(self.pairs)
-        return total
+                confusion += contrast_loss(embeddings.float(), rivals, _CONFUSION) / len(self.perceptors)
+        return confusion
 
-    def _targets(self, place: int, seeds: Sequence[int]) -> list[Targets]:
-        """Return what the picture of each seed is compared with, one for all or one for each."""
-        if place in self.own:
-            return [self.own[place](seed) for seed in seeds]
-        return [self.pairs[place][1]]
+    def _sample(self, plan: ViewPlan, place: int, image: Tensor, moment: Moment) -> list[Views]:
+        """Return the views of each picture that one CLIP is to see."""
+        side, aspect = self.perceptors[place].image_size, aspect_of(image)
+        return [sample_views(plan, seed, moment.step, aspect, side) for seed in moment.seeds]
 
-    def _view_losses(
-        self, perceptor: Perceptor, targets: Sequence[Targets], image: Tensor, views: list[Views]
-    ) -> Tensor:
-        """Return the loss of each view, (B, n), by one target for all pictures or one for each."""
+    def _view_losses(self, place: int, image: Tensor, views: list[Views], moment: Moment) -> dict[str, Tensor]:
+        """Return the weighted losses of each view, (B, n), by name."""
+        perceptor = self.perceptors[place]
         cuts = cut_views(image, views, perceptor.image_size)
         with autocast(image.device.type, self.precision):
             embeddings = perceptor.encode_image(cuts)
-        detail = torch.cat([v.side for v in views]).to(image.device) < self.config.detail_below
-        parts = zip(targets, embeddings.float().chunk(len(targets)), detail.chunk(len(targets)), strict=True)
-        return torch.cat([self._loss(*part) for part in parts]).view(len(views), -1)
-
-    def _loss(self, targets: Targets, embeddings: Tensor, detail: Tensor) -> Tensor:
-        """Return the loss (N,) of view embeddings (N, D), of which some show a `detail` (N,)."""
-        loss = prompt_loss(embeddings, targets, detail)
-        if self.contrast.weight:
-            contrast = contrast_loss(embeddings, targets.rivals, self.contrast.scale)
-            if targets.details is not None:
-                contrast = contrast * ~detail  # rivals are rivals of the whole
-            loss = loss + self.contrast.weight * contrast
-        return loss
+        embeddings = embeddings.float()
+        inputs = ViewInputs(embeddings, views, self.targets[place].at(moment, views), moment, place)
+        values = {term.name: term(inputs, len(embeddings), [embeddings]) for term in self.terms}
+        return {name: value.view(len(views), -1) for name, value in values.items()}

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vqclip import seeding
+from vqclip.errors import PluginError
 from vqclip.guidance import resampling
 from vqclip.guidance.augmentations import Augmentation
 from vqclip.registry import AUGMENTATIONS
+from vqclip.registry.outside import is_outside, place_of, run_outside
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,10 @@ def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tu
         augmentation: Augmentation = AUGMENTATIONS.load(name)
         u = torch.rand(n, augmentation.draws, generator=seeding.generator(seed, f"views/{name}", step))
         if augmentation.kind == "geometry":
-            geometry = geometry @ augmentation.build(u, strength)
+            geometry = geometry @ _built(name, augmentation, (n, 3, 3), u, strength)
         elif augmentation.kind == "color":
             last = torch.tensor([[[0.0, 0.0, 0.0, 1.0]]]).expand(n, 1, 4)
-            color = torch.cat([augmentation.build(u, strength), last], 1) @ color
+            color = torch.cat([_built(name, augmentation, (n, 3, 4), u, strength), last], 1) @ color
         else:
             pixel.append((name, strength, u))
     return geometry, color[:, :3], tuple(pixel)
@@ -209,5 +212,19 @@ def _finish(cuts: Tensor, views: Views) -> Tensor:
     cuts = torch.baddbmm(color[:, :, 3:], color[:, :, :3], cuts.reshape(n, 3, -1)).view(n, 3, s, s)
     noise = torch.zeros(()) if views.noise is None else views.noise
     for name, strength, u in views.pixel:
-        cuts = AUGMENTATIONS.load(name).build(cuts, u, strength, noise.to(cuts))
+        cuts = _built(name, AUGMENTATIONS.load(name), tuple(cuts.shape), cuts, u, strength, noise.to(cuts))
     return cuts
+
+
+def _built(name: str, augmentation: Augmentation, shape: tuple[int, ...], *arguments: Any) -> Tensor:
+    """Return what an augmentation builds; PluginError for one from outside that fails or does not fit."""
+    if not is_outside(augmentation.build):
+        return augmentation.build(*arguments)
+    what = f"the augmentation {name!r}"
+    built = run_outside(what, augmentation.build, *arguments)
+    if not isinstance(built, Tensor) or built.shape != shape:
+        given = tuple(built.shape) if isinstance(built, Tensor) else type(built).__name__
+        raise PluginError(f"{what} ({place_of(augmentation.build)}) returned {given}: return a tensor {shape}")
+    if not bool(built.isfinite().all()):
+        raise PluginError(f"{what} ({place_of(augmentation.build)}) returned a number that is not finite")
+    return built

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -33,12 +34,12 @@ def to_srgb(image: Image.Image) -> Image.Image:
         transform = _transform(data, color.mode)
         if transform is None:
             return image
-        found = ImageCms.applyTransform(color, transform)
+        converted = cast("Image.Image", ImageCms.applyTransform(color, transform))  # none only of one in place
     except _UNFIT:
         return image
     if alpha is not None:
-        found.putalpha(alpha)
-    return found
+        converted.putalpha(alpha)
+    return converted
 
 
 @functools.lru_cache(maxsize=8)
@@ -49,12 +50,12 @@ def _transform(data: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
     intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    found = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
     if mode == "CMYK":
-        return found
+        return transform
     probe = _probe(mode)
-    moved = np.asarray(ImageCms.applyTransform(probe, found), int) - np.asarray(probe.convert("RGB"), int)
-    return found if np.abs(moved).max() > _TOLERANCE else None
+    moved = np.asarray(ImageCms.applyTransform(probe, transform), int) - np.asarray(probe.convert("RGB"), int)
+    return transform if np.abs(moved).max() > _TOLERANCE else None
 
 
 def _probe(mode: str) -> Image.Image:

@@ -9,10 +9,10 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vqclip.errors import UsageError, one_line
 from vqclip.images.profiles import to_srgb
@@ -54,7 +54,8 @@ def read_mask(path: str | Path) -> tuple[Image.Image, bool]:
     with open_image(path) as image, _damage_as_usage_error(path):
         image.load()
         layer = _eight_bits(_upright(image))
-        clear = layer.has_transparency_data and layer.convert("RGBA").getchannel("A").getextrema()[0] < 255
+        least: Any = layer.convert("RGBA").getchannel("A").getextrema()[0] if layer.has_transparency_data else 255
+        clear = least < 255
         levels = _laid_on(layer, "black").convert("L")
         levels.info.clear()
         return levels, clear
@@ -79,7 +80,7 @@ def open_image(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[I
         with _damage_as_usage_error(path):
             try:
                 image = Image.open(_without_long_texts(stream, path), formats=list(formats))
-            except Image.UnidentifiedImageError:
+            except UnidentifiedImageError:
                 raise UsageError(f"{path} is not a picture that vqclip reads: give a {_listed(formats)} file") from None
         with image:
             _check_pixels(path, image.size)
@@ -184,7 +185,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return `image` with 8 bits a channel, no palette, and a transparent color as alpha; its profile stays."""
-    info = {name: value for name, value in image.info.items() if name == "icc_profile"}
+    info: dict[str | tuple[int, int], Any] = {
+        name: value for name, value in image.info.items() if name == "icc_profile"
+    }
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips everything above 255.
         values = np.asarray(image).astype(np.uint32)

@@ -18,8 +18,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return nn.functional.scaled_dot_product_attention(q, k, v, mask)
     if q.numel() // q.shape[-1] * k.shape[-2] > _WRITTEN_OUT:
-        given = (part.float() for part in (q, k, v))
-        mask = None if mask is None else mask.float()
-        return nn.functional.scaled_dot_product_attention(*given, mask).to(q.dtype)
+        wide_mask = None if mask is None else mask.float()
+        mixed = nn.functional.scaled_dot_product_attention(q.float(), k.float(), v.float(), wide_mask)
+        return mixed.to(q.dtype)
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return (logits if mask is None else logits + mask).softmax(-1) @ v
+    out: Tensor = (logits if mask is None else logits + mask).softmax(-1) @ v
+    return out

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from vqclip.models.small_clip import SmallCLIP, small
 from vqclip.types import CLIPArchitecture
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from open_clip.tokenizer import SimpleTokenizer
 
 
@@ -28,11 +30,14 @@ class CLIP(nn.Module):
 
     # the precision of the image tower's weights if it is not float32: see `casting`
     held: torch.dtype | None = None
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, architecture: CLIPArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.network = builder(architecture.model)(**architecture.model)
+        # open_clip's has no types; the small one is spelled like it
+        self.network: Any = builder(architecture.model)(**architecture.model)
         self.image_size = architecture.image_size
         self.context_length: int = self.network.context_length
         self.words = frozenset(architecture.words)
@@ -70,7 +75,8 @@ class CLIP(nn.Module):
         """
         net: Any = self.network
         if getattr(net, "attn_mask", None) is None or net.text_pool_type != "argmax":
-            return net.encode_text(tokens)
+            out: Tensor = net.encode_text(tokens)
+            return out
         longest = int(tokens.argmax(-1).max()) + 1
         tokens = tokens[:, :longest]
         x = net.token_embedding(tokens).to(net.transformer.get_cast_dtype())
@@ -78,15 +84,16 @@ class CLIP(nn.Module):
         x = net.ln_final(net.transformer(x, attn_mask=net.attn_mask[:longest, :longest]))
         x = x[torch.arange(len(x), device=x.device), tokens.argmax(-1)]
         if net.text_projection is None:
-            return x
-        return net.text_projection(x) if isinstance(net.text_projection, nn.Linear) else x @ net.text_projection
+            return cast("Tensor", x)
+        out = net.text_projection(x) if isinstance(net.text_projection, nn.Linear) else x @ net.text_projection
+        return out
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of a text, start and end marks included."""
         return len(self.tokenizer.encode(text)) + 2
 
 
-def builder(model: Mapping[str, Any]) -> Callable[..., nn.Module]:
+def builder(model: Mapping[str, Any]) -> Callable[..., Any]:
     """Return what builds the network of an open_clip model configuration, with all packages that it needs imported."""
     if small(model):
         return SmallCLIP
@@ -119,6 +126,7 @@ def _tokenizers() -> Any:
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("open_clip_torch, whose tokenizer reads the prompts, is not installed")
     file = Path(package.submodule_search_locations[0]) / "tokenizer.py"
-    module = module_from_spec(spec_from_loader("vqclip_tokenizers", SourceFileLoader("vqclip_tokenizers", str(file))))
-    module.__spec__.loader.exec_module(module)
+    loader = SourceFileLoader("vqclip_tokenizers", str(file))
+    module = module_from_spec(cast("ModuleSpec", spec_from_loader("vqclip_tokenizers", loader)))
+    loader.exec_module(module)
     return module

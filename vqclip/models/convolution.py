@@ -104,5 +104,5 @@ class _Minimal(torch.autograd.Function):
 def _each(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the convolution of every picture; NNPACK is slower with several at once."""
     weight = weight.contiguous()
-    every = [torch._nnpack_spatial_convolution(one, weight, bias, [1, 1], [1, 1]) for one in x.split(1)]
-    return every[0] if len(every) == 1 else torch.cat(every)
+    convolved = [torch._nnpack_spatial_convolution(one, weight, bias, [1, 1], [1, 1]) for one in x.split(1)]
+    return convolved[0] if len(convolved) == 1 else torch.cat(convolved)

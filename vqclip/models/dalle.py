@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,12 +111,14 @@ class DalleMini(nn.Module):
     def forward(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, h, w, codes) of codes (B, h, w), each given those before it and words (B, n)."""
         x = self.decoder(indices.flatten(1)[:, :-1], self.encoder, condition, [[] for _ in self.blocks])
-        return x[..., : self.architecture.codes].view(*indices.shape, -1)
+        out: Tensor = x[..., : self.architecture.codes].view(*indices.shape, -1)
+        return out
 
     def following(self, codes: Tensor, condition: Tensor, width: int, caches: list[list[Tensor]]) -> Tensor:
         """Return logits (B, codes) of the code after `codes` (B, n); `caches`, empty at the start, remember those."""
         del width
-        return self.decoder(codes, self.encoder, condition, caches)[:, -1, : self.architecture.codes]
+        out: Tensor = self.decoder(codes, self.encoder, condition, caches)[:, -1, : self.architecture.codes]
+        return out
 
 
 class _Encoder(nn.Module):
@@ -131,7 +133,8 @@ class _Encoder(nn.Module):
         visible = (words != _PAD)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, visible)
-        return self.final_ln(x)
+        out: Tensor = self.final_ln(x)
+        return out
 
 
 class _Decoder(nn.Module):
@@ -153,7 +156,8 @@ class _Decoder(nn.Module):
         x = self.layernorm_embedding(x)
         for layer, cache in zip(self.layers, caches, strict=True):
             x = layer(x, said, (words != _PAD)[:, None, None, :], cache)
-        return self.lm_head(self.final_ln(x))
+        out: Tensor = self.lm_head(self.final_ln(x))
+        return out
 
 
 class _Attention(nn.Module):
@@ -168,10 +172,12 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
         mixed = scaled_dot_product_attention(self._split(self.q_proj(x)), keys, values, attn_mask=visible)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        out: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return out
 
 
 class _Gated(nn.Module):
@@ -185,7 +191,8 @@ class _Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.ln0(x)
-        return self.fc2(self.ln1(gelu(self.fc0(x)) * self.fc1(x)))
+        out: Tensor = self.fc2(self.ln1(gelu(self.fc0(x)) * self.fc1(x)))
+        return out
 
 
 class _EncoderLayer(nn.Module):
@@ -197,7 +204,8 @@ class _EncoderLayer(nn.Module):
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
         normal = self.pre_self_attn_layer_norm(x)
         x = x + self.self_attn_layer_norm(self.self_attn(normal, *self.self_attn.keys_and_values(normal), visible))
-        return x + self.glu(x)
+        out: Tensor = x + self.glu(x)
+        return out
 
 
 class _DecoderLayer(nn.Module):
@@ -209,17 +217,18 @@ class _DecoderLayer(nn.Module):
         self.glu = _Gated(width, inner)
 
     def forward(self, x: Tensor, said: Tensor | None, spoken: Tensor, cache: list[Tensor]) -> Tensor:
-        """Return (B, m, width); `said` is what the encoder made of the words, remembered with keys and values."""
+        """Return (B, m, width); `said` is what the encoder made of the words, needed once: the cache keeps it."""
         normal = self.pre_self_attn_layer_norm(x)
         keys, values = self.self_attn.keys_and_values(normal)
         known = 0
         if cache:
             known = cache[0].shape[2]
             keys, values = torch.cat([cache[0], keys], 2), torch.cat([cache[1], values], 2)
-        heard = cache[2:] if cache else self.encoder_attn.keys_and_values(said)
+        heard = cache[2:] if cache else self.encoder_attn.keys_and_values(cast("Tensor", said))
         cache[:] = [keys, values, *heard]
         place = torch.arange(keys.shape[2], device=x.device)
         x = x + self.self_attn_layer_norm(self.self_attn(normal, keys, values, place <= place[known:, None]))
         normal = self.pre_encoder_attn_layer_norm(x)
         x = x + self.encoder_attn_layer_norm(self.encoder_attn(normal, *heard, spoken))
-        return x + self.glu(x)
+        out: Tensor = x + self.glu(x)
+        return out

@@ -64,11 +64,12 @@ class EmbeddingPrior(nn.Module):
         """Return what the embeddings (B, D), of unit variance, were before the noise."""
         a = self.architecture
         turns = time[:, None] * math.pi * 2 ** (torch.arange(a.frequencies, device=time.device) / 2)
-        told = silu(self.told(torch.cat([text * a.dimensions**0.5, turns.sin(), turns.cos()], 1)))
+        modulation = silu(self.told(torch.cat([text * a.dimensions**0.5, turns.sin(), turns.cos()], 1)))
         x = self.enter(noisy)
         for layer in self.layers:
-            x = layer(x, told)
-        return self.leave(self.norm(x))
+            x = layer(x, modulation)
+        out: Tensor = self.leave(self.norm(x))
+        return out
 
 
 class _Layer(nn.Module):
@@ -81,6 +82,7 @@ class _Layer(nn.Module):
         self.grow, self.shrink = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         nn.init.zeros_(self.shrink.weight)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        shift, scale = self.modulate(told).chunk(2, 1)
-        return x + self.shrink(silu(self.grow(self.norm(x) * (1 + scale) + shift)))
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        shift, scale = self.modulate(modulation).chunk(2, 1)
+        out: Tensor = x + self.shrink(silu(self.grow(self.norm(x) * (1 + scale) + shift)))
+        return out

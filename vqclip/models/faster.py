@@ -20,9 +20,9 @@ class Attention(nn.MultiheadAttention):
     the expanded weights, forward and back: with ViT-B/32 a third of a step in bf16 (docs/performance.md).
     """
 
-    def forward(
+    def forward(  # type: ignore[override]  # open_clip's blocks give nothing else
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **ignored: Any
-    ) -> tuple[Tensor, None]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Attend within rows (N, L, E), each to those that `attn_mask` (L, L) lets it see; no weights are returned."""
         if key is not query or value is not query or not self.batch_first or self.in_proj_weight is None:
             return super().forward(query, key, value, attn_mask=attn_mask, **ignored)

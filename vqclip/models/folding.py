@@ -8,6 +8,7 @@ x sigmoid(1.702 x), is silu(1.702 x) / 1.702, whose factors the layers before an
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,7 +40,7 @@ def fold_activations(tower: nn.Module) -> None:
         if isinstance(before, nn.Linear) and isinstance(activation, QuickGELU) and isinstance(after, nn.Linear):
             before.weight *= SHARPNESS
             if before.bias is not None:
-                before.bias *= SHARPNESS
+                before.bias.mul_(SHARPNESS)
             after.weight /= SHARPNESS
             perceptron[1] = nn.SiLU()
 
@@ -50,7 +51,7 @@ def fold_norms(tower: nn.Module) -> None:
         if isinstance(module, nn.Sequential):
             for place, (conv, norm) in enumerate(pairwise(module)):
                 if _foldable(conv, norm):
-                    module[place], module[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+                    module[place], module[place + 1] = _fused(conv, norm), nn.Identity()
         elif any(kind.__name__ in _FOLLOWED.get(kind.__module__, ()) for kind in type(module).__mro__):
             for number in ("1", "2", "3"):
                 _fold_named(module, f"conv{number}", f"bn{number}")
@@ -62,9 +63,15 @@ def _fold_named(module: nn.Module, conv_name: str, norm_name: str) -> None:
     if isinstance(conv, nn.Sequential):  # a stem of several convolutions ends with one
         owner, name, conv = conv, str(len(conv) - 1), conv[-1]
     if _foldable(conv, norm):
-        setattr(owner, name, fuse_conv_bn_eval(conv, norm))
+        setattr(owner, name, _fused(conv, norm))
         setattr(module, norm_name, nn.Identity())
 
 
 def _foldable(conv: nn.Module | None, norm: nn.Module | None) -> bool:
     return isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.running_mean is not None
+
+
+def _fused(conv: Any, norm: Any) -> nn.Module:
+    """Return the convolution that does what these do, which are foldable."""
+    fused: nn.Module = fuse_conv_bn_eval(conv, norm)
+    return fused

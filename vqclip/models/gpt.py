@@ -127,7 +127,7 @@ class GPTPrior(nn.Module):
     def _features(self, tokens: Tensor, caches: list[list[Tensor]]) -> Tensor:
         """Return what comes out of the blocks for the tokens (B, n) that are not in the caches yet."""
         known, total = caches[0][0].shape[2] if caches[0] else 0, tokens.shape[1]
-        x = self.tok_emb(tokens[:, known:]) + self.pos_emb[:, known:total]
+        x: Tensor = self.tok_emb(tokens[:, known:]) + self.pos_emb[:, known:total]
         place = torch.arange(total, device=tokens.device)
         visible = place <= place[known:, None]
         early = place < self.architecture.unmasked
@@ -137,7 +137,8 @@ class GPTPrior(nn.Module):
         return x
 
     def _logits(self, x: Tensor) -> Tensor:
-        return self.head(self.ln_f(x))[..., : self.architecture.codes]
+        out: Tensor = self.head(self.ln_f(x))[..., : self.architecture.codes]
+        return out
 
 
 class _Block(nn.Module):
@@ -151,7 +152,8 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, visible: Tensor, cache: list[Tensor]) -> Tensor:
         x = x + self.attn(self.ln1(x), visible, cache)
-        return x + self.mlp(self.ln2(x))
+        out: Tensor = x + self.mlp(self.ln2(x))
+        return out
 
 
 class _Attention(nn.Module):
@@ -169,13 +171,14 @@ class _Attention(nn.Module):
             k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
         cache[:] = k, v
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=visible)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return out
 
 
 def side_of(block: int, condition: str) -> int:
     """Return how many codes a side has in a block of tokens; ValueError if no square of codes fits it."""
-    told = {"coordinates": block / 2}.get(condition, block)
-    side = math.isqrt(int(told))
+    cells = {"coordinates": block / 2}.get(condition, block)
+    side = math.isqrt(int(cells))
     if side < 1:
         raise ValueError(f"a block of {block} tokens holds no square of codes")
     return side

@@ -47,35 +47,37 @@ def features(picture: np.ndarray) -> np.ndarray:
 def _halve(picture: np.ndarray) -> np.ndarray:
     side = picture.shape[0] // 2
     rows = picture[: 2 * side : 2] + picture[1 : 2 * side : 2]
-    return (rows[:, : 2 * side : 2] + rows[:, 1 : 2 * side : 2]) / 4
+    out: np.ndarray = (rows[:, : 2 * side : 2] + rows[:, 1 : 2 * side : 2]) / 4
+    return out
 
 
 def _layout(lab: np.ndarray) -> np.ndarray:
     """Mean Lab color of each cell of a 12x12 grid."""
     edges = np.linspace(0, TEXTURE_SIDE, _LAYOUT + 1).round().astype(int)
     rows = np.add.reduceat(lab, edges[:-1], axis=0) / np.diff(edges)[:, None, None]
-    return np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)[None, :, None]
+    out: np.ndarray = np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)[None, :, None]
+    return out
 
 
 def _texture(picture: np.ndarray) -> np.ndarray:
     grey = (rgb2gray(picture) * 255).astype(np.uint8)
     half = TEXTURE_SIDE // 2
-    found = []
+    histograms = []
     for points, radius in _PATTERNS:
         codes = local_binary_pattern(grey, points, radius, "uniform").astype(int)
         quarters = codes.reshape(2, half, 2, half).transpose(0, 2, 1, 3).reshape(4, -1)
-        found += [np.bincount(quarter, minlength=_BINS)[:_BINS] / half**2 for quarter in quarters]
-    return np.concatenate(found)
+        histograms += [np.bincount(quarter, minlength=_BINS)[:_BINS] / half**2 for quarter in quarters]
+    return np.concatenate(histograms)
 
 
 def _contrast(lab: np.ndarray) -> np.ndarray:
     """Logarithm of the mean size of differences at 1, 2, ... 32 pixels, for each Lab channel."""
-    level, found = lab.astype(np.float32), []
+    level, contrasts = lab.astype(np.float32), []
     for _ in range(6):
         steps = np.abs(np.diff(level, axis=0)).mean((0, 1)) + np.abs(np.diff(level, axis=1)).mean((0, 1))
-        found.append(np.log1p(steps))
+        contrasts.append(np.log1p(steps))
         level = _halve(level)
-    return np.concatenate(found)
+    return np.concatenate(contrasts)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class JudgeArchitecture:
         """Read the record back; raise WeightsError if it is damaged."""
         try:
             values = json.loads(text)
-            names = {str(key): tuple(map(str, found)) for key, found in values["names"].items()}
+            names = {str(key): tuple(map(str, values_of)) for key, values_of in values["names"].items()}
             return cls(names, tuple(values["hidden"]))
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise WeightsError(f"damaged judge architecture in the weight file: {error}; fetch it again") from None
@@ -111,6 +113,10 @@ class Judge(nn.Module):
 
     `reference` (REFERENCE, hidden[1]) holds the embeddings of held-out renders, to compare drawn pictures with.
     """
+
+    mean: Tensor
+    std: Tensor
+    reference: Tensor
 
     def __init__(self, architecture: JudgeArchitecture) -> None:
         super().__init__()
@@ -126,7 +132,8 @@ class Judge(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the penultimate layer (N, hidden[1]), the space in which pictures are compared."""
-        return self.body(((x - self.mean) / self.std).clamp(-8, 8))
+        out: Tensor = self.body(((x - self.mean) / self.std).clamp(-8, 8))
+        return out
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return log-probabilities (N, names) of each head."""

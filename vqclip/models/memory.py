@@ -164,13 +164,13 @@ def touched(outline: np.ndarray, side: int) -> np.ndarray:
     reach = range(2 * margin + 1)
     grown = np.any([inked[i : i + pixels, j : j + pixels] for i in reach for j in reach], axis=0)
     rows, columns = np.nonzero(grown)
-    found = np.zeros((side, side), bool)
+    cells = np.zeros((side, side), bool)
     # a pixel may lie in two cells: its first and its last corner say in which
     for down in (0.0, 0.999):
         for right in (0.0, 0.999):
             place = ((rows + down) * side / pixels).astype(int), ((columns + right) * side / pixels).astype(int)
-            found[place] = True
-    return found
+            cells[place] = True
+    return cells
 
 
 def _span(ends: Tensor, number: int) -> tuple[int, int]:

@@ -18,7 +18,8 @@ def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     """Return silu(norm(x)) of x (B, C, H, W)."""
     if not leaner(norm, x):
         return nn.functional.silu(norm(x))
-    return _LeanNorm.apply(x, norm, True)
+    out: Tensor = _LeanNorm.apply(x, norm, True)
+    return out
 
 
 class GroupNorm(nn.GroupNorm):

@@ -27,7 +27,7 @@ _FASTER: dict[type, type] = {
 
 def build(custom_text: bool = False, **model: Any) -> nn.Module:
     """Return open_clip's network of a model configuration, which it computes by faster layers."""
-    network = (CustomTextCLIP if custom_text else OpenCLIP)(**model)
+    network: nn.Module = (CustomTextCLIP if custom_text else OpenCLIP)(**model)
     for module in network.modules():
         if type(module) in _FASTER:
             module.__class__ = _FASTER[type(module)]
@@ -53,7 +53,8 @@ def pretrained_names() -> list[str]:
 
 def pretrained_tags(arch: str) -> list[str]:
     """Return the tags of an architecture of open_clip's, none if it knows no such architecture."""
-    return open_clip.list_pretrained_tags_by_model(arch)
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(arch)
+    return tags
 
 
 def pretrained(arch: str, tag: str) -> PretrainedTag:

@@ -73,7 +73,11 @@ class PriorArchitecture:
 
 def build(architecture: PriorArchitecture) -> MaskedPrior | AutoregressivePrior | FlowPrior:
     """Return a prior of any kind, its weights at random and its codebook empty."""
-    kinds = {"masked": MaskedPrior, "causal": AutoregressivePrior, "flow": FlowPrior}
+    kinds: dict[str, type[MaskedPrior | AutoregressivePrior | FlowPrior]] = {
+        "masked": MaskedPrior,
+        "causal": AutoregressivePrior,
+        "flow": FlowPrior,
+    }
     return kinds[architecture.kind](architecture)
 
 
@@ -109,7 +113,8 @@ class _Prior(nn.Module):
         return self.architecture.kind
 
     def _prefix(self, condition: Tensor) -> Tensor:
-        return self.prefix(condition).view(len(condition), self.architecture.prefix, -1)
+        out: Tensor = self.prefix(condition).view(len(condition), self.architecture.prefix, -1)
+        return out
 
 
 class MaskedPrior(_Prior):
@@ -124,7 +129,8 @@ class MaskedPrior(_Prior):
 
     def forward(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, h, w, codes); `condition` (B, D) are unit vectors, or `unconditional` expanded."""
-        return self.head(self.features(indices, condition))
+        out: Tensor = self.head(self.features(indices, condition))
+        return out
 
     def features(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Return (B, h, w, width / 2), from which `head` makes logits; h and w at most the side it was trained on."""
@@ -170,17 +176,22 @@ class Block(nn.Module):
         mixed = _attend(q, k, v, causal and tokens > 1)
         mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
         x = x + self.out(mixed)
-        return x + self.shrink(gelu(self.grow(self.norm2(x))))
+        out: Tensor = x + self.shrink(gelu(self.grow(self.norm2(x))))
+        return out
 
 
 def patches(x: Tensor, patch: int) -> Tensor:
     """Return cells (B, h, w, C) as tokens (B, n, patch * patch * C), one for each patch, row by row."""
-    return x.unflatten(1, (-1, patch)).unflatten(3, (-1, patch)).transpose(2, 3).flatten(3).flatten(1, 2)
+    out: Tensor = x.unflatten(1, (-1, patch)).unflatten(3, (-1, patch)).transpose(2, 3).flatten(3).flatten(1, 2)
+    return out
 
 
 def cells(x: Tensor, rows: int, patch: int) -> Tensor:
     """Return tokens (B, n, patch * patch * C) of `rows` of patches as cells (B, h, w, C)."""
-    return x.unflatten(1, (rows, -1)).unflatten(3, (patch, patch, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    out: Tensor = (
+        x.unflatten(1, (rows, -1)).unflatten(3, (patch, patch, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    )
+    return out
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
@@ -190,7 +201,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
     if causal:
         scores = scores.masked_fill(scores.new_ones(scores.shape[-2:], dtype=torch.bool).triu(1), -torch.inf)
-    return scores.softmax(-1) @ v
+    out: Tensor = scores.softmax(-1) @ v
+    return out
 
 
 class AutoregressivePrior(_Prior):
@@ -230,10 +242,12 @@ class AutoregressivePrior(_Prior):
     def _codes(self, codes: Tensor, width: int) -> Tensor:
         place = torch.arange(codes.shape[1], device=codes.device)
         position = self.row.weight[place // width] + self.column.weight[place % width]
-        return self.code(torch.cat([self.codebook[codes], self.own(codes)], -1)) + position
+        out: Tensor = self.code(torch.cat([self.codebook[codes], self.own(codes)], -1)) + position
+        return out
 
     def _logits(self, x: Tensor) -> Tensor:
-        return self.head(gelu(self.squeeze(self.norm(x))))
+        out: Tensor = self.head(gelu(self.squeeze(self.norm(x))))
+        return out
 
 
 class FlowPrior(nn.Module):
@@ -297,8 +311,8 @@ class FlowPrior(nn.Module):
         position = (self.row.weight[:rows, None] + self.column.weight[None, :columns]).flatten(0, 1)
         x = torch.cat([self.prefix(condition).view(batch, a.prefix, -1), self.enter(x) + position], 1)
         turns = time[:, None] * math.pi * 2 ** (torch.arange(_FREQUENCIES, device=time.device) / 2)
-        told = silu(self.told(torch.cat([condition * a.condition**0.5, turns.sin(), turns.cos()], 1)))
-        modulation = self.modulate(told).view(batch, 1, 6, -1)
+        condition_features = silu(self.told(torch.cat([condition * a.condition**0.5, turns.sin(), turns.cos()], 1)))
+        modulation = self.modulate(condition_features).view(batch, 1, 6, -1)
         for block, table in zip(self.blocks, self.tables, strict=True):
             x = block(x, modulation + table)
         x = self.leave(self.norm(x[:, a.prefix :]))
@@ -315,10 +329,12 @@ class ModulatedBlock(Block):
         super().__init__(width, heads)
         self.norm1, self.norm2 = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
 
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+    # a block is called by who built it, never as one of its base
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:  # type: ignore[override]
         """Return tokens (B, n, width); `modulation` (B, 1, 6, width) holds shift, scale and weight of both halves."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(2)
         qkv = self.qkv(self.norm1(x) * (1 + scale1) + shift1)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         x = x + (1 + gate1) * self.out(_attend(q, k, v, causal=False).transpose(1, 2).flatten(2))
-        return x + (1 + gate2) * self.shrink(gelu(self.grow(self.norm2(x) * (1 + scale2) + shift2)))
+        out: Tensor = x + (1 + gate2) * self.shrink(gelu(self.grow(self.norm2(x) * (1 + scale2) + shift2)))
+        return out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ _TEXT = frozenset({"context_length", "vocab_size", "width", "heads", "layers"})
 
 def small(model: Mapping[str, Any]) -> bool:
     """Whether an open_clip model configuration is of this network."""
-    return model.get("vision_cfg", {}).get("timm_model_name") == NAME
+    return bool(model.get("vision_cfg", {}).get("timm_model_name") == NAME)
 
 
 class SmallCLIP(nn.Module):
@@ -53,18 +53,20 @@ class SmallCLIP(nn.Module):
 
     def encode_image(self, x: Tensor) -> Tensor:
         """Return embeddings (N, D), of any length, of normalized pictures (N, 3, S, S)."""
-        return self.visual(x)
+        out: Tensor = self.visual(x)
+        return out
 
     def _draw(self, width: int, layers: int) -> None:
         """Draw the weights that a training begins with: Radford et al.'s of the text, He et al.'s of the pictures."""
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         nn.init.normal_(self.text_projection, std=width**-0.5)
-        for block in self.transformer.resblocks:
+        for block in self.transformer.blocks():
+            grow, shrink = block.linears()
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
-            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
-            nn.init.normal_(block.mlp.c_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
+            nn.init.normal_(grow.weight, std=(2 * width) ** -0.5)
+            nn.init.normal_(shrink.weight, std=width**-0.5 * (2 * layers) ** -0.5)
         for module in self.visual.trunk.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -81,7 +83,11 @@ class TextTransformer(nn.Module):
 
     def get_cast_dtype(self) -> torch.dtype:
         """Return the precision of the weights."""
-        return self.resblocks[0].mlp.c_fc.weight.dtype
+        return next(self.blocks()).linears()[0].weight.dtype
+
+    def blocks(self) -> Iterator[_TextBlock]:
+        """Yield the residual blocks in their order."""
+        return (block for block in self.resblocks if isinstance(block, _TextBlock))
 
     def forward(self, x: Tensor, attn_mask: Tensor) -> Tensor:
         """Return the features of rows (N, L, width), each token seeing what the mask (L, L) lets it."""
@@ -99,10 +105,16 @@ class _TextBlock(nn.Module):
         layers = ("c_fc", Linear(width, 4 * width)), ("gelu", nn.GELU()), ("c_proj", Linear(4 * width, width))
         self.mlp = nn.Sequential(OrderedDict(layers))
 
+    def linears(self) -> tuple[nn.Linear, nn.Linear]:
+        """Return the layers of the perceptron that have weights: the one that widens, the one that narrows."""
+        grow, shrink = (layer for layer in self.mlp if isinstance(layer, nn.Linear))
+        return grow, shrink
+
     def forward(self, x: Tensor, attn_mask: Tensor) -> Tensor:
         y = self.ln_1(x)
         x = x + self.attn(y, y, y, attn_mask=attn_mask)[0]
-        return x + self.mlp(self.ln_2(x))
+        out: Tensor = x + self.mlp(self.ln_2(x))
+        return out
 
 
 class _Tower(nn.Module):
@@ -112,7 +124,8 @@ class _Tower(nn.Module):
         self.head = nn.Sequential(OrderedDict(proj=Linear(_CHANNELS[-1], embed_dim, bias=False)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.trunk.forward_head(self.trunk(x)))
+        out: Tensor = self.head(self.trunk.forward_head(self.trunk(x)))
+        return out
 
 
 class SmallResNet(nn.Module):
@@ -170,7 +183,8 @@ class _Block(nn.Module):
         y = self.act1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         y += self.downsample(x)
-        return self.act2(y)
+        out: Tensor = self.act2(y)
+        return out
 
 
 def _normed(before: int, channels: int, stride: int) -> tuple[nn.Module, ...]:

@@ -78,7 +78,8 @@ class Upsampler(nn.Module):
 
     def forward(self, indices: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, 2h, 2w, codes); `condition` (B, D) are unit vectors, or `unconditional` expanded."""
-        return self.head(self.features(indices, coarse, condition))
+        out: Tensor = self.head(self.features(indices, coarse, condition))
+        return out
 
     def features(self, indices: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
         """Return (B, 2h, 2w, width / 2), from which `head` makes logits."""
@@ -87,10 +88,10 @@ class Upsampler(nn.Module):
         place = indices.clamp(min=0)
         fine = torch.cat([self.codebook[place] * known[..., None], self.own(torch.where(known, place, a.codes))], -1)
         above = torch.cat([self.codebook[coarse], self.coarse(coarse)], -1)
-        told = silu(self.told(condition * a.condition**0.5))
-        x = self.enter(torch.cat([patches(fine, SCALE), above.flatten(1, 2)], -1)) + told[:, None]
+        condition_features = silu(self.told(condition * a.condition**0.5))
+        x = self.enter(torch.cat([patches(fine, SCALE), above.flatten(1, 2)], -1)) + condition_features[:, None]
         x = x.unflatten(1, coarse.shape[1:])
-        modulation = self.modulate(told).view(-1, 1, 1, 2, a.width)
+        modulation = self.modulate(condition_features).view(-1, 1, 1, 2, a.width)
         for block, table in zip(self.blocks, self.tables, strict=True):
             x = block(x, *(modulation + table).unbind(3))
         x = gelu(self.unpatch(self.norm(x).flatten(1, 2)))
@@ -113,4 +114,5 @@ class ConvolutionBlock(nn.Module):
         width = x.shape[-1]
         h = (self.norm(x) * (1 + scale) + shift).permute(0, 3, 1, 2)
         kernel = self.kernel.view(width, 3, 3, width).permute(0, 3, 1, 2)
-        return x + self.out(silu(conv2d(h, kernel, padding=1)).permute(0, 2, 3, 1))
+        out: Tensor = x + self.out(silu(conv2d(h, kernel, padding=1)).permute(0, 2, 3, 1))
+        return out

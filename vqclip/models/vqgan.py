@@ -78,7 +78,8 @@ class _ResnetBlock(ResnetBlock):
         h = self.conv2(self.dropout(norm_silu(self.norm2, h)))
         if self.in_channels != self.out_channels:
             x = self.conv_shortcut(x) if self.use_conv_shortcut else self.nin_shortcut(x)
-        return x + h
+        out: Tensor = x + h
+        return out
 
 
 class _AttnBlock(AttnBlock):
@@ -88,7 +89,8 @@ class _AttnBlock(AttnBlock):
         """Return x (B, C, h, w) plus what each place finds in all others."""
         h = self.norm(x)
         q, k, v = (part(h).flatten(2).transpose(1, 2) for part in (self.q, self.k, self.v))
-        return x + self.proj_out(attend(q, k, v).transpose(1, 2).reshape(x.shape))
+        out: Tensor = x + self.proj_out(attend(q, k, v).transpose(1, 2).reshape(x.shape))
+        return out
 
 
 class _Decoder(Decoder):
@@ -104,7 +106,8 @@ class _Decoder(Decoder):
                     h = level.attn[place](h)
             if number:
                 h = level.upsample(h)
-        return self.conv_out(norm_silu(self.norm_out, h))
+        out: Tensor = self.conv_out(norm_silu(self.norm_out, h))
+        return out
 
 
 _FASTER: dict[type, type] = {
@@ -130,7 +133,13 @@ class VQGAN(nn.Module):
     def codebook(self) -> Tensor:
         """Codes, (K, C)."""
         quantizer = self.network.quantize
-        return (quantizer.embed if self.architecture.quantizer == "gumbel" else quantizer.embedding).weight
+        out: Tensor = (quantizer.embed if self.architecture.quantizer == "gumbel" else quantizer.embedding).weight
+        return out
+
+    @property
+    def refusal(self) -> str:
+        """Why no picture can be encoded; empty if pictures can."""
+        return "" if self.architecture.encoder else NO_ENCODER
 
     def leave_out_dead_codes(self) -> None:
         """Never choose the codes that training did not touch: they keep a norm of about 1e-3 and decode to nothing."""
@@ -153,7 +162,7 @@ class VQGAN(nn.Module):
         if image.shape[-1] % self.factor or image.shape[-2] % self.factor:
             raise ValueError(f"image sides must be multiples of {self.factor}, got {tuple(image.shape[-2:])}")
         x = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
-        h = self.network.quant_conv(self.network.encoder(x))
+        h: Tensor = self.network.quant_conv(self.network.encoder(x))
         if self.architecture.quantizer == "gumbel":
             return self.codes(self.network.quantize.proj(h).argmax(1))
         return h
@@ -181,7 +190,8 @@ class VQGAN(nn.Module):
         with casting.under(self.held, z_q):
             h = self.network.post_quant_conv(z_q.contiguous(memory_format=torch.channels_last))
             picture = self.network.decoder(h)
-        return _ClampWithGradient.apply((picture.float() + 1) / 2)
+        out: Tensor = _ClampWithGradient.apply((picture.float() + 1) / 2)
+        return out
 
 
 class Detokenizer(nn.Module):
@@ -198,7 +208,8 @@ class Detokenizer(nn.Module):
 
     def decode(self, z_q: Tensor) -> Tensor:
         """Decode codes (B, C, h, w) to images (B, 3, f*h, f*w) in [0, 1]."""
-        return self.network.decoder(self.network.post_quant_conv(z_q)).float().clamp(0, 1)
+        out: Tensor = self.network.decoder(self.network.post_quant_conv(z_q)).float().clamp(0, 1)
+        return out
 
 
 class _ClampWithGradient(torch.autograd.Function):
@@ -212,4 +223,5 @@ class _ClampWithGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return grad * (grad * (x - x.clamp(0, 1)) >= 0)
+        out: Tensor = grad * (grad * (x - x.clamp(0, 1)) >= 0)
+        return out

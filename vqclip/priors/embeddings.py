@@ -25,24 +25,26 @@ def sample_embeddings(network: EmbeddingNetwork, text: Tensor, seeds: Sequence[i
     `guidance` above 1 moves away from what any text might mean.
     """
     count, dimensions = text.shape
-    every = [torch.randn(_DRAWN, count, dimensions, generator=seeding.generator(seed, "embedding")) for seed in seeds]
-    x = torch.stack(every).to(text).flatten(0, 2)
-    told = text.repeat(len(seeds) * _DRAWN, 1)
+    drawn_noise = [
+        torch.randn(_DRAWN, count, dimensions, generator=seeding.generator(seed, "embedding")) for seed in seeds
+    ]
+    x = torch.stack(drawn_noise).to(text).flatten(0, 2)
+    texts = text.repeat(len(seeds) * _DRAWN, 1)
     for step in range(_STEPS):
         now, then = 1 - step / _STEPS, 1 - (step + 1) / _STEPS
-        clean = _denoised(network, x, now, told, guidance)
+        clean = _denoised(network, x, now, texts, guidance)
         a, b = math.cos(math.pi / 2 * now), math.sin(math.pi / 2 * now)
         noise = (x - a * clean) / b
         x = math.cos(math.pi / 2 * then) * clean + math.sin(math.pi / 2 * then) * noise
-    found = normalize(x, dim=1).view(len(seeds), _DRAWN, count, dimensions)
-    nearest = (found * text).sum(-1).argmax(1)
-    return found.gather(1, nearest[:, None, :, None].expand(-1, -1, -1, dimensions))[:, 0]
+    candidates = normalize(x, dim=1).view(len(seeds), _DRAWN, count, dimensions)
+    nearest = (candidates * text).sum(-1).argmax(1)
+    return candidates.gather(1, nearest[:, None, :, None].expand(-1, -1, -1, dimensions))[:, 0]
 
 
-def _denoised(network: EmbeddingNetwork, x: Tensor, time: float, told: Tensor, guidance: float) -> Tensor:
+def _denoised(network: EmbeddingNetwork, x: Tensor, time: float, texts: Tensor, guidance: float) -> Tensor:
     times = torch.full((len(x),), time, device=x.device)
-    clean = network(x, times, told)
+    clean = network(x, times, texts)
     if guidance == 1:
         return clean
-    nothing = network(x, times, network.unconditional.expand_as(told))
+    nothing = network(x, times, network.unconditional.expand_as(texts))
     return nothing + guidance * (clean - nothing)

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -43,19 +44,20 @@ class Sampling:
 
 
 def sample(
-    prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+    prior: CodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
 ) -> Tensor:
     """Return codes (n, h, w), one grid for each seed; what is not MASKED in `grid`, (h, w) or (n, h, w), stays.
 
-    `told` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
+    `conditioning` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
     """
-    return {"masked": _fill, "causal": _write, "flow": _clear}[prior.kind](prior, told, weights, grid, seeds, how)
+    samplers: dict[str, Callable[..., Tensor]] = {"masked": _fill, "causal": _write, "flow": _clear}
+    return samplers[prior.kind](prior, conditioning, weights, grid, seeds, how)
 
 
 def upsample(
     network: CodeUpsampler,
     coarse: Tensor,
-    told: Tensor,
+    conditioning: Tensor,
     weights: Tensor,
     grid: Tensor | None,
     seeds: Sequence[int],
@@ -66,7 +68,7 @@ def upsample(
     What is not MASKED in `grid`, (2h, 2w) or (n, 2h, 2w), stays; without it everything is drawn. Large grids are drawn
     in tiles, each knowing what of it belongs to earlier ones.
     """
-    conditions = _conditions(network, told, weights, how.guidance)
+    conditions = _conditions(network, conditioning, weights, how.guidance)
     size = (2 * coarse.shape[1], 2 * coarse.shape[2])
     if grid is None:
         grid = torch.full(size, MASKED, device=coarse.device)
@@ -77,16 +79,18 @@ def upsample(
         above = coarse[:, top // 2 : (top + _TILE) // 2, left // 2 : (left + _TILE) // 2]
 
         def logits(codes: Tensor, above: Tensor = above) -> Tensor:
-            found = [network(codes, above, c.expand(len(codes), -1)).float() for c in conditions]
-            return mixed(torch.stack(found), weights, how.guidance)
+            outputs = [network(codes, above, c.expand(len(codes), -1)).float() for c in conditions]
+            return mixed(torch.stack(outputs), weights, how.guidance)
 
-        own = seeds if not number else [seeding.derive(seed, "tile", number) for seed in seeds]
-        grid[part] = _decode(logits, grid[part], own, how)
+        tile_seeds = seeds if not number else [seeding.derive(seed, "tile", number) for seed in seeds]
+        grid[part] = _decode(logits, grid[part], tile_seeds, how)
     return grid
 
 
-def _fill(prior: CodePrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
-    return _decode(lambda codes: guided(prior, codes, told, weights, how.guidance), grid, seeds, how)
+def _fill(
+    prior: CodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+) -> Tensor:
+    return _decode(lambda codes: guided(prior, codes, conditioning, weights, how.guidance), grid, seeds, how)
 
 
 def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
@@ -109,7 +113,7 @@ def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence
 
 
 def _write(
-    prior: WritingPrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+    prior: WritingPrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
 ) -> Tensor:
     """Write codes row by row, each knowing those before it; keys and values of these are kept.
 
@@ -119,7 +123,7 @@ def _write(
     codes = grid.expand(len(seeds), -1, -1).clone()
     height, width = codes.shape[1:]
     rows, columns = min(height, prior.side), min(width, prior.side)
-    conditions = _conditions(prior, told, weights, how.guidance)
+    conditions = _conditions(prior, conditioning, weights, how.guidance)
     told_all = conditions.repeat_interleave(len(seeds), 0)
     caches: list[list[Tensor]] = [[] for _ in prior.blocks]
     for place in range(height * width):
@@ -129,8 +133,8 @@ def _write(
             caches = [[] for _ in prior.blocks]
         before = codes[:, top : top + rows, left : left + columns].flatten(1)[:, : (i - top) * columns + j - left]
         here = prior.told_in(told_all, width, top, left, rows, columns)
-        found = prior.following(before.repeat(len(conditions), 1), here, columns, caches).float()
-        logits = mixed(found.view(len(conditions), len(seeds), -1), weights, how.guidance)
+        outputs = prior.following(before.repeat(len(conditions), 1), here, columns, caches).float()
+        logits = mixed(outputs.view(len(conditions), len(seeds), -1), weights, how.guidance)
         drawn, _ = _draw(logits, [seeding.generator(seed, "prior", place) for seed in seeds], how)
         codes[:, i, j] = torch.where(codes[:, i, j] == MASKED, drawn, codes[:, i, j])
     return codes
@@ -142,7 +146,7 @@ def _window(place: int, length: int, side: int) -> int:
 
 
 def _clear(
-    prior: FlowingPrior, told: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+    prior: FlowingPrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
 ) -> Tensor:
     """Follow the flow from noise to latents, in steps, and take the nearest codes.
 
@@ -157,34 +161,36 @@ def _clear(
     x = noise
     for step in range(how.steps):
         now, then = step / how.steps, (step + 1) / how.steps
-        x = x + (then - now) * _velocity(prior, x, now, told, weights, how.guidance)
+        x = x + (then - now) * _velocity(prior, x, now, conditioning, weights, how.guidance)
         x = torch.where(known, torch.lerp(noise, clean, then), x)
     return torch.where(codes == MASKED, prior.nearest(x), codes)
 
 
-def _velocity(prior: FlowingPrior, x: Tensor, time: float, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+def _velocity(
+    prior: FlowingPrior, x: Tensor, time: float, conditioning: Tensor, weights: Tensor, scale: float
+) -> Tensor:
     """Return the guided direction (n, h, w, C) at a time; grids larger than the prior's go through windows."""
     times = torch.full((len(x),), time, device=x.device)
-    found = [
+    velocities = [
         windowed(lambda part, c: prior(part, times, c), x, c.expand(len(x), -1), prior.side)
-        for c in _conditions(prior, told, weights, scale)
+        for c in _conditions(prior, conditioning, weights, scale)
     ]
-    return mixed(torch.stack(found), weights, scale)
+    return mixed(torch.stack(velocities), weights, scale)
 
 
 def _closeness(
-    prior: FlowingPrior, codes: Tensor, told: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
+    prior: FlowingPrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
 ) -> Tensor:
     """Return how near (n, h, w) each code is to what the flow makes of it after some noise: minus squared distances."""
     clean = prior.latents(codes)
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeding.generator(s, "hidden")) for s in seeds])
     x = torch.lerp(noise.to(clean), clean, _BLURRED)
-    found = x + (1 - _BLURRED) * _velocity(prior, x, _BLURRED, told, weights, scale)
-    return -(found - clean).square().mean(-1)
+    cleared = x + (1 - _BLURRED) * _velocity(prior, x, _BLURRED, conditioning, weights, scale)
+    return -(cleared - clean).square().mean(-1)
 
 
 def likelihood(
-    prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
+    prior: CodePrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
 ) -> Tensor:
     """Return the log-probability (n, h, w) of each code (n, h, w) given others, under guidance of `scale`.
 
@@ -192,45 +198,47 @@ def likelihood(
     the codes, dealt at random by the seeds, each time a part is hidden that the others must explain.
     """
     if prior.kind == "flow":
-        return _closeness(prior, codes, told, weights, seeds, scale)
+        return _closeness(cast("FlowingPrior", prior), codes, conditioning, weights, seeds, scale)
     if prior.kind == "causal":
-        conditions = _conditions(prior, told, weights, scale)
-        found = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
-        return _chosen(mixed(found, weights, scale), codes)
+        conditions = _conditions(prior, conditioning, weights, scale)
+        outputs = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
+        return _chosen(mixed(outputs, weights, scale), codes)
     dealt = torch.stack([torch.randperm(codes[0].numel(), generator=seeding.generator(s, "hidden")) for s in seeds])
     part = (dealt % _HIDDEN).view_as(codes).to(codes.device)
     total = torch.zeros(codes.shape, device=codes.device)
     for number in range(_HIDDEN):
         hidden = part == number
-        logits = guided(prior, codes.masked_fill(hidden, MASKED), told, weights, scale)
+        logits = guided(prior, codes.masked_fill(hidden, MASKED), conditioning, weights, scale)
         total = torch.where(hidden, _chosen(logits, codes), total)
     return total
 
 
-def guided(prior: CodePrior, codes: Tensor, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+def guided(prior: CodePrior, codes: Tensor, conditioning: Tensor, weights: Tensor, scale: float) -> Tensor:
     """Return logits (n, h, w, K): u + scale * (sum of w (c - u)) / (sum of positive w), u being told nothing."""
-    conditions = _conditions(prior, told, weights, scale)
+    conditions = _conditions(prior, conditioning, weights, scale)
     return mixed(
         torch.stack([windowed(prior, codes, c.expand(len(codes), -1), prior.side) for c in conditions]), weights, scale
     )
 
 
-def _conditions(prior: CodePrior | CodeUpsampler, told: Tensor, weights: Tensor, scale: float) -> Tensor:
+def _conditions(
+    prior: CodePrior | CodeUpsampler | FlowingPrior, conditioning: Tensor, weights: Tensor, scale: float
+) -> Tensor:
     """Return what a prior must be told: nothing, then the prompts; a single wanted one by itself needs no nothing."""
-    alone = scale == 1 and len(told) == 1 and weights[0] > 0
-    return told if alone else torch.cat([prior.unconditional[None], told])
+    alone = scale == 1 and len(conditioning) == 1 and weights[0] > 0
+    return conditioning if alone else torch.cat([prior.unconditional[None], conditioning])
 
 
-def mixed(found: Tensor, weights: Tensor, scale: float) -> Tensor:
+def mixed(outputs: Tensor, weights: Tensor, scale: float) -> Tensor:
     """Return guided logits of those (1 + P, ...) of nothing and of P prompts; one alone stays as it is.
 
     Without a wanted prompt, by the sum of the weights' sizes. No product of matrices, which autocast would round.
     """
-    if len(found) == 1:
-        return found[0]
+    if len(outputs) == 1:
+        return outputs[0]
     wanted = weights.clamp(min=0).sum()
-    share = (weights / torch.where(wanted > 0, wanted, weights.abs().sum())).to(found)
-    return found[0] + scale * (share.view(-1, *[1] * (found.dim() - 1)) * (found[1:] - found[0])).sum(0)
+    share = (weights / torch.where(wanted > 0, wanted, weights.abs().sum())).to(outputs)
+    return outputs[0] + scale * (share.view(-1, *[1] * (outputs.dim() - 1)) * (outputs[1:] - outputs[0])).sum(0)
 
 
 def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, condition: Tensor, side: int) -> Tensor:
@@ -239,15 +247,16 @@ def windowed(network: Callable[[Tensor, Tensor], Tensor], grid: Tensor, conditio
     Windows overlap by half (as in Bar-Tal et al. 2023, "MultiDiffusion").
     """
     height, width = grid.shape[1:3]
-    total, count = None, grid.new_zeros(height, width, 1, dtype=torch.float32)
+    total: Tensor | None = None
+    count = grid.new_zeros(height, width, 1, dtype=torch.float32)
     for top, left in itertools.product(*(_starts(length, side, side // 2) for length in (height, width))):
         part = (slice(None), slice(top, top + side), slice(left, left + side))
-        found = network(grid[part], condition).float()
+        output = network(grid[part], condition).float()
         if total is None:
-            total = found.new_zeros(len(grid), height, width, found.shape[-1])
-        total[part] += found
+            total = output.new_zeros(len(grid), height, width, output.shape[-1])
+        total[part] += output
         count[part[1:]] += 1
-    return total / count
+    return cast("Tensor", total) / count  # there is a window at least
 
 
 def _starts(length: int, side: int, stride: int) -> list[int]:

@@ -1,6 +1,6 @@
 """What vqclip knows by name: lazy records, and the tables of all variants."""
 
 from vqclip.registry.lazy import Registry
-from vqclip.registry.tables import AUGMENTATIONS, INTERVENTIONS, OPTIMIZERS, REGULARIZERS, SCHEDULES, SINKS
+from vqclip.registry.tables import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, SINKS
 
-__all__ = ["AUGMENTATIONS", "INTERVENTIONS", "OPTIMIZERS", "REGULARIZERS", "SCHEDULES", "SINKS", "Registry"]
+__all__ = ["AUGMENTATIONS", "CANVASES", "INTERVENTIONS", "LOSSES", "OPTIMIZERS", "SCHEDULES", "SINKS", "Registry"]

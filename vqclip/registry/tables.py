@@ -29,12 +29,14 @@ SCHEDULES = Registry(
     {name: f"vqclip.schedules:{name}" for name in ("constant", "cosine", "linear", "step")},
 )
 
-# a regularizer is a function of `vqclip.guidance.losses.regularizers.LossInputs` that returns (B,), lower being better
-REGULARIZERS = Registry(
+# a loss is a function of inputs, or a class that is made of its options and a context: `guidance.losses.protocol`
+LOSSES = Registry(
     "loss",
     {
-        "init_image": "vqclip.guidance.losses.regularizers:init_image",
-        "painted": "vqclip.guidance.losses.regularizers:painted",
+        "prompt": "vqclip.guidance.losses.prompt:PromptLoss",
+        "contrast": "vqclip.guidance.losses.prompt:ContrastLoss",
+        "init_image": "vqclip.guidance.losses.regularizers:InitImageLoss",
+        "painted": "vqclip.guidance.losses.regularizers:PaintedLoss",
         "tv": "vqclip.guidance.losses.regularizers:total_variation",
         "latent": "vqclip.guidance.losses.regularizers:latent_norm",
         "commitment": "vqclip.guidance.losses.regularizers:commitment",
@@ -56,7 +58,16 @@ SINKS = Registry(
     },
 )
 
-# an intervention is a class without arguments whose objects are called with the run once before every step
+# what is optimized: see `drawables.protocol`
+CANVASES = Registry(
+    "canvas",
+    {
+        "vqgan": "vqclip.drawables.latent_grid:LatentGrid",
+        "pixels": "vqclip.drawables.pixels:Pixels",
+    },
+)
+
+# an intervention is a class made of its options and a run; its objects are called with the run before every step
 INTERVENTIONS = Registry(
     "intervention",
     {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import os
 import platform
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vqclip import images
-from vqclip.config import Config
+from vqclip.config import Config, Resolved
 from vqclip.generation.loop import stream
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
+from vqclip.generation.run import Callback
 from vqclip.prompts import parse_image_prompt
 from vqclip.sketch.own import with_files
 from vqclip.types import Snapshot
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def generate(config: Config, models: Models | None = None) -> Result:
+def generate(config: Config, models: Models | None = None, callbacks: Sequence[Callback] = ()) -> Result:
     """Draw the pictures of a config and return them; `generate_stream` shows them on the way.
 
+    Each of `callbacks` is called in every step with a `StepReport`: the losses, also of each view, and the gradients.
     `models`, loaded once, serve many configs that name the same networks. Raises UsageError for what the config asks in
     vain and for models that are not those it names, WeightsError for weights that do not load, MemoryBudgetError, and
     NumericError if the loss stops being finite.
     """
     models = Models.given(config, models)
-    prepared = prepare(models.resolve(config), models)
+    prepared = prepare(models.resolve(config), models, callbacks)
     return Result.of(prepared, [snapshot for snapshot in stream(prepared) if snapshot.last])
 
 
@@ -57,7 +58,7 @@ class Picture:
 class Result:
     """The pictures of a run. `config` is the resolved one: drawing it again gives the same pictures."""
 
-    config: Config
+    config: Resolved
     pictures: tuple[Picture, ...]
 
     @classmethod
@@ -111,13 +112,21 @@ def of_snapshot(prepared: Prepared, snapshot: Snapshot) -> list[Picture]:
     found = []
     for index, frame in enumerate(images.frames(image, *snapshot.size)):
         if prepared.config.only in (None, index):
-            frame = frame if prepared.canvas is None else prepared.canvas.finish(frame)
+            frame = prepared.init_image.finish(frame)
             score = None if scores is None else scores[index]
             known = record(prepared, snapshot.seeds, index) | ({"stopped_at_step": snapshot.step} if early else {})
-            if snapshot.chunks:
-                known["events"] = [{"step": step, "views.chunk": n} for step, n in snapshot.chunks.items()]
+            events = _events(snapshot)
+            if events:
+                known["events"] = events
             found.append(Picture(frame, snapshot.seeds[index], score, known))
     return found
+
+
+def _events(snapshot: Snapshot) -> list[dict[str, float]]:
+    """Return what trouble changed on the way, in the order of the steps: the config says what was asked."""
+    events: list[dict[str, float]] = [{"step": step, "views.chunk": count} for step, count in snapshot.chunks.items()]
+    events += [{"step": step, "optimizer.lr": rate} for step, rate in snapshot.rates.items()]
+    return sorted(events, key=lambda event: event["step"])
 
 
 def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, Any]:
@@ -126,13 +135,15 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
     Of files from outside only base name and sha256 are told, never a path. A picture of a batch names the batch's
     first seed, its size, and itself by `only`.
     """
-    config = copy.deepcopy(prepared.config)
+    config = prepared.config.config()
     apart = len(set(seeds))
     config.seed, config.count, config.batch_size = seeds[0], apart, apart
     config.only = index if len(seeds) > 1 else None
     config.output = type(config.output)()
     values = config.to_dict()
     del values["output"]
+    if not prepared.proposer:  # another one, in a picture drawn again, begins with what it is used to
+        values["prior"] |= dict.fromkeys(("guidance", "top_k", "top_p"))
     values["init"] |= {"image": _base(config.init.image), "mask": _base(config.init.mask)}
     values["init"]["like"] = [with_files(text, _base) for text in config.init.like]
     values["image_prompts"] = [_base_prompt(text) for text in config.image_prompts]
@@ -144,7 +155,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         # what was not used is not asked for again
         "prior": base_name(config.models.prior) if prepared.proposer else "",
         "upsampler": base_name(config.models.upsampler) if prepared.scaler.upsampler else "",
-        "embedding": base_name(config.models.embedding) if prepared.guidance.own else "",
+        "embedding": base_name(config.models.embedding) if config.target.kind == "prior" else "",
         "memory": base_name(config.models.memory) if config.init.kind in ("sketch", "image") else "",
     }
     forced = {"forced": prepared.forced} if prepared.forced else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.types import Candidates, Notice, Snapshot
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Started(Event):
     the first picture that it goes on with (else "").
     """
 
-    config: Config
+    config: Resolved
     step: int = 0
     picture: str = ""
 

@@ -131,8 +131,10 @@ def check(record: Mapping[str, Any], prepared: Prepared) -> list[Notice]:
     if changed:
         notices.append(Notice(f"drawn with other {', '.join(changed)}: the picture may differ in detail"))
     events = record.get("events")
-    if isinstance(events, list) and events:
-        step = str(_mapping(events[0]).get("step"))[:20]
+    # what halved a learning rate does so again
+    short = [e for e in events if "views.chunk" in _mapping(e)] if isinstance(events, list) else []
+    if short:
+        step = str(short[0].get("step"))[:20]
         notices.append(
             Notice(f"memory ran out at step {step} of it, which changed sums: the picture may differ in detail")
         )

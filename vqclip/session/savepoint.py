@@ -9,7 +9,6 @@ a run that is not there is told of at once.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import json
 import os
@@ -23,7 +22,7 @@ import safetensors
 from filelock import FileLock, Timeout
 
 from vqclip import atomic, prompts
-from vqclip.config import Config, to_yaml
+from vqclip.config import Config, Resolved, to_yaml
 from vqclip.errors import ResumeError, UsageError, WeightsError, one_line
 from vqclip.sketch.own import with_files
 from vqclip.types import PackedState
@@ -224,9 +223,9 @@ def _read(path: Path) -> Savepoint:
     )
 
 
-def absolute(config: Config) -> Config:
+def absolute(config: Resolved) -> Config:
     """Return a config whose files are found from any folder."""
-    found = copy.deepcopy(config)
+    found = config.config()
     found.init.image, found.init.mask = (_absolute(name) for name in (config.init.image, config.init.mask))
     found.init.like = [with_files(text, _absolute) for text in config.init.like]
     found.image_prompts = tuple(_absolute_prompt(text) for text in config.image_prompts)

@@ -45,9 +45,9 @@ def check_words(config: Config) -> None:
         _check_drawable(config)
     elif config.models.memory and init.kind == "auto" and not (init.image or init.mask):
         # pictures, and a CLIP of another family, may tell of anything; what is only unwanted need not be known
-        told = config.image_prompts or config.models.memory not in config.models.clip
+        sees_pictures = config.image_prompts or config.models.memory not in config.models.clip
         reading = reading_of(config)
-        if reading.text and not (told or reading.known or init.anyway):
+        if reading.text and not (sees_pictures or reading.known or init.anyway):
             raise _unknown(reading, "--anyway lets the prior guess")
 
 

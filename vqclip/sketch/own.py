@@ -29,7 +29,7 @@ def parse_like(texts: Sequence[str]) -> dict[str, list[str]]:
 
     Raises UsageError for another form, or too many files.
     """
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for text in texts:
         name, equals, files = text.partition("=")
         name = " ".join(name.split())
@@ -38,10 +38,10 @@ def parse_like(texts: Sequence[str]) -> dict[str, list[str]]:
         paths = _split(files)
         if not paths:
             raise UsageError(f"--like {text!r}: give at least one file after the equals sign")
-        found.setdefault(name, []).extend(paths)
-        if len(found[name]) > MOST_FILES:
-            raise UsageError(f"--like {name}: {len(found[name])} pictures: give at most {MOST_FILES}")
-    return found
+        by_name.setdefault(name, []).extend(paths)
+        if len(by_name[name]) > MOST_FILES:
+            raise UsageError(f"--like {name}: {len(by_name[name])} pictures: give at most {MOST_FILES}")
+    return by_name
 
 
 def with_files(text: str, change: Callable[[str], str | None]) -> str:
@@ -128,23 +128,23 @@ def _without_ground(picture: Image.Image) -> np.ndarray:
 
 def _reaching_the_rim(near: np.ndarray) -> np.ndarray:
     """Return which of the pixels `near` (H, W) in color hang together with the rim, bool."""
-    found = np.zeros_like(near)
-    found[[0, -1]], found[:, [0, -1]] = near[[0, -1]], near[:, [0, -1]]
+    reached = np.zeros_like(near)
+    reached[[0, -1]], reached[:, [0, -1]] = near[[0, -1]], near[:, [0, -1]]
     count = -1
-    while count != (count := int(found.sum())):
+    while count != (count := int(reached.sum())):
         # a sweep in each direction carries along whole rows and columns
         for flipped in (False, True):
             for axis in (0, 1):
-                found = _swept(found, near, axis, flipped)
-    return found
+                reached = _swept(reached, near, axis, flipped)
+    return reached
 
 
-def _swept(found: np.ndarray, near: np.ndarray, axis: int, flipped: bool) -> np.ndarray:
+def _swept(reached: np.ndarray, near: np.ndarray, axis: int, flipped: bool) -> np.ndarray:
     """Carry what is found along one axis through pixels that are near, without a gap."""
     if flipped:
-        return np.flip(_swept(np.flip(found, axis), np.flip(near, axis), axis, False), axis)
+        return np.flip(_swept(np.flip(reached, axis), np.flip(near, axis), axis, False), axis)
     index = np.arange(near.shape[axis])
     index = index[:, None] if axis == 0 else index[None, :]
     last_gap = np.maximum.accumulate(np.where(near, -1, index), axis)
-    last_found = np.maximum.accumulate(np.where(found, index, -1), axis)
+    last_found = np.maximum.accumulate(np.where(reached, index, -1), axis)
     return near & (last_found > last_gap)

@@ -45,7 +45,7 @@ def attach(
     """
     if kind == "with":
         figures = [figures[k % len(figures)] for k in range(max(len(hosts), len(figures)))]
-    found = []
+    spots = []
     for number, figure in enumerate(figures):
         host = hosts[number % len(hosts)]
         count = len(range(number % len(hosts), len(figures), len(hosts)))
@@ -53,8 +53,8 @@ def attach(
         alone = count == 1
         shift = float(rng.uniform(-0.08, 0.08)) if alone else (place + 0.5) / count - 0.5
         side = float(rng.choice((-1.0, 1.0))) if alone else 2.0 * shift
-        found.append(_PLACES[kind](host, _Guest(figure, size, shift, side, 1.0 if alone else count**-0.6)))
-    return found
+        spots.append(_PLACES[kind](host, _Guest(figure, size, shift, side, 1.0 if alone else count**-0.6)))
+    return spots
 
 
 def _on(host: Spot, guest: _Guest) -> Spot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypedDict
 
 import numpy as np
 
@@ -42,6 +43,16 @@ _INSIDE = ("in a room", "in a kitchen")
 # weathers and times that are no setting of their own where no place is named
 _MERE_WEATHERS, _MERE_TIMES = ("foggy", "cloudy", "stormy"), ("dawn",)
 _PAIRS = ("on", "under", "above", "next to", "behind", "in front of", "left of", "right of")
+
+
+class _Place(TypedDict, total=False):
+    """Where and when a reading is, by the names of its fields."""
+
+    setting: str
+    background: str
+    season: str
+    weather: str
+    time: str
 
 
 def sample_reading(
@@ -101,8 +112,8 @@ def _nouns(rng: np.random.Generator, subjects: tuple[str, ...], count: int, fram
             chosen.append(subject)
     nouns = []
     for subject in chosen:
-        many = _COUNTS if count == 1 else _COUNTS_OF_TWO
-        number = 1 + int(rng.choice(MOST, p=many))
+        odds = _COUNTS if count == 1 else _COUNTS_OF_TWO
+        number = 1 + int(rng.choice(MOST, p=odds))
         if framing:
             number = MOST if framing in ("field", "pattern") else 1
         elif is_plural(subject) or pluralize(subject) in subjects:
@@ -130,8 +141,8 @@ def _noun(rng: np.random.Generator, subject: str, count: int) -> Noun:
 def _fused(word: str, subject: str) -> bool:
     """Whether a word and the first words of a subject mean something together, or the subject is a color's name too."""
     lexicon, parts = lexicons.load(), subject.split(" ")
-    own = lexicon.find(subject)
-    if own is not None and own.alternative is not None and own.alternative.kind == "color":
+    entry = lexicon.find(subject)
+    if entry is not None and entry.alternative is not None and entry.alternative.kind == "color":
         return True
     together = [
         joint.join([word, *parts[:last], one])
@@ -169,26 +180,26 @@ def _relations(
     return (Relation(kind, 0, 1),), (nouns[0], replace(nouns[1], subject=second, kind="subject", text=second, count=1))
 
 
-def _place(rng: np.random.Generator, framing: str | None) -> dict[str, str]:
+def _place(rng: np.random.Generator, framing: str | None) -> _Place:
     """Return setting or background, season, weather and time that go together, by their names in a reading."""
-    found: dict[str, str] = {}
+    place: _Place = {}
     draw = rng.random()
     if draw < _SETTING and framing not in ("pattern", "logo"):
-        found["setting"] = _pick(rng, SETTINGS)
+        place["setting"] = _pick(rng, SETTINGS)
     elif draw < _SETTING + _BACKGROUND:
-        found["background"] = _pick(rng, list(load_world().colors))
-    setting = found.get("setting")
+        place["background"] = _pick(rng, list(load_world().colors))
+    setting = place.get("setting")
     if framing in ("pattern", "logo") or setting in _INSIDE:
-        return found
+        return place
     if rng.random() < _SEASON and setting != "in space" and setting != "under water":
-        found["season"] = _pick(rng, SEASONS)
+        place["season"] = _pick(rng, SEASONS)
     if setting in _TOLD:
-        return found
+        return place
     if rng.random() < _WEATHER:
-        found["weather"] = _pick(rng, WEATHERS if setting else _MERE_WEATHERS)
+        place["weather"] = _pick(rng, WEATHERS if setting else _MERE_WEATHERS)
     elif rng.random() < _TIME:
-        found["time"] = _pick(rng, TIMES if setting else _MERE_TIMES)
-    return found
+        place["time"] = _pick(rng, TIMES if setting else _MERE_TIMES)
+    return place
 
 
 def _pick(rng: np.random.Generator, names: Sequence[str]) -> str:

@@ -116,8 +116,8 @@ class Speaker:
     def _name(self, noun: Noun) -> str:
         if noun.kind != "subject" or self._now(_PLAIN):
             return noun.subject
-        near = self._now(self.nearer) and _names(noun.subject, told=True)
-        others = near or _names(noun.subject, told=False)
+        near = self._now(self.nearer) and _names(noun.subject, nearer=True)
+        others = near or _names(noun.subject, nearer=False)
         return self._pick(others) if others else noun.subject
 
     def _color(self, color: str) -> str:
@@ -157,9 +157,9 @@ class Speaker:
 
 
 @lru_cache(maxsize=4096)
-def _names(subject: str, told: bool) -> tuple[str, ...]:
-    """Return other words for a subject that `read` takes for it, one and several; `told`: those it tells of."""
-    return tuple(word for word in _words(told).get(subject, ()) if _holds(word, subject))
+def _names(subject: str, nearer: bool) -> tuple[str, ...]:
+    """Return other words for a subject that `read` takes for it, one and several; `nearer`: those it tells of."""
+    return tuple(word for word in _words(nearer).get(subject, ()) if _holds(word, subject))
 
 
 def _holds(word: str, subject: str) -> bool:
@@ -167,31 +167,31 @@ def _holds(word: str, subject: str) -> bool:
     if is_plural(word) != is_plural(subject):
         return False
     lexicon = lexicons.load()
-    found = [lexicon.find(key(form)) for form in (word, pluralize(word))]
-    return all(entry is not None and entry.value == ("subject", subject) for entry in found)
+    entries = [lexicon.find(key(form)) for form in (word, pluralize(word))]
+    return all(entry is not None and entry.value == ("subject", subject) for entry in entries)
 
 
 @lru_cache(maxsize=2)
-def _words(told: bool) -> Mapping[str, tuple[str, ...]]:
+def _words(nearer: bool) -> Mapping[str, tuple[str, ...]]:
     """Return the words of the lexicon for every subject."""
     lexicon = lexicons.load()
-    if not told:
+    if not nearer:
         return lexicon.subjects
-    found: dict[str, list[str]] = {}
+    by_subject: dict[str, list[str]] = {}
     for words, entry in lexicon.entries.items():
         if entry.kind == "noun" and entry.told and not entry.plural and entry.alternative is None:
-            found.setdefault(entry.value[1], []).append(words)
-    return {subject: tuple(words) for subject, words in found.items()}
+            by_subject.setdefault(entry.value[1], []).append(words)
+    return {subject: tuple(words) for subject, words in by_subject.items()}
 
 
 @lru_cache(maxsize=1)
 def _shades() -> Mapping[str, tuple[str, ...]]:
     """Return the words for every color that mean nothing else."""
-    found: dict[str, list[str]] = {}
+    shades: dict[str, list[str]] = {}
     for words, entry in lexicons.load().entries.items():
         if entry.kind == "color" and entry.alternative is None:
-            found.setdefault(entry.value, []).append(words)
-    return {color: tuple(words) for color, words in found.items()}
+            shades.setdefault(entry.value, []).append(words)
+    return {color: tuple(words) for color, words in shades.items()}
 
 
 @lru_cache(maxsize=1)
@@ -216,14 +216,14 @@ def _weathers() -> Mapping[str, tuple[str, ...]]:
 @lru_cache(maxsize=16)
 def _style_phrases(style: str) -> tuple[str, ...]:
     """Return templates with {x} that say a style and change nothing else."""
-    own = load_second().all_styles[style].phrases
-    templates = [t.format(x="{x}", bare="{x}", s=style) for t in (*own, *_STYLED)]
+    phrases = load_second().all_styles[style].phrases
+    templates = [t.format(x="{x}", bare="{x}", s=style) for t in (*phrases, *_STYLED)]
     trial = read("two cats on the beach")
     fitting = (t for t in dict.fromkeys(templates) if _changes_nothing(t, trial, style))
     return (f"{{x}}, {style}", *fitting)
 
 
 def _changes_nothing(template: str, trial: Reading, style: str) -> bool:
-    found = read(template.format(x=trial.text))
-    nouns = [(noun.subject, noun.count) for noun in found.nouns]
-    return (nouns, found.setting, found.style) == ([("cat", 2)], trial.setting, style)
+    reading = read(template.format(x=trial.text))
+    nouns = [(noun.subject, noun.count) for noun in reading.nouns]
+    return (nouns, reading.setting, reading.style) == ([("cat", 2)], trial.setting, style)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 _RATE = 5e-3
+_Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 def averaged(network: nn.Module) -> AveragedModel:
@@ -15,5 +18,5 @@ def averaged(network: nn.Module) -> AveragedModel:
 
 
 @torch.no_grad()
-def _follow(average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+def _follow(average: _Tensors, current: _Tensors, count: Tensor | int) -> None:
     torch._foreach_lerp_(average, current, max(_RATE, 9 / (10 + int(count))))

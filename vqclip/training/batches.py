@@ -79,8 +79,8 @@ def foil(scene: Scene, world: World, rng: np.random.Generator, detail: bool = Fa
     return replace(scene, shape=_other(rng, world.shapes, scene.shape))
 
 
-def _other(rng: np.random.Generator, names: Iterable[str], own: str | None) -> str:
-    others = [name for name in names if name != own]
+def _other(rng: np.random.Generator, names: Iterable[str], current: str | None) -> str:
+    others = [name for name in names if name != current]
     return others[int(rng.integers(len(others)))]
 
 

@@ -121,8 +121,8 @@ class _Chosen(Figures):
     def choose(self, subject: str, kind: str, count: int = 1) -> list[Figure]:
         """Return `count` figures of a subject or shape, see `Figures.choose`; one call for each noun, in order."""
         if kind == "subject" and self._draws.random() < _ANY:
-            own = self._drawings[subject]
-            name = own[int(self._draws.choice(len(own), p=weights(own)))].id
+            drawings = self._drawings[subject]
+            name = drawings[int(self._draws.choice(len(drawings), p=weights(drawings)))].id
             figures = [Figure(name, subject, *self._extents[name])] * count
         else:
             figures = super().choose(subject, kind, count)
@@ -161,7 +161,7 @@ def _extents(folder: Path) -> dict[str, tuple[float, float]]:
     return _Extents(_atlas(folder))
 
 
-class _Extents(dict):
+class _Extents(dict[str, tuple[float, float]]):
     """Width and height of drawings, measured when they are first asked for."""
 
     def __init__(self, atlas: Atlas) -> None:
@@ -171,5 +171,6 @@ class _Extents(dict):
     def __missing__(self, name: str) -> tuple[float, float]:
         inked = self._atlas.drawing(name)[..., 3] > 64
         width, height = (max(int(np.ptp(np.flatnonzero(inked.any(axis)))) + 1, 1) for axis in (0, 1))
-        self[name] = width / max(width, height), height / max(width, height)
-        return self[name]
+        extent = width / max(width, height), height / max(width, height)
+        self[name] = extent
+        return extent

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from vqclip.errors import UsageError
 from vqclip.guidance.views import ViewPlan, cut_each, sample_views
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import Captioner, grouped_batch
+from vqclip.training.captioned import CaptionedSet
+from vqclip.training.contrast import UNSAID, contrast, fooled, named
 from vqclip.training.negatives import Chains
 from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, maybe_compile, start_from
@@ -33,18 +35,19 @@ from vqclip.writers.picture import save_image
 SIDE = 64
 SCENE_SIDE = 128
 _MERGES = 4096
-HEAD_SCALE = 16.0
 _NEARNESS = 3.0
-# what a fake counts, and by how much (in logits) it must fit its caption worse than the real picture
-_FOOLED, _MARGIN = 0.3, 5.0
-_UNSAID = -100
+# what the loss of fakes counts
+_FOOLED = 0.3
 _SMALLEST_BATCH = 8
 _CALIBRATION = 30
-# what a name counts for that a layer gives an attribute; subject and style are what people ask for most
-_NAMED = {"subject": 1.0, "style": 1.0}
 # views (n, 3, S, S); a caption of each, then one that is wrong in one thing of each; which captions are wrong for
 # which (n, n); labels (n, 6)
 Batch: TypeAlias = tuple[Tensor, list[str], Tensor, Tensor]
+
+
+def _gradient(x: Tensor) -> Tensor:
+    """Return the gradient that a backward pass has left at a leaf."""
+    return cast("Tensor", x.grad)
 
 
 def architecture() -> CLIPArchitecture:
@@ -65,6 +68,9 @@ def architecture() -> CLIPArchitecture:
 class CLIPTask:
     """Training of the bundled CLIP."""
 
+    scenes: SceneSet | CaptionedSet
+    large: SceneSet | CaptionedSet
+    held_out: SceneSet | CaptionedSet
     name = "clip"
     file_kind = "clip"
     lr = 2e-3
@@ -100,7 +106,7 @@ class CLIPTask:
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98))
         # eager on a CPU: its bf16 convolutions already run at the speed of the machine
-        self._embed = maybe_compile(self._embed_eager, options.compile and self.device.type == "cuda")
+        self.embed = maybe_compile(self._embed_eager, options.compile and self.device.type == "cuda")
         strengths = {
             "rotate": 8.0, "shear": 4.0, "perspective": 0.15, "brightness": 0.08, "contrast": 0.15,
             "saturation": 0.2, "hue": 0.01,
@@ -123,14 +129,14 @@ class CLIPTask:
     def _gather(self) -> dict[str, int]:
         """Render what is learned from; return how many values each attribute has that a layer names."""
         options = self.options
-        self.scenes = SceneSet(options.folder, options.seed, options.scenes, SCENE_SIDE)
-        self.scenes.render(options.font, options.workers)
-        self.large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * SCENE_SIDE)
-        self.large.render(options.font, options.workers)
-        self.held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE).render(
-            options.font, options.workers
-        )
-        self.captioner = Captioner([*self.scenes.scenes, *self.large.scenes])
+        scenes = SceneSet(options.folder, options.seed, options.scenes, SCENE_SIDE)
+        large = SceneSet(options.folder, options.seed + 1, max(options.scenes // 8, 1), 2 * SCENE_SIDE)
+        self.scenes = scenes.render(options.font, options.workers)
+        self.large = large.render(options.font, options.workers)
+        held_out = SceneSet(options.folder, options.seed + 1001, min(options.scenes, 2048), SIDE)
+        self.held_out = held_out.render(options.font, options.workers)
+        self.shown = held_out.scenes
+        self.captioner = Captioner([*scenes.scenes, *large.scenes])
         return self.captioner.sizes
 
     @property
@@ -141,10 +147,10 @@ class CLIPTask:
     def batch_of(self, index: int) -> Batch:
         """Return views, captions and labels of step `index`, on the CPU, drawn from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
-        own = self.chains.scenes(index, self.options.seed, self.scenes.count)
-        rest = self.batch - len(own) - self.detailed
+        of_chains = self.chains.scenes(index, self.options.seed, self.scenes.count)
+        rest = self.batch - len(of_chains) - self.detailed
         chosen = np.concatenate([
-            np.array(own, int),
+            np.array(of_chains, int),
             grouped_batch(self.captioner.attributes[: self.scenes.count], rest, rng),
             self.scenes.count + rng.integers(self.large.count, size=self.detailed),
         ])  # fmt: skip
@@ -154,7 +160,7 @@ class CLIPTask:
         texts += self.captioner.foils(chosen, zoomed.tolist(), rng)
         near = zoomed.repeat(2).tolist()
         texts = [detail_of(text) if part else text for text, part in zip(texts, near, strict=True)]
-        labels[zoomed, :3] = _UNSAID  # what a detail shows of the subject or shape is left open
+        labels[zoomed, :3] = UNSAID  # what a detail shows of the subject or shape is left open
         return self._views(chosen, index), texts, wrong | (zoomed[:, None] != zoomed), labels
 
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
@@ -166,7 +172,7 @@ class CLIPTask:
         views, texts, wrong, labels = batch
         x = views.to(self.device, memory_format=torch.channels_last)
         wrong, labels = wrong.to(self.device), labels.to(self.device)
-        text = self._embed_text(texts)
+        text = self.embed_text(texts)
         ramp = (progress - self.one_step) / (self.full_length - self.one_step)
         epsilon = self.strongest * min(max(ramp, self.weakest), 1.0)
         attacks = (progress >= self.one_step) + (progress >= self.two_steps)
@@ -175,32 +181,30 @@ class CLIPTask:
         delta, shown = torch.zeros_like(x), {}
         for attack in range(attacks + 1):
             seen, fake = (x + delta).requires_grad_(), fake.detach().requires_grad_()
-            embedding = self._embed(seen)
+            embedding = self.embed(seen)
             loss = self._loss(embedding, text, wrong, labels)
             if chains is not None:
-                real, fakes = self._embed_alone(torch.cat([seen[: len(fake)], fake])).chunk(2)
-                fooled = self._fooled(real, fakes, text[: len(fake)])
-                loss = loss + _FOOLED * fooled
-                shown["fooled"] = float(fooled.detach())
+                real, fakes = self.embed_alone(torch.cat([seen[: len(fake)], fake])).chunk(2)
+                tricked = fooled(self.scale, real, fakes, text[: len(fake)])
+                loss = loss + _FOOLED * tricked
+                shown["fooled"] = float(tricked.detach())
             self._update(loss)
             shown["robust" if attack else "clean"] = float(loss.detach())
             text = text.detach()
             if attack < attacks:
                 length = 1.5 * epsilon / attacks if attacks > 1 else epsilon
-                delta = l2_step(delta, seen.grad, epsilon, length)
+                delta = l2_step(delta, _gradient(seen), epsilon, length)
             if chains is not None:
-                fake = chains.moved(index, fake, fake.grad)
+                fake = chains.moved(index, fake, _gradient(fake))
         if chains is not None:
             chains.keep(index, fake)
         return shown | {"eps": epsilon}
 
-    def _fooled(self, real: Tensor, fake: Tensor, text: Tensor) -> Tensor:
-        """How much better a fake fits its caption than the real picture does: the logistic loss of their difference.
-
-        An optimizer follows the way up to the real picture, so a fake must not only lose but stand well below.
-        """
-        ahead = self.clip.network.logit_scale.exp() * ((fake - real) * text).sum(1)
-        return nn.functional.softplus(ahead + _MARGIN).mean()
+    @property
+    def scale(self) -> Tensor:
+        """The factor from cosines to logits, which is learned."""
+        scale: Tensor = self.clip.network.logit_scale.exp()
+        return scale
 
     def _update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -213,14 +217,14 @@ class CLIPTask:
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Zero-shot accuracies on held-out scenes, clean and under L2 PGD-10; writes `validation.png`."""
         del index
-        self._calibrate()
+        self.calibrate()
         x = torch.from_numpy(np.array(self.held_out.images)).permute(0, 3, 1, 2).float().to(self.device) / 255
         clip = self.clip.eval()
         self._sheet(clip, x[:48], folder / "validation.png")
-        return zero_shot(clip, x, self.held_out.scenes, self.epsilon)
+        return zero_shot(clip, x, self.shown, self.epsilon)
 
     @torch.no_grad()
-    def _calibrate(self) -> None:
+    def calibrate(self) -> None:
         """Measure the statistics of the norms afresh, on scenes as they are, as the mean of 30 batches.
 
         Those kept in training are of attacked views too, and of weights that were averaged they hold nothing (Izmailov
@@ -238,13 +242,13 @@ class CLIPTask:
             x = torch.from_numpy(self.scenes.images[chosen]).permute(0, 3, 1, 2).float() / 255
             x = nn.functional.avg_pool2d(x, SCENE_SIDE // SIDE)
             x = x + 0.05 * torch.randn(x.shape, generator=generator)
-            self._embed(x.to(self.device, memory_format=torch.channels_last))
+            self.embed(x.to(self.device, memory_format=torch.channels_last))
         visual.eval()
 
     @torch.no_grad()
     def _sheet(self, clip: CLIP, x: Tensor, path: Path) -> None:
         """Write held-out scenes (n, 3, S, S) with the caption, of all of theirs, that fits each best."""
-        texts = [captions(scene, load_world()) for scene in self.held_out.scenes[: len(x)]]
+        texts = [captions(scene, load_world()) for scene in self.shown[: len(x)]]
         chosen = (clip.encode_image(x) @ clip.encode_text(texts).t()).argmax(1).tolist()
         sheet = images.contact_sheet([images.to_pil(view.cpu()) for view in x], [texts[i] for i in chosen], 8, 2 * SIDE)
         save_image(sheet, path, None)
@@ -256,7 +260,7 @@ class CLIPTask:
     def _views(self, chosen: np.ndarray, index: int) -> Tensor:
         """One augmented view (S x S) of each chosen scene, half of them noisy: wholes first, then details."""
         generator = torch.Generator().manual_seed(index)
-        parts = []
+        parts: list[Tensor] = []
         for scenes, plan, first in ((self.scenes, self.whole, 0), (self.large, self.detail, self.scenes.count)):
             numbers = chosen[: plan.count] if not parts else chosen[-plan.count :]
             pictures = torch.from_numpy(scenes.images[numbers - first]).permute(0, 3, 1, 2).float() / 255
@@ -278,39 +282,19 @@ class CLIPTask:
         to it. Contrast alone leaves a gap between all texts and all pictures (Liang et al. 2022, "Mind the gap"), and
         a picture that crosses it to come nearer to a text than any real one shows nothing real: so nearness counts.
         """
-        own, foils = text.chunk(2)
-        loss = self._contrast(embedding, own, foils, wrong)
-        loss = loss + _NEARNESS * (1 - (embedding * own).sum(1)).mean()
+        true, foils = text.chunk(2)
+        loss = contrast(self.scale, embedding, true, foils, wrong)
+        loss = loss + _NEARNESS * (1 - (embedding * true).sum(1)).mean()
         return loss + self._named(embedding, labels)
 
     def _named(self, embedding: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropies of naming each attribute, weighed by how much its name counts."""
-        loss = embedding.new_zeros(())
-        for column, (key, head) in enumerate(self.heads.items()):
-            said = nn.functional.cross_entropy(head(HEAD_SCALE * embedding), labels[:, column], ignore_index=_UNSAID)
-            loss = loss + _NAMED.get(key, 0.3) * said
-        return loss
-
-    def _contrast(self, image: Tensor, text: Tensor, foils: Tensor, wrong: Tensor) -> Tensor:
-        """InfoNCE in both directions; `wrong` (n, n) marks the captions that truly do not fit a picture.
-
-        Each picture must also prefer its caption to its foil (n, D), which is wrong in one thing alone: the other
-        captions of a batch differ in so many that a style hardly counts (Yuksekgonul et al. 2023, "NegCLIP").
-        """
-        scale = self.clip.network.logit_scale.exp()
-        logits = scale * image @ text.t()
-        # a caption that fits another picture of the batch too is no negative for it
-        logits = logits.masked_fill(~wrong & ~torch.eye(len(image), dtype=torch.bool, device=image.device), -1e4)
-        target = torch.arange(len(image), device=image.device)
-        tempting = scale * (image * foils).sum(1, keepdim=True)
-        by_image = nn.functional.cross_entropy(torch.cat([logits, tempting], 1), target)
-        return (by_image + nn.functional.cross_entropy(logits.t(), target)) / 2
+        return named(self.heads.items(), embedding, labels)
 
     def _embed_eager(self, x: Tensor) -> Tensor:
         with autocast(self.device):
             return self.clip.encode_image(x)
 
-    def _embed_alone(self, x: Tensor) -> Tensor:
+    def embed_alone(self, x: Tensor) -> Tensor:
         """Embed pictures as in use: normalized by the running statistics, which fakes must neither set nor share.
 
         Through the statistics of a batch its other members' losses would reach the gradient that moves the fakes. What
@@ -320,10 +304,12 @@ class CLIPTask:
         visual = self.clip.network.visual
         visual.eval()
         try:
-            return self._embed(x)
+            out: Tensor = self.embed(x)
+            return out
         finally:
             visual.train()
 
-    def _embed_text(self, texts: list[str]) -> Tensor:
+    def embed_text(self, texts: list[str]) -> Tensor:
+        """Return the embeddings (n, D) of texts."""
         with autocast(self.device):
             return self.clip.encode_text(texts)

@@ -13,7 +13,7 @@ from vqclip.training.rendering import render_once
 from vqclip.world import load_world
 from vqclip.world.atlas import Atlas
 from vqclip.world.composition import AllSprites, Composition, Painter
-from vqclip.world.drawings import drawings_of
+from vqclip.world.drawings import Drawing, drawings_of
 from vqclip.world.sampling import sample_composition
 from vqclip.world.styles import STYLES
 
@@ -114,5 +114,5 @@ class CompositionSet:
 
 
 @lru_cache(maxsize=4)
-def _drawings(held: tuple[str, ...]) -> dict:
+def _drawings(held: tuple[str, ...]) -> dict[str, tuple[Drawing, ...]]:
     return dict(drawings_of(held=held))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -71,9 +71,9 @@ class EmbeddingTask:
         pictures, said, times, noise, withheld = (part.to(self.device) for part in batch)
         clean = pictures * pictures.shape[1] ** 0.5
         angle = times[:, None] * (math.pi / 2)
-        told = torch.where(withheld[:, None], self.network.unconditional, said)
-        found = self.network(angle.cos() * clean + angle.sin() * noise, times, told)
-        loss = nn.functional.mse_loss(found, clean)
+        texts = torch.where(withheld[:, None], self.network.unconditional, said)
+        denoised = self.network(angle.cos() * clean + angle.sin() * noise, times, texts)
+        loss = nn.functional.mse_loss(denoised, clean)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -87,7 +87,7 @@ class EmbeddingTask:
         The sheet shows, above each caption, the held-out picture that is nearest to what was drawn.
         """
         del index
-        network, scenes = self.average.module.eval(), self.data.held_out.scenes[:_DRAWN]
+        network, scenes = cast("EmbeddingPrior", self.average.module.eval()), self.data.held_out.scenes[:_DRAWN]
         x = torch.from_numpy(np.array(self.data.held_out.images[: len(scenes)])).permute(0, 3, 1, 2).float() / 255
         pictures = seen_by(self.data.clip, x)
         said = [captions(scene, load_world()) for scene in scenes]
@@ -98,11 +98,11 @@ class EmbeddingTask:
         shown = [images.to_pil(x[place]) for place in nearest]
         save_image(images.contact_sheet(shown, said[:48], 8, SIDE), folder / "validation.png", None)
         scores = {"drawn": drawn, "text": texts, "mixed": normalize(drawn + texts, dim=1)}
-        found = {f"{name}_to_picture": float((value * pictures).sum(1).mean()) for name, value in scores.items()}
-        found["seed_to_seed"] = float((drawn * other).sum(1).mean())
-        return {name: round(value, 4) for name, value in found.items()}
+        cosines = {f"{name}_to_picture": float((value * pictures).sum(1).mean()) for name, value in scores.items()}
+        cosines["seed_to_seed"] = float((drawn * other).sum(1).mean())
+        return {name: round(value, 4) for name, value in cosines.items()}
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file: the average of the weights."""
-        network = self.average.module
+        network = cast("EmbeddingPrior", self.average.module)
         files.save(path, "embedding", network.architecture.to_json(), network.state_dict(), info)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class Encodings:
     @property
     def width(self) -> int:
         """Dimensions of an embedding."""
-        return self.clip.architecture.model["embed_dim"]
+        return int(self.clip.architecture.model["embed_dim"])
 
 
 def seen_by(clip: CLIP, x: Tensor) -> Tensor:
@@ -105,5 +106,10 @@ def _encoded(scenes: SceneSet, vqgan: VQGAN, clip: CLIP, digest: str, side: int)
                 codes[start : start + 64] = vqgan.quantize(vqgan.encode(x))[1].numpy()
                 embeddings[start : start + 64] = seen_by(clip, x).numpy()
         for path, values in zip(paths, (codes, embeddings), strict=True):
-            atomic.write(path, lambda stream, values=values: stream.write(values.tobytes()))
-    return tuple(np.memmap(p, k, "r", shape=s) for p, k, s in zip(paths, kinds, shapes, strict=True))
+            _keep(path, values)
+    codes, embeddings = (np.memmap(p, k, "r", shape=s) for p, k, s in zip(paths, kinds, shapes, strict=True))
+    return codes, embeddings
+
+
+def _keep(path: Path, values: np.ndarray) -> None:
+    atomic.write(path, lambda stream: stream.write(values.tobytes()))

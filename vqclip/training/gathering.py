@@ -190,7 +190,7 @@ def fit(picture: Image.Image, side: int) -> np.ndarray:
         raise ValueError("nothing is drawn")
     picture = picture.crop(box).convert("RGBa")
     scale = side / max(picture.size)
-    size = tuple(max(1, round(length * scale)) for length in picture.size)
+    size = max(1, round(picture.size[0] * scale)), max(1, round(picture.size[1] * scale))
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     square = Image.new("RGBa", (side, side))
     square.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))

@@ -17,23 +17,22 @@ from vqclip import images
 from vqclip.models.clip import CLIP
 from vqclip.training.batches import grouped_batch
 from vqclip.training.captioned import CaptionedSet
-from vqclip.training.clip import HEAD_SCALE, SCENE_SIDE, SIDE, Batch, CLIPTask
+from vqclip.training.clip import SCENE_SIDE, SIDE, Batch, CLIPTask
 from vqclip.training.clip import architecture as first_architecture
 from vqclip.training.compositions import HELD_OUT
+from vqclip.training.contrast import HEAD_SCALE, UNSAID, weight_of
 from vqclip.training.runner import say, start_from
-from vqclip.training.sayings import UNSAID, Sayer
+from vqclip.training.sayings import Sayer
 from vqclip.training.zero_shot import accuracy, pgd
 from vqclip.types import CLIPArchitecture
 from vqclip.weights import files
-from vqclip.weights.load import locate
+from vqclip.weights.catalog import locate
 from vqclip.words import lexicon as lexicons
 from vqclip.words.reading import SETTINGS, STYLES, Noun, Reading
 from vqclip.world import caption_words, load_world
 from vqclip.writers.picture import save_image
 
 _MERGES, _CONTEXT = 8192, 64
-# what a name counts for that a layer gives an attribute
-_NAMED = {"subject": 1.0, "style": 1.0}
 # after how many steps it is told how well held-out drawings are named, and by how many pictures
 _TOLD_EVERY, _TOLD = 250, 256
 _ATTACKED, _LONG = 512, 100
@@ -79,24 +78,25 @@ class GuideTask(CLIPTask):
 
     def _gather(self) -> dict[str, int]:
         o = self.options
-        self.scenes = CaptionedSet(o.folder, o.seed, o.scenes, SCENE_SIDE).render(o.workers)
-        self.large = CaptionedSet(o.folder, o.seed + 1, max(o.scenes // 8, 1), 2 * SCENE_SIDE).render(o.workers)
+        scenes = CaptionedSet(o.folder, o.seed, o.scenes, SCENE_SIDE).render(o.workers)
+        large = CaptionedSet(o.folder, o.seed + 1, max(o.scenes // 8, 1), 2 * SCENE_SIDE).render(o.workers)
         held = CaptionedSet(o.folder, o.seed + 1001, min(o.scenes, 2048), 2 * SIDE, HELD_OUT, styled=0.5)
-        self.held_out = held.render(o.workers)
-        self.subjects = self.scenes.subjects
-        self.sayer = Sayer([*self.scenes.readings, *self.large.readings], self.subjects)
+        self.scenes, self.large, self.held_out = scenes, large, held.render(o.workers)
+        self.readings = held.readings
+        self.subjects = scenes.subjects
+        self.sayer = Sayer([*scenes.readings, *large.readings], self.subjects)
         return self.sayer.sizes
 
     def batch_of(self, index: int) -> Batch:
         """Return views, captions and labels of step `index`, on the CPU, drawn from (seed, index) alone."""
         rng = np.random.default_rng([self.options.seed, index])
-        own = self.chains.scenes(index, self.options.seed, self.scenes.count)
+        of_chains = self.chains.scenes(index, self.options.seed, self.scenes.count)
         # the columns that `grouped_batch` looks at are those of the first world's attributes
         groups = np.zeros((self.scenes.count, 6), int)
         groups[:, [0, 5]] = self.sayer.groups[: self.scenes.count]
         chosen = np.concatenate([
-            np.array(own, int),
-            grouped_batch(groups, self.batch - len(own) - self.detailed, rng),
+            np.array(of_chains, int),
+            grouped_batch(groups, self.batch - len(of_chains) - self.detailed, rng),
             self.scenes.count + rng.integers(self.large.count, size=self.detailed),
         ])  # fmt: skip
         detail = [place >= self.batch - self.detailed for place in range(self.batch)]
@@ -113,10 +113,10 @@ class GuideTask(CLIPTask):
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Accuracies on held-out drawings, clean and under L2 PGD-10; writes `validation.png`."""
         del index
-        self._calibrate()
+        self.calibrate()
         x, clip = self._held_out(), self.clip.eval()
         self._sheet(clip, x[:48], folder / "validation.png")
-        return measure(clip, x, self.held_out.readings, self.subjects, self.epsilon)
+        return measure(clip, x, self.readings, self.subjects, self.epsilon)
 
     def _fitting(self, text: str) -> str:
         """Return a text, or as many of its words as the context holds."""
@@ -135,7 +135,7 @@ class GuideTask(CLIPTask):
         network = self.clip.network
         network.eval()
         try:
-            x, readings = self._held_out()[:_TOLD], self.held_out.readings[:_TOLD]
+            x, readings = self._held_out()[:_TOLD], self.readings[:_TOLD]
             scores = measure(self.clip, x, readings, self.subjects, None)
         finally:
             network.train()
@@ -149,13 +149,13 @@ class GuideTask(CLIPTask):
             wanted = labels[:, self.sayer.columns[key]]
             said = wanted != UNSAID
             each = -(log.gather(1, wanted.clamp(min=0)) * said).sum(1) / said.sum(1).clamp(min=1)
-            loss = loss + _NAMED.get(key, 0.3) * each.sum() / said.any(1).sum().clamp(min=1)
+            loss = loss + weight_of(key) * each.sum() / said.any(1).sum().clamp(min=1)
         return loss
 
     @torch.no_grad()
     def _sheet(self, clip: CLIP, x: Tensor, path: Path) -> None:
         """Write held-out pictures (n, 3, S, S) with the caption, of all of theirs, that fits each best."""
-        texts = [reading.caption() for reading in self.held_out.readings[: len(x)]]
+        texts = [reading.caption() for reading in self.readings[: len(x)]]
         chosen = (clip.encode_image(x) @ clip.encode_text(texts).t()).argmax(1).tolist()
         sheet = images.contact_sheet([images.to_pil(view.cpu()) for view in x], [texts[i] for i in chosen], 8, 2 * SIDE)
         save_image(sheet, path, None)
@@ -168,16 +168,16 @@ def borrow(clip: CLIP, name: str) -> int:
     Of the tokens the first ones are the same, however many merges there are, and the last two are start and end.
     """
     tensors, taken = files.read(locate("clip", name), "clip").tensors, 0
-    for key, own in clip.network.state_dict().items():
+    for key, value in clip.network.state_dict().items():
         other = tensors.get(key)
-        if other is None or other.shape[1:] != own.shape[1:] or other.ndim != own.ndim:
+        if other is None or other.shape[1:] != value.shape[1:] or other.ndim != value.ndim:
             continue
-        if other.shape == own.shape:
-            own.copy_(other)
+        if other.shape == value.shape:
+            value.copy_(other)
         elif key == "token_embedding.weight":
-            own[: len(other) - 2], own[-2:] = other[:-2], other[-2:]
+            value[: len(other) - 2], value[-2:] = other[:-2], other[-2:]
         elif key == "positional_embedding":
-            own[: len(other)] = other[: len(own)]
+            value[: len(other)] = other[: len(value)]
         else:
             continue
         taken += 1
@@ -194,13 +194,13 @@ def measure(
     """
     scores: dict[str, float] = {}
     text = clip.encode_text([_PROMPT.format(_single(name)) for name in subjects]).detach()
-    own = [i for i, reading in enumerate(readings) if _lone(reading) and reading.nouns[0].subject in subjects]
-    truth = torch.tensor([subjects.index(readings[i].nouns[0].subject) for i in own], device=x.device)
-    plain = torch.tensor([readings[i].style is None for i in own], device=x.device, dtype=torch.bool)
+    lone = [i for i, reading in enumerate(readings) if _lone(reading) and reading.nouns[0].subject in subjects]
+    truth = torch.tensor([subjects.index(readings[i].nouns[0].subject) for i in lone], device=x.device)
+    plain = torch.tensor([readings[i].style is None for i in lone], device=x.device, dtype=torch.bool)
     with torch.no_grad():
         for name, chosen in (("subject", torch.ones_like(plain)), ("subject_unstyled", plain)):
             if chosen.any():
-                pictures = x[torch.tensor(own, device=x.device)[chosen]]
+                pictures = x[torch.tensor(lone, device=x.device)[chosen]]
                 scores[name] = accuracy(clip, pictures, text, truth[chosen])
                 scores[f"{name}_top5"] = accuracy(clip, pictures, text, truth[chosen], 5)
         for key, names, template in (("style", STYLES, "a picture in {} style"), ("setting", SETTINGS, "a picture {}")):
@@ -210,7 +210,7 @@ def measure(
                 scores[key] = accuracy(clip, x[having], clip.encode_text([template.format(n) for n in names]), true)
         scores |= _counted(clip, x, readings)
     if epsilon is not None and plain.any():
-        pictures = x[torch.tensor(own, device=x.device)[plain]][:_ATTACKED]
+        pictures = x[torch.tensor(lone, device=x.device)[plain]][:_ATTACKED]
         moved = pgd(clip, pictures, text, truth[plain][:_ATTACKED], epsilon)
         with torch.no_grad():
             scores["subject_unstyled_attacked"] = accuracy(clip, moved, text, truth[plain][:_ATTACKED])

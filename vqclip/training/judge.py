@@ -23,6 +23,7 @@ from vqclip.training.runner import TrainOptions, start_from
 from vqclip.training.scenes import SceneSet
 from vqclip.weights import files
 from vqclip.world import load_world
+from vqclip.world.scene import Scene
 from vqclip.writers.picture import save_image
 
 NONE = "none"
@@ -86,8 +87,8 @@ class JudgeTask:
         x, y = (part.to(self.device) for part in batch)
         heads = self.judge(x)
         losses = [
-            (1 - _SMOOTHING) * nn.functional.nll_loss(found, y[:, column]) - _SMOOTHING * found.mean()
-            for column, found in enumerate(heads.values())
+            (1 - _SMOOTHING) * nn.functional.nll_loss(head_scores, y[:, column]) - _SMOOTHING * head_scores.mean()
+            for column, head_scores in enumerate(heads.values())
         ]
         loss = torch.stack(losses).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -121,10 +122,10 @@ class JudgeTask:
 
 
 @torch.no_grad()
-def accuracies(judge: Judge, x: Tensor, scenes: list) -> tuple[dict[str, float], list[int]]:
+def accuracies(judge: Judge, x: Tensor, scenes: list[Scene]) -> tuple[dict[str, float], list[int]]:
     """Return how often the judge names what scenes with features x (n, FEATURES) show, and whose subject it missed."""
     attributes = torch.from_numpy(Captioner(scenes).attributes)
-    named = {key: found[:, 1:].argmax(1).cpu() for key, found in judge(x).items()}
+    named = {key: scores_of[:, 1:].argmax(1).cpu() for key, scores_of in judge(x).items()}
     scores = {}
     right = named["subject"] == attributes[:, 0]
     for column, key in enumerate(named):
@@ -146,7 +147,7 @@ def scene_features(scenes: SceneSet, workers: int, degraded: bool = False) -> np
     shape = (scenes.count, FEATURES)
     if path.exists() and path.stat().st_size == 2 * scenes.count * FEATURES:
         return np.memmap(path, np.float16, "r", shape=shape)
-    found = np.empty(shape, np.float16)
+    features_of = np.empty(shape, np.float16)
     jobs = [(scenes, start, degraded) for start in range(0, scenes.count, _CHUNK)]
     with multiprocessing.get_context("spawn").Pool(max(workers, 1)) as pool:
         done = tqdm(
@@ -158,9 +159,9 @@ def scene_features(scenes: SceneSet, workers: int, degraded: bool = False) -> np
             **bar_room(),
         )
         for start, rows in done:
-            found[start : start + len(rows)] = rows
-    atomic.write(path, lambda stream: stream.write(found.tobytes()))
-    return found
+            features_of[start : start + len(rows)] = rows
+    atomic.write(path, lambda stream: stream.write(features_of.tobytes()))
+    return features_of
 
 
 def _features_of(job: tuple[SceneSet, int, bool]) -> tuple[int, np.ndarray]:

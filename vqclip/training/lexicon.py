@@ -24,6 +24,7 @@ from vqclip.words import lexicon as lexicons
 from vqclip.words.inflection import pluralize, singulars, verb_forms
 from vqclip.words.lexicon import Entry, Lexicon
 from vqclip.words.suggest import correct
+from vqclip.words.tokens import key
 
 TARGET = "words/synonyms.tsv"
 HEADER = (
@@ -171,7 +172,7 @@ def _forms(word: str, kind: str) -> set[str]:
 
 def subject_synsets(net: WordNet, lexicon: Lexicon) -> dict[str, str]:
     """Return synsets and the subjects that they mean, one for every subject that WordNet has."""
-    found: dict[str, str] = {}
+    synsets: dict[str, str] = {}
     for subject in lexicon.subjects:
         name, chosen = _CALLED.get(subject, subject), _SENSES.get(subject)
         senses = net.senses.get(name, [])
@@ -182,22 +183,22 @@ def subject_synsets(net: WordNet, lexicon: Lexicon) -> dict[str, str]:
         if chosen is not None:
             drawn = senses[chosen - 1 : chosen] if chosen else []
         if drawn:
-            found.setdefault(drawn[0], subject)
-    return found
+            synsets.setdefault(drawn[0], subject)
+    return synsets
 
 
 def nouns(net: WordNet, lexicon: Lexicon) -> Meanings:
     """Return nouns that are not known yet, each with its subject and "same" or "nearer"."""
     synsets = subject_synsets(net, lexicon)
-    found: Meanings = {}
+    meanings: Meanings = {}
     for lemma in sorted(net.senses, key=lambda lemma: (lemma.count(" "), lemma)):
-        words = lexicons.key(lemma)
+        words = key(lemma)
         if not re.fullmatch(r"[a-z]+( [a-z]+){0,2}", words) or len(words) < 3 or lexicon.find(words) is not None:
             continue
         meaning = None if _ABUSE.search(words) else _meaning(net, synsets, lemma)
-        if meaning is not None and not _read_word_by_word(words, meaning, lexicon, found):
-            found[words] = meaning
-    return found
+        if meaning is not None and not _read_word_by_word(words, meaning, lexicon, meanings):
+            meanings[words] = meaning
+    return meanings
 
 
 def _meaning(net: WordNet, synsets: dict[str, str], lemma: str) -> tuple[str, str] | None:
@@ -213,7 +214,7 @@ def _meaning(net: WordNet, synsets: dict[str, str], lemma: str) -> tuple[str, st
     return None
 
 
-def _read_word_by_word(words: str, meaning: tuple[str, str], lexicon: Lexicon, found: Meanings) -> bool:
+def _read_word_by_word(words: str, meaning: tuple[str, str], lexicon: Lexicon, meanings: Meanings) -> bool:
     """Whether several words say as much one by one ("sugar maple" is a maple), or mostly mean that ("blue cat")."""
     before, several, head = words.rpartition(" ")
     if not several:
@@ -223,7 +224,7 @@ def _read_word_by_word(words: str, meaning: tuple[str, str], lexicon: Lexicon, f
     qualified = any(word is not None and word.kind in _QUALIFIERS for word in map(lexicon.find, before.split(" ")))
     if qualified and (known or meaning[1] == "nearer"):
         return True
-    return found.get(head, ("",))[0] == meaning[0] or (entry is not None and entry.value == ("subject", meaning[0]))
+    return meanings.get(head, ("",))[0] == meaning[0] or (entry is not None and entry.value == ("subject", meaning[0]))
 
 
 def _usual(net: WordNet, lemma: str, number: int) -> bool:
@@ -253,16 +254,16 @@ def labels(folder: Path, lexicon: Lexicon, taken: Iterable[str]) -> dict[str, tu
         raise UsageError(
             f"cannot read {folder / 'data.json'}: {error}; give the folder 'en' of emojibase-data"
         ) from None
-    known, found = set(taken), {}
+    known, meanings = set(taken), {}
     for record in records:
-        word, subject = lexicons.key(record["label"]), lexicon.emoji.get(record["emoji"].replace("\ufe0f", ""))
+        word, subject = key(record["label"]), lexicon.emoji.get(record["emoji"].replace("\ufe0f", ""))
         first = lexicon.entries.get(word.split(" ")[0])
         plain = re.fullmatch(r"[a-z]{3,}( [a-z]+){0,2}", word) and not word.endswith("oclock")
         colored = first is not None and (first.kind == "color" or first.alternative is not None)
         doing = re.match(r"(?:wo)?m[ae]n \w+ing\b|person \w+ing\b", word)  # the grammar reads it: who, and what he does
         if subject and plain and not colored and not doing and word not in known and lexicon.find(word) is None:
-            found[word] = subject, "same"
-    return found
+            meanings[word] = subject, "same"
+    return meanings
 
 
 def irregular(net: WordNet, lexicon: Lexicon, known: Iterable[str]) -> dict[str, str]:
@@ -302,7 +303,7 @@ def build(wordnet: Path, emojibase: Path) -> str:
     lines = [f"{word}\t{subject}\t{kind}" for word, (subject, kind) in sorted(rows.items())]
     plurals = irregular(net, lexicon, rows)
     lines += [f"{plural}\t{singular}\tplural" for plural, singular in sorted(plurals.items())]
-    full = replace(lexicon, entries=lexicon.entries | {word: _entry(*row) for word, row in rows.items()})
+    full = replace(lexicon, entries={**lexicon.entries} | {word: _entry(*row) for word, row in rows.items()})
     lines += [f"{word}\t\tword" for word in real_words(net, full, {**rows, **plurals})]
     return HEADER + "\n".join(lines) + "\n"
 

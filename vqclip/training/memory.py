@@ -32,8 +32,9 @@ def memorize(folder: Path, output: Path, vqgan: str = "tiny") -> Memory:
     table = [drawing for drawing in load_drawings() if not drawing.held]
     names = list(dict.fromkeys(drawing.id for drawing in table))
     codebook = network.codebook
+    codes, channels = codebook.shape
     architecture = MemoryArchitecture(
-        *codebook.shape, len(names), atlas.side // network.factor, _OUTLINE, digest(table)
+        codes, channels, len(names), atlas.side // network.factor, _OUTLINE, digest(table)
     )
     outlines = [outline(atlas.drawing(name)) for name in names]
     grids = list(tqdm(_encoded(atlas, names, network), total=len(names), desc="memory", unit="drawing"))
@@ -70,4 +71,5 @@ def spread(pixels: np.ndarray) -> np.ndarray:
         more = np.clip(1 - weight, 0, 1)[..., None] * (share > 0.004)[..., None]
         filled = filled + more * around / np.maximum(share, 0.004)[..., None]
         weight = np.where(share > 0.004, 1.0, weight)
-    return np.clip(filled, 0.0, 1.0).astype(np.float32)
+    out: np.ndarray = np.clip(filled, 0.0, 1.0).astype(np.float32)
+    return out

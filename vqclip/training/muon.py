@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # no closure: nothing is evaluated twice
         """Move all matrices that have a gradient."""
         for group in self.param_groups:
             for p in (p for p in group["params"] if p.grad is not None):
@@ -77,9 +77,10 @@ class MuonAdamW:
     @classmethod
     def of(cls, network: nn.Module, lr: float) -> MuonAdamW:
         """Return the optimizer of a network whose `blocks` hold the matrices for Muon."""
-        matrices = [p for p in network.blocks.parameters() if p.ndim == 2]
-        own = {id(p) for p in matrices}
-        return cls(matrices, [p for p in network.parameters() if id(p) not in own], lr)
+        blocks = network.get_submodule("blocks")
+        matrices = [p for p in blocks.parameters() if p.ndim == 2]
+        taken = {id(p) for p in matrices}
+        return cls(matrices, [p for p in network.parameters() if id(p) not in taken], lr)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

@@ -81,7 +81,8 @@ class Chains(nn.Module):
         age = (self.generation(index)[1] / self.visits).to(x).view(-1, 1, 1, 1)
         length = _LONGEST + (_SHORTEST - _LONGEST) * age
         norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
-        return (x + length * gradient / norm).clamp(0, 1)
+        out: Tensor = (x + length * gradient / norm).clamp(0, 1)
+        return out
 
     def keep(self, index: int, x: Tensor) -> None:
         """Store the pictures of a step after their moves."""
@@ -98,4 +99,5 @@ def _noise(count: int, side: int, index: int) -> Tensor:
     field = torch.fft.irfft2(white * frequency**-steepness, s=(side, side))
     field = field / field.std((1, 2, 3), keepdim=True)
     strength = 0.05 + 0.25 * torch.rand(count, 1, 1, 1, generator=generator)
-    return 0.2 + 0.6 * torch.rand(count, 3, 1, 1, generator=generator) + strength * field
+    out: Tensor = 0.2 + 0.6 * torch.rand(count, 3, 1, 1, generator=generator) + strength * field
+    return out

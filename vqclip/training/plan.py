@@ -19,7 +19,7 @@ from vqclip.training import guide
 from vqclip.training.precision import autocast
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
-from vqclip.weights.load import locate
+from vqclip.weights.catalog import locate
 from vqclip.words.reading import SETTINGS
 from vqclip.world.composition import AllSprites, Composition, Painter, Thing
 from vqclip.world.styles import ALL_STYLES
@@ -120,11 +120,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def table(found: list[Stage]) -> list[str]:
+def table(stages: list[Stage]) -> list[str]:
     """Return the lines that are printed."""
     lines = ["seconds a step: passes of the networks, measured here; steps and pictures: as stated in each command"]
-    for stage in found:
+    for stage in stages:
         hours = "the download, then minutes" if stage.hours is None else f"{stage.hours:.1f} h"
         lines.append(f"{hours:>10}  {stage.command}  ({stage.what})")
-    total = sum(stage.hours or 0.0 for stage in found)
+    total = sum(stage.hours or 0.0 for stage in stages)
     return [*lines, f"{total:.1f} h together; judge, prior, upsampler and embedding learn from the first world so far"]

@@ -7,14 +7,14 @@ import functools
 
 import torch
 
-from vqclip import guidance
+from vqclip import precision as precisions
 from vqclip.generation.resolve import precision
 
 
-def autocast(device: torch.device | str) -> contextlib.AbstractContextManager:
+def autocast(device: torch.device | str) -> contextlib.AbstractContextManager[object]:
     """Return the context of a training's passes; where bf16 would be emulated, which is far slower, none."""
     kind = torch.device(device).type
-    return guidance.autocast(kind, _fast(kind))
+    return precisions.autocast(kind, _fast(kind))
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vqclip import images
 from vqclip.errors import UsageError
 from vqclip.models.judge import features
-from vqclip.models.prior import PriorArchitecture, build
+from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior, PriorArchitecture, build
 from vqclip.priors import Sampling, sample
 from vqclip.training.averaging import averaged
 from vqclip.training.encodings import SIDE, Encodings
@@ -28,7 +28,7 @@ from vqclip.training.judge import accuracies
 from vqclip.training.muon import MuonAdamW
 from vqclip.training.precision import autocast
 from vqclip.training.runner import TrainOptions, start_from
-from vqclip.types import MASKED
+from vqclip.types import MASKED, CodePrior
 from vqclip.weights import files
 from vqclip.weights.load import load_judge
 from vqclip.world import Scene, captions, load_world
@@ -55,8 +55,9 @@ class PriorTask:
         self.batch = options.batch or (512 if self.device.type == "cuda" else 64)
         self.data = Encodings.of(options)
         codebook = self.data.vqgan.codebook
+        codes, channels = codebook.shape
         side = SIDE // self.data.vqgan.factor
-        self.prior = build(PriorArchitecture(*codebook.shape, self.data.width, self.data.digest, side, kind=self.kind))
+        self.prior = build(PriorArchitecture(codes, channels, self.data.width, self.data.digest, side, kind=self.kind))
         if options.start:
             start_from(options, "prior", self.prior.architecture, self.prior)
             if not torch.allclose(self.prior.codebook, codebook, atol=2e-3):
@@ -103,26 +104,27 @@ class PriorTask:
 
     def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
         """Cross entropy of the codes that `chance` masks given the others."""
-        features = self.prior.features(torch.where(chance, MASKED, codes), condition)
-        return cross_entropy(self.prior.head(features[chance]), codes[chance])
+        prior = cast("MaskedPrior", self.prior)
+        features = prior.features(torch.where(chance, MASKED, codes), condition)
+        return cross_entropy(prior.head(features[chance]), codes[chance])
 
     @torch.no_grad()
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Draw held-out captions and let the judge name what came out; writes `validation.png`."""
         del index
-        prior, scenes = self.average.module.eval(), self.data.held_out.scenes[:_DRAWN]
+        prior, scenes = cast("CodePrior", self.average.module.eval()), self.data.held_out.scenes[:_DRAWN]
         pictures = []
         for number, scene in enumerate(scenes):
-            told = self.data.clip.encode_text([captions(scene, load_world())]).to(self.device)
+            conditioning = self.data.clip.encode_text([captions(scene, load_world())]).to(self.device)
             empty = torch.full((prior.side, prior.side), MASKED, device=self.device)
-            codes = sample(prior, told, torch.ones(1, device=self.device), empty, (number,), Sampling())
+            codes = sample(prior, conditioning, torch.ones(1, device=self.device), empty, (number,), Sampling())
             picture = images.to_pil(self.data.vqgan.decode(self.data.vqgan.codes(codes.cpu()))[0])
             pictures.append(picture)
         return judged(pictures, scenes, folder)
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file: the average of the weights."""
-        network = self.average.module
+        network = cast("MaskedPrior | AutoregressivePrior | FlowPrior", self.average.module)
         files.save(path, "prior", network.architecture.to_json(), network.state_dict(), info)
 
 
@@ -146,11 +148,12 @@ class FlowTask(PriorTask):
 
     def prepare(self) -> None:
         """Measure mean and spread of the channels of the codes, as often as they occur."""
-        counts = np.bincount(self.data.codes[:2000].ravel(), minlength=len(self.prior.codebook))
+        prior = cast("FlowPrior", self.prior)
+        counts = np.bincount(self.data.codes[:2000].ravel(), minlength=len(prior.codebook))
         share = torch.from_numpy(counts / counts.sum()).float()[:, None]
-        mean = (share * self.prior.codebook).sum(0)
-        self.prior.mean.copy_(mean)
-        self.prior.spread.copy_((share * (self.prior.codebook - mean).square()).sum(0).sqrt())
+        mean = (share * prior.codebook).sum(0)
+        prior.mean.copy_(mean)
+        prior.spread.copy_((share * (prior.codebook - mean).square()).sum(0).sqrt())
 
     def chance(self, codes: Tensor, rng: np.random.Generator) -> Tensor:
         """Return the seed of noise and times."""
@@ -159,7 +162,7 @@ class FlowTask(PriorTask):
 
     def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
         """Squared error of the direction from noise to latents, most often in the middle (Esser et al. 2024)."""
-        clean = self.prior.latents(codes)
+        clean = cast("FlowPrior", self.prior).latents(codes)
         draw = torch.Generator(clean.device).manual_seed(int(chance))
         noise = torch.randn(clean.shape, generator=draw, device=clean.device)
         time = torch.randn(len(clean), generator=draw, device=clean.device).sigmoid()

@@ -32,9 +32,9 @@ class Perceptual:
         """Return the mean distance of reconstructions y from pictures x; the parts' top left pixel is `corner`."""
         with torch.no_grad():
             wanted, target = self._features(_views(x, corner))
-        found, embedding = self._features(_views(y, corner))
+        features, embedding = self._features(_views(y, corner))
         loss = (1 - (embedding * target).sum(1)).mean()
-        for a, b in zip(found, wanted, strict=True):
+        for a, b in zip(features, wanted, strict=True):
             loss = loss + (normalize(a, dim=1) - normalize(b, dim=1)).square().sum(1).mean()
         return loss
 
@@ -73,7 +73,8 @@ class PatchDiscriminator(nn.Module):
         """Return one logit a patch, (B, 1, H / 8, W / 8), high for rendered ones; `style` is (B,)."""
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = leaky_relu(norm(layer(x)), 0.2)
-        return self.last(x).float() + (x * self.styles(style)[:, :, None, None]).sum(1, keepdim=True).float()
+        out: Tensor = self.last(x).float() + (x * self.styles(style)[:, :, None, None]).sum(1, keepdim=True).float()
+        return out
 
 
 def isotropy(z: Tensor) -> Tensor:
@@ -101,8 +102,8 @@ def texture_distance(y: Tensor, x: Tensor) -> Tensor:
             smaller = avg_pool2d(picture, 2)
             detail = picture - interpolate(smaller, scale_factor=2, mode="nearest")
             levels.append((smaller, (avg_pool2d(detail.square(), 8) + 1e-5).sqrt()))
-        (y, found), (x, wanted) = levels
-        loss = loss + l1_loss(found, wanted)
+        (y, actual), (x, wanted) = levels
+        loss = loss + l1_loss(actual, wanted)
     return loss
 
 

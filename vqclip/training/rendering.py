@@ -82,10 +82,10 @@ def _endless(wanted: dict[str, Any]) -> dict[str, Any]:
 def _read(record: Path) -> dict[str, Any]:
     """Return a record; nothing for one that is not there, or damaged."""
     try:
-        found = json.loads(record.read_text("utf-8"))
+        content = json.loads(record.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _reserve(file: Path, size: int, keep: bool) -> None:

@@ -178,7 +178,7 @@ def feed(task: Task, steps: range, workers: int) -> Iterator[Any]:
     )
 
 
-class _Batches(Dataset):
+class _Batches(Dataset[Any]):
     """The batches of a task by step."""
 
     def __init__(self, task: Task) -> None:
@@ -217,12 +217,13 @@ def start_from(options: TrainOptions, kind: str, architecture: Any, network: nn.
     Weights that were trained on from one another may be averaged, and are often better so (Wortsman et al. 2022, "Model
     soups"). UsageError if any are of another architecture; known words may differ.
     """
-    read, total = type(architecture).from_json, {}
-    own = vars(read(architecture.to_json())) | {"words": ()}
+    read = type(architecture).from_json
+    total: dict[str, torch.Tensor] = {}
+    wanted = vars(read(architecture.to_json())) | {"words": ()}
     for name in options.start:
         path = locate(kind, name)
         file = files.read(path, kind)
-        if vars(read(file.architecture)) | {"words": ()} != own:
+        if vars(read(file.architecture)) | {"words": ()} != wanted:
             raise UsageError(f"--start {name}: its architecture is not the one that is trained; leave --start out")
         fill(network, file.tensors, path)
         for key, value in network.state_dict().items():
@@ -274,7 +275,7 @@ class _State:
     """The resumable state of a training in its folder: `state.pt` (tensors) and `plan.json`."""
 
     def __init__(self, folder: Path, task: Task, start: str | None, options: TrainOptions) -> None:
-        self.origin = {} if start is None else {"start": start}
+        self.origin: dict[str, Any] = {} if start is None else {"start": start}
         self.origin |= {"world": options.world} if options.world != 1 else {}
         self.origin |= {"framed": FRAMING} if options.framed else {}
         self.origin |= {name: list(getattr(options, name)) for name in _CHOSEN if getattr(options, name)}
@@ -313,14 +314,14 @@ class _State:
         atomic.write_text(self.plan_file, json.dumps(self.plan))
 
 
-def _check_same(saved: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> None:
+def _check_same(saved: dict[str, torch.Tensor], current: dict[str, torch.Tensor]) -> None:
     """Raise ValueError, naming the first difference, if a state is of another architecture."""
-    for name in sorted(saved.keys() | own.keys()):
-        if name not in saved or name not in own:
+    for name in sorted(saved.keys() | current.keys()):
+        if name not in saved or name not in current:
             raise ValueError(
                 f"it is of another architecture: {name} is only in {'it' if name in saved else 'this one'}"
             )
-        there, here = tuple(saved[name].shape), tuple(own[name].shape)
+        there, here = tuple(saved[name].shape), tuple(current[name].shape)
         if there != here:
             raise ValueError(f"it is of another architecture: {name} is of {there}, here of {here}")
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vqclip.sketch.sampling import say
+from vqclip.training.contrast import UNSAID
 from vqclip.words.inflection import is_plural, pluralize
 from vqclip.words.reading import MOST, SEASONS, SETTINGS, STYLES, TIMES, WEATHERS, Noun, Reading
 from vqclip.world import detail_of, load_world
 
 _MOST_NOUNS = 3
-UNSAID = -100
 # how often a caption leaves out a thing
 _STYLE_LEFT, _PLACE_LEFT, _WHEN_LEFT, _COLOR_LEFT, _NOUNS_LEFT = 0.12, 0.15, 0.25, 0.1, 0.08
 _NEARER = 0.12
@@ -25,16 +25,17 @@ _WRONG = {"style": 0.34, "subject": 0.2, "place": 0.2, "count": 0.1, "color": 0.
 _OPPOSITE = {"left of": "right of", "right of": "left of", "on": "under", "under": "on", "above": "under",
              "behind": "in front of", "in front of": "behind"}  # fmt: skip
 _BOTH_WAYS = ("next to",)
+Name = TypeVar("Name")
 _SWAPPED = {"right of": "left of", "behind": "in front of", "under": "above"}
 
 
 def facts(reading: Reading) -> frozenset[str]:
     """Return what a reading says, each thing as a text, so that a caption holds where all it says is a fact."""
-    found = {f"{name}: {value}" for name in ("setting", "background", "season", "weather", "time", "style", "framing")
+    said = {f"{name}: {value}" for name in ("setting", "background", "season", "weather", "time", "style", "framing")
              if (value := getattr(reading, name))}  # fmt: skip
     for noun in reading.nouns:
-        found.add(f"{noun.count} {noun.subject}")
-        found |= {f"{noun.subject} is {value}" for value in (noun.color, noun.size) if value}
+        said.add(f"{noun.count} {noun.subject}")
+        said |= {f"{noun.subject} is {value}" for value in (noun.color, noun.size) if value}
     for relation in reading.relations:
         first, second = reading.nouns[relation.first].subject, reading.nouns[relation.second].subject
         kind = relation.kind
@@ -42,8 +43,8 @@ def facts(reading: Reading) -> frozenset[str]:
             first, second = sorted((first, second))
         elif kind in _SWAPPED:
             first, second, kind = second, first, _SWAPPED[kind]
-        found.add(f"{first} {kind} {second}")
-    return frozenset(found)
+        said.add(f"{first} {kind} {second}")
+    return frozenset(said)
 
 
 def shown(reading: Reading) -> frozenset[str]:
@@ -57,7 +58,7 @@ def shown(reading: Reading) -> frozenset[str]:
 
 def shortened(reading: Reading, rng: np.random.Generator) -> Reading:
     """Return a reading that leaves out some of what is true."""
-    gone: dict[str, None] = {}
+    gone: dict[str, Any] = {}
     if rng.random() < _STYLE_LEFT:
         gone["style"] = None
     if rng.random() < _PLACE_LEFT:
@@ -83,12 +84,12 @@ def foil(said: Reading, true: Reading, rng: np.random.Generator, subjects: Seque
         return replace(said, style=_other(rng, STYLES, true.style))
     if kind == "place":
         name = "background" if said.background else "setting"
-        values = list(load_world().colors) if name == "background" else SETTINGS
-        return replace(said, **{name: _other(rng, values, getattr(true, name))})
+        values: Sequence[str] = list(load_world().colors) if name == "background" else SETTINGS
+        return _with(said, name, _other(rng, values, getattr(true, name)))
     if kind == "when":
         name = next(name for name in ("season", "weather", "time") if getattr(said, name))
         values = {"season": SEASONS, "weather": WEATHERS, "time": TIMES}[name]
-        return replace(said, **{name: _other(rng, values, getattr(true, name))})
+        return _with(said, name, _other(rng, values, getattr(true, name)))
     if kind == "relation":
         relation = said.relations[0]
         return replace(said, relations=(replace(relation, kind=_OPPOSITE[relation.kind]), *said.relations[1:]))
@@ -116,14 +117,18 @@ def _countable(noun: Noun) -> bool:
 
 
 def _chosen_noun(kind: str, said: Reading, rng: np.random.Generator) -> int:
-    fits = {"count": _countable, "color": lambda noun: noun.color is not None, "subject": lambda noun: True}[kind]
+    fits: Callable[[Noun], bool] = {
+        "count": _countable,
+        "color": lambda noun: noun.color is not None,
+        "subject": lambda noun: True,
+    }[kind]
     fitting = [place for place, noun in enumerate(said.nouns) if fits(noun)]
     return fitting[int(rng.integers(len(fitting)))]
 
 
 def _changed(kind: str, noun: Noun, true: Reading, rng: np.random.Generator, subjects: Sequence[str]) -> Noun:
     if kind == "count":
-        return replace(noun, count=int(_other(rng, range(1, MOST + 1), noun.count)))
+        return replace(noun, count=_other(rng, range(1, MOST + 1), noun.count))
     if kind == "color":
         return replace(noun, color=_other(rng, list(load_world().colors), noun.color))
     shown_too = {other.subject for other in true.nouns}
@@ -134,8 +139,13 @@ def _changed(kind: str, noun: Noun, true: Reading, rng: np.random.Generator, sub
     return replace(noun, subject=subject, kind="subject", text=subject, count=count)
 
 
-def _other(rng: np.random.Generator, names: Sequence, own: object) -> object:
-    others = [name for name in names if name != own]
+def _with(reading: Reading, name: str, value: str) -> Reading:
+    changes: dict[str, Any] = {name: value}
+    return replace(reading, **changes)
+
+
+def _other(rng: np.random.Generator, names: Sequence[Name], current: object) -> Name:
+    others = [name for name in names if name != current]
     return others[int(rng.integers(len(others)))]
 
 
@@ -197,9 +207,9 @@ class Sayer:
         ]
         texts = [say(reading, rng, _NEARER) for reading in (*said, *foils)]
         texts = [detail_of(text) if part else text for text, part in zip(texts, [*detail, *detail], strict=True)]
-        told, true = [facts(reading) for reading in said], [self.facts[i] for i in chosen]
+        claims, true = [facts(reading) for reading in said], [self.facts[i] for i in chosen]
         parts = torch.tensor(detail)
-        wrong = torch.tensor([[not caption <= picture for caption in told] for picture in true])
+        wrong = torch.tensor([[not caption <= picture for caption in claims] for picture in true])
         labels = torch.from_numpy(self.labels[np.asarray(chosen)])
         labels[parts, : self.columns["count"].stop] = UNSAID
         return texts, wrong | (parts[:, None] != parts), labels

@@ -13,7 +13,7 @@ import numpy as np
 
 from vqclip.errors import UsageError, unknown_name
 from vqclip.training.rendering import is_rendered, render_once
-from vqclip.world import Renderer, Scene, load_world, sample_scene
+from vqclip.world import Renderer, Scene, SceneShares, load_world, sample_scene
 
 # what stands for scenes without a style, and for every name; the most that a name may count
 PLAIN, _ALL, _MOST = "none", "all", 100
@@ -65,7 +65,7 @@ class SceneSet:
         chosen: dict[str, Any] = {"subjects": self.subjects, "framed": self.framed}
         if self.styles:
             named = [style for style in self.styles if style != PLAIN]
-            chosen |= {"styles": named, "styled": len(named) / len(self.styles)}
+            chosen |= {"styles": named, "shares": SceneShares(styled=len(named) / len(self.styles))}
         return sample_scene(load_world(), rng, **chosen)
 
     def render(self, font: Path | None = None, workers: int = 1) -> SceneSet:
@@ -87,17 +87,17 @@ def parse_shares(option: str, text: str, names: Iterable[str], besides: str = ""
 
     "all" is each of `names` once; `besides` is known too.
     """
-    every = list(names)
-    known = [_ALL, *filter(None, [besides]), *every]
-    found: list[str] = []
+    all_names = list(names)
+    known = [_ALL, *filter(None, [besides]), *all_names]
+    shares: list[str] = []
     for part in text.split(",") if text else ():
         name, _, count = part.strip().partition(":")
         if name not in known:
             raise unknown_name(f"name in {option}", name, known)
         if count and not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MOST):
             raise UsageError(f"{option} {part.strip()}: give a whole number from 1 to {_MOST} after the colon")
-        found += (every if name == _ALL else [name]) * int(count or 1)
-    return tuple(found)
+        shares += (all_names if name == _ALL else [name]) * int(count or 1)
+    return tuple(shares)
 
 
 @lru_cache(maxsize=2)

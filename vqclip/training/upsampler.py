@@ -7,7 +7,7 @@ prior draws or an optimizer finds may be (conditioning augmentation: Ho et al. 2
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -48,7 +48,8 @@ class UpsamplerTask:
         self.batch = options.batch or (512 if self.device.type == "cuda" else 64)
         self.data = Encodings.of(options, large=True)
         codebook = self.data.vqgan.codebook
-        self.network = Upsampler(UpsamplerArchitecture(*codebook.shape, self.data.width, self.data.digest))
+        codes, channels = codebook.shape
+        self.network = Upsampler(UpsamplerArchitecture(codes, channels, self.data.width, self.data.digest))
         if options.start:
             start_from(options, "upsampler", self.network.architecture, self.network)
             if not torch.allclose(self.network.codebook, codebook, atol=2e-3):
@@ -67,12 +68,13 @@ class UpsamplerTask:
         """Return fine codes, which are masked, coarse codes, conditions and which of these are withheld, on the CPU."""
         rng = np.random.default_rng([self.options.seed, index])
         chosen = rng.integers(self.data.scenes.count, size=self.batch)
-        side = self.data.coarse.shape[-1]
+        coarse = cast("np.ndarray", self.data.coarse)  # as `large` encodings have it
+        side = coarse.shape[-1]
         part = min(_PART, side)
         corners = rng.integers(side - part + 1, size=(self.batch, 2))
-        every = list(zip(chosen, corners, strict=True))
-        above = _parts(self.data.coarse, every, 1, part)
-        codes = _parts(self.data.codes, every, SCALE, part)
+        places = list(zip(chosen, corners, strict=True))
+        above = _parts(coarse, places, 1, part)
+        codes = _parts(self.data.codes, places, SCALE, part)
         share = _MOST_WRONG * rng.random((self.batch, 1, 1))
         wrong = torch.from_numpy(rng.random(above.shape) < share)
         others = torch.from_numpy(rng.integers(len(self.network.codebook), size=above.shape))
@@ -97,27 +99,29 @@ class UpsamplerTask:
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Enlarge held-out pictures of half the side and let the judge name what came out; writes `validation.png`."""
         del index
-        network, data = self.average.module.eval(), self.data
+        network, data = cast("Upsampler", self.average.module.eval()), self.data
         scenes, pictures = data.held_out.scenes[:_DRAWN], []
         for number, scene in enumerate(scenes):
             x = torch.from_numpy(np.array(data.held_out.images[number])).permute(2, 0, 1)[None].float() / 255
             small = nn.functional.interpolate(x, (SIDE, SIDE), mode="area")
             above = data.vqgan.quantize(data.vqgan.encode(small))[1].to(self.device)
-            told = data.clip.encode_text([captions(scene, load_world())]).to(self.device)
-            codes = upsample(network, above, told, torch.ones(1, device=self.device), None, (number,), Sampling())
+            conditioning = data.clip.encode_text([captions(scene, load_world())]).to(self.device)
+            codes = upsample(
+                network, above, conditioning, torch.ones(1, device=self.device), None, (number,), Sampling()
+            )
             pictures.append(images.to_pil(data.vqgan.decode(data.vqgan.codes(codes.cpu()))[0]))
         return judged(pictures, scenes, folder)
 
     def export(self, path: Path, info: dict[str, Any]) -> None:
         """Write the weight file: the average of the weights."""
-        network = self.average.module
+        network = cast("Upsampler", self.average.module)
         files.save(path, "upsampler", network.architecture.to_json(), network.state_dict(), info)
 
 
 def _parts(grids: np.ndarray, places: list[tuple[int, np.ndarray]], scale: int, side: int) -> Tensor:
     """Return parts (B, scale * side, scale * side) of grids of codes, from their numbers and corners."""
-    found = []
+    parts = []
     for number, (top, left) in places:
         rows, columns = (slice(scale * at, scale * (at + side)) for at in (top, left))
-        found.append(grids[number, rows, columns])
-    return torch.from_numpy(np.stack(found).astype(np.int64))
+        parts.append(grids[number, rows, columns])
+    return torch.from_numpy(np.stack(parts).astype(np.int64))

@@ -71,6 +71,9 @@ def pictures(options: TrainOptions, seed: int, count: int, side: int, held_out: 
 class Codebook(nn.Module):
     """Moving averages from which the codes (K, C) of unit norm follow."""
 
+    count: Tensor
+    total: Tensor
+
     def __init__(self, codes: int, channels: int) -> None:
         super().__init__()
         self.register_buffer("count", torch.zeros(codes))
@@ -113,14 +116,16 @@ class VQGANTask:
         self.device = options.torch_device()
         torch.manual_seed(options.seed)
         self.batch = options.batch or (64 if self.device.type == "cuda" else 8)
-        network = TamingNetwork(ARCHITECTURE).to(self.device, memory_format=torch.channels_last)
+        network = TamingNetwork(ARCHITECTURE).to(self.device)
+        network.to(memory_format=torch.channels_last)
         codebook = Codebook(ARCHITECTURE.n_embed, ARCHITECTURE.embed_dim).to(self.device)
         if options.start:
             start_from(options, self.name, ARCHITECTURE, network)
             codebook.total.copy_(network.quantize.embedding.weight.detach())
             codebook.count.fill_(1.0)
         self.styles = [None, *load_world().styles]
-        discriminator = PatchDiscriminator(len(self.styles)).to(self.device, memory_format=torch.channels_last)
+        discriminator = PatchDiscriminator(len(self.styles)).to(self.device)
+        discriminator.to(memory_format=torch.channels_last)
         self.modules = nn.ModuleDict({"network": network, "codebook": codebook, "discriminator": discriminator})
         self.network, self.codebook, self.discriminator = network, codebook, discriminator
         self.perceptual = None
@@ -131,7 +136,10 @@ class VQGANTask:
         kept = ("quantize.", "encoder.", "quant_conv.") if options.keep_codes else ("quantize.",)
         weights = [p for name, p in network.named_parameters() if not name.startswith(kept)]
         self.weights = weights
-        groups = [{"params": weights}, {"params": discriminator.parameters(), "betas": (0.5, 0.98), "share": _SLOWER}]
+        groups: list[dict[str, Any]] = [
+            {"params": weights},
+            {"params": discriminator.parameters(), "betas": (0.5, 0.98), "share": _SLOWER},
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98), weight_decay=1e-4)
         self._encode = maybe_compile(self._encode_eager, options.compile)
         self._decode = maybe_compile(self._decode_eager, options.compile)
@@ -270,8 +278,10 @@ class VQGANTask:
 
     def _encode_eager(self, x: Tensor) -> Tensor:
         with autocast(self.device):
-            return self.network.quant_conv(self.network.encoder(x))
+            out: Tensor = self.network.quant_conv(self.network.encoder(x))
+            return out
 
     def _decode_eager(self, z_q: Tensor) -> Tensor:
         with autocast(self.device):
-            return self.network.decoder(self.network.post_quant_conv(z_q))
+            out: Tensor = self.network.decoder(self.network.post_quant_conv(z_q))
+            return out

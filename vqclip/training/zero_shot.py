@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from vqclip.models.clip import CLIP
 from vqclip.world import captions, load_world, replace
+from vqclip.world.scene import Scene
 
 
-def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, float]:
+def zero_shot(clip: CLIP, x: Tensor, scenes: list[Scene], epsilon: float) -> dict[str, float]:
     """Accuracy of naming subject, style and setting of pictures x (n, 3, S, S) by the nearest prompt.
 
     `subject_unstyled_robust` is that of unstyled subjects under L2 PGD-10 of radius `epsilon`.
@@ -18,8 +19,9 @@ def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, 
     subjects, styles, settings = list(world.subjects), list(world.styles), list(world.settings)
     scores = {}
     subject_text = clip.encode_text([f"a picture of a {name}" for name in subjects]).detach()
-    named = [i for i, scene in enumerate(scenes) if scene.subject]
-    truth = torch.tensor([subjects.index(scenes[i].subject) for i in named], device=x.device)
+    subject_of = {i: scene.subject for i, scene in enumerate(scenes) if scene.subject}
+    named = list(subject_of)
+    truth = torch.tensor([subjects.index(name) for name in subject_of.values()], device=x.device)
     scores["subject"] = accuracy(clip, x[named], subject_text, truth)
     plain = torch.tensor([scenes[i].style is None for i in named], device=x.device)
     if plain.any():
@@ -38,7 +40,7 @@ def zero_shot(clip: CLIP, x: Tensor, scenes: list, epsilon: float) -> dict[str, 
 
 
 @torch.no_grad()
-def _styles_in_captions(clip: CLIP, x: Tensor, scenes: list) -> float:
+def _styles_in_captions(clip: CLIP, x: Tensor, scenes: list[Scene]) -> float:
     """Share of styled pictures whose caption fits better than it does with any other style: what guides a style."""
     styled = [i for i, scene in enumerate(scenes) if scene.style][:512]
     world, right = load_world(), 0
@@ -51,8 +53,8 @@ def _styles_in_captions(clip: CLIP, x: Tensor, scenes: list) -> float:
 @torch.no_grad()
 def accuracy(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor, top: int = 1) -> float:
     """Return the share of pictures x (n, 3, S, S) with their text, `truth` (n,) of (m, D), among the `top` nearest."""
-    found = [(clip.encode_image(part) @ text.t()).topk(top, 1).indices for part in x.split(128)]
-    return round(float((torch.cat(found) == truth[:, None]).any(1).float().mean()), 4)
+    nearest = [(clip.encode_image(part) @ text.t()).topk(top, 1).indices for part in x.split(128)]
+    return round(float((torch.cat(nearest) == truth[:, None]).any(1).float().mean()), 4)
 
 
 def pgd(clip: CLIP, x: Tensor, text: Tensor, truth: Tensor, epsilon: float, steps: int = 10) -> Tensor:
@@ -72,4 +74,5 @@ def l2_step(delta: Tensor, gradient: Tensor, epsilon: float, length: float) -> T
     norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
     delta = delta + length * gradient / norm
     size = delta.flatten(1).norm(dim=1).clamp(min=max(epsilon, 1e-12)).view(-1, 1, 1, 1)
-    return delta * (epsilon / size)
+    out: Tensor = delta * (epsilon / size)
+    return out

@@ -87,9 +87,9 @@ def remember_digest(source: str, digest: str) -> None:
 def _records() -> dict[str, Any]:
     path = home() / RECORD
     try:
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"the record of what was fetched, {path}, cannot be read ({error}): remove it") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -96,11 +96,11 @@ def records() -> tuple[Weights, ...]:
 
     A record of the user's own takes the place of one of the same name. Raises UsageError for a damaged own catalog.
     """
-    found = {(record.kind, record.name): record for record in (*_BUNDLED, *_public())}
-    own = own_catalog()
-    if own is not None:
-        found |= {(record.kind, record.name): record for record in _read(own)}
-    return tuple(found.values())
+    known = {(record.kind, record.name): record for record in (*_BUNDLED, *_public())}
+    users = own_catalog()
+    if users is not None:
+        known |= {(record.kind, record.name): record for record in _read(users)}
+    return tuple(known.values())
 
 
 def own_catalog() -> Path | None:
@@ -171,14 +171,14 @@ def _openai_name(name: str) -> str:
 
     Sizes that OpenAI has not published get no tag.
     """
-    found = _OPENAI.fullmatch(name)
-    if found is None:
+    match = _OPENAI.fullmatch(name)
+    if match is None:
         return name
-    size, patch, pixels, tag = found.groups()
+    size, patch, pixels, tag = match.groups()
     size = _SIZES[size.lower()]
     arch = f"ViT-{size}-{patch}" + (f"-{pixels}" if pixels else "")
-    own = "openai" if size in ("B", "L") else ""
-    return f"{arch}/{tag or own}" if tag or own else arch
+    publisher = "openai" if size in ("B", "L") else ""
+    return f"{arch}/{tag or publisher}" if tag or publisher else arch
 
 
 def locate(kind: str, name: str) -> Path:
@@ -229,12 +229,12 @@ def _public() -> list[Weights]:
 
 def _read(file: Path) -> list[Weights]:
     try:
-        found = yaml.safe_load(file.read_text("utf-8"))
+        content = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"the catalog {file} cannot be read: {one_line(error)[:120]}") from None
-    if not isinstance(found, list):
+    if not isinstance(content, list):
         raise UsageError(f"the catalog {file} is no list of records: give each '- kind:', 'name:' and 'sources:'")
-    return [_record(values, f"{file}, record {number}") for number, values in enumerate(found, 1)]
+    return [_record(values, f"{file}, record {number}") for number, values in enumerate(content, 1)]
 
 
 def _record(values: Any, where: str) -> Weights:

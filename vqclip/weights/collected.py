@@ -37,15 +37,15 @@ def read_all(path: Path) -> dict[str, Tensor]:
 
     The files' first bytes decide how they are read. Raises WeightsError, in one line, for what is absent or damaged.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for part in parts_of(Path(path)):
         with containers.unpacked(part) as file:
             try:
-                found |= read_tensors(file) if files.is_pickle(file) else read_safetensors(file)
+                tensors |= read_tensors(file) if files.is_pickle(file) else read_safetensors(file)
             except WeightsError as error:
                 # what was unpacked for the moment has another name
                 raise WeightsError(str(error).replace(str(file), str(part))) from None
-    return found
+    return tensors
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -119,7 +119,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON:
             raise WeightsError(f"{path} is over {_MAX_JSON >> 20} MB: that is no index")
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"cannot read {path}: {one_line(error)[:100]}") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import shutil
 import struct
 import tempfile
@@ -16,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import safetensors
 
@@ -69,16 +70,16 @@ def _check_directory(path: Path, begin: int, size: int) -> None:
         stream.seek(max(size - (1 << 16) - 22, 0))
         tail = stream.read()
         end = tail.rfind(b"PK\5\6")
-        told = struct.unpack_from("<I", tail, end + 16)[0]
+        offset = struct.unpack_from("<I", tail, end + 16)[0]
         locator = tail[max(end - 20, 0) : end]
         if locator.startswith(b"PK\6\7"):
             stream.seek(struct.unpack_from("<Q", locator, 8)[0])
             record = stream.read(56)
             if not record.startswith(b"PK\6\6") or struct.unpack_from("<Q", record, 48)[0] != begin:
                 raise ValueError("its directory is in two places")
-        elif told == 0xFFFFFFFF:
+        elif offset == 0xFFFFFFFF:
             raise ValueError("its directory is nowhere")
-    if told not in (begin, 0xFFFFFFFF):
+    if offset not in (begin, 0xFFFFFFFF):
         raise ValueError("its directory is in two places")
 
 
@@ -102,7 +103,7 @@ class Sparing:
 
     def readinto(self, buffer: Any) -> int:
         """Fill the memory of a tensor."""
-        return self._stream.readinto(buffer)
+        return cast("io.BufferedReader", self._stream).readinto(buffer)
 
     def _counted(self, data: bytes) -> bytes:
         self._left -= len(data)

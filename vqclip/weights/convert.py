@@ -43,8 +43,8 @@ def convert_vqgan(
     if decoder_only and architecture.encoder:
         architecture = VQGANArchitecture(**(vars(architecture) | {"encoder": False}))
         tensors = {name: value for name, value in tensors.items() if not name.startswith(("encoder.", "quant_conv."))}
-    told = _told(source, info) | {"dtype": dtype}
-    files.save(target, "vqgan", architecture.to_json(), tensors, told, _DTYPES[dtype])
+    record = _told(source, info) | {"dtype": dtype}
+    files.save(target, "vqgan", architecture.to_json(), tensors, record, _DTYPES[dtype])
     return architecture
 
 
@@ -60,15 +60,15 @@ def convert_clip(
 
 
 def _told(source: Path, info: Mapping[str, Any] | None) -> dict[str, Any]:
-    told = {"source": source.name, "conversion": VERSION, **(info or {})}
-    return told if "source_sha256" in told else told | {"source_sha256": collected.sha256(source)}
+    record = {"source": source.name, "conversion": VERSION, **(info or {})}
+    return record if "source_sha256" in record else record | {"source_sha256": collected.sha256(source)}
 
 
-def _check_expected(source: Path, found: VQGANArchitecture, expected: Mapping[str, Any]) -> None:
+def _check_expected(source: Path, architecture: VQGANArchitecture, expected: Mapping[str, Any]) -> None:
     for name, value in expected.items():
-        own = getattr(found, name, None)
-        if (list(own) if isinstance(own, tuple) else own) != value:
-            raise WeightsError(f"{source.name} holds another VQGAN than its name says: {name} is {own}, not {value}")
+        actual = getattr(architecture, name, None)
+        if (list(actual) if isinstance(actual, tuple) else actual) != value:
+            raise WeightsError(f"{source.name} holds another VQGAN than its name says: {name} is {actual}, not {value}")
 
 
 def _check_finite(source: Path, tensors: Mapping[str, Tensor]) -> None:

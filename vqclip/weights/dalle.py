@@ -28,28 +28,28 @@ def find(folder: Path) -> dict[str, Path]:
 
     Raises WeightsError for a folder in which one is missing.
     """
-    found = {}
+    paths = {}
     for name in (*_NAMES, "detoker.pt"):
         plain = Path(name)
         options = (folder / name, folder / f"{plain.stem}_mini{plain.suffix}")
         file = next((option for option in options if option.is_file()), None)
         if file is None:
             raise WeightsError(f"{folder} holds no {name}: a DALL-E mini needs {', '.join(_NAMES)} and detoker.pt")
-        found[name] = file
-    return found
+        paths[name] = file
+    return paths
 
 
-def sha256(found: dict[str, Path]) -> str:
+def sha256(paths: dict[str, Path]) -> str:
     """Return one hash of all files of a folder."""
-    return hashlib.sha256("".join(files.sha256(found[name]) for name in sorted(found)).encode()).hexdigest()
+    return hashlib.sha256("".join(files.sha256(paths[name]) for name in sorted(paths)).encode()).hexdigest()
 
 
-def read_networks(found: dict[str, Path], codes: int) -> tuple[DalleArchitecture, dict[str, Tensor]]:
+def read_networks(paths: dict[str, Path], codes: int) -> tuple[DalleArchitecture, dict[str, Tensor]]:
     """Return the architecture, as the shapes tell it, and the tensors of encoder and decoder under one roof."""
     tensors = {
         f"{part}.{name}": value.float()
         for part in ("encoder", "decoder")
-        for name, value in _read(found[f"{part}.pt"], "embed_tokens.weight").items()
+        for name, value in _read(paths[f"{part}.pt"], "embed_tokens.weight").items()
     }
     try:
         width = tensors["encoder.embed_tokens.weight"].shape[1]
@@ -69,37 +69,37 @@ def read_networks(found: dict[str, Path], codes: int) -> tuple[DalleArchitecture
         )
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise WeightsError(
-            f"{found['decoder.pt']} and its encoder are no DALL-E mini: {one_line(error)[:120]}"
+            f"{paths['decoder.pt']} and its encoder are no DALL-E mini: {one_line(error)[:120]}"
         ) from None
     return architecture, tensors
 
 
-def read_detokenizer(found: dict[str, Path]) -> tuple[VQGANArchitecture, dict[str, Tensor]]:
+def read_detokenizer(paths: dict[str, Path]) -> tuple[VQGANArchitecture, dict[str, Tensor]]:
     """Return the architecture, as the shapes tell it, and the tensors of the detokenizer, under taming's names."""
-    held = {name: value.float() for name, value in _read(found["detoker.pt"], "decoder.conv_in.weight").items()}
+    held = {name: value.float() for name, value in _read(paths["detoker.pt"], "decoder.conv_in.weight").items()}
     try:
         held["quantize.embedding.weight"] = held.pop("embedding.weight")
         architecture = infer(held)
     except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise WeightsError(f"{found['detoker.pt']} is no detokenizer of DALL-E mini: {one_line(error)[:120]}") from None
+        raise WeightsError(f"{paths['detoker.pt']} is no detokenizer of DALL-E mini: {one_line(error)[:120]}") from None
     return architecture, held
 
 
-def read_pieces(found: dict[str, Path], words: int, length: int) -> WordPieces:
+def read_pieces(paths: dict[str, Path], words: int, length: int) -> WordPieces:
     """Return what makes words, below `words`, of texts; `length` of them."""
     try:
         for name in ("vocab.json", "merges.txt"):
-            if found[name].stat().st_size > _MAX_TEXT:
-                raise ValueError(f"{found[name].name} is over {_MAX_TEXT >> 20} MB")
-        vocabulary = json.loads(found["vocab.json"].read_text("utf-8"))
-        lines = found["merges.txt"].read_text("utf-8").splitlines()[1:]
+            if paths[name].stat().st_size > _MAX_TEXT:
+                raise ValueError(f"{paths[name].name} is over {_MAX_TEXT >> 20} MB")
+        vocabulary = json.loads(paths["vocab.json"].read_text("utf-8"))
+        lines = paths["merges.txt"].read_text("utf-8").splitlines()[1:]
         merges = [(first, second) for first, _, second in (line.partition(" ") for line in lines) if second]
         fits = all(type(number) is int and 0 <= number < words for number in vocabulary.values())
         if not fits or not {"<s>", "</s>", "<unk>"} <= set(vocabulary):
             raise ValueError(f"vocab.json maps no words, <s>, </s> and <unk> among them, to numbers below {words}")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
-            f"the words of {found['vocab.json'].parent} cannot be read: {one_line(error)[:120]}"
+            f"the words of {paths['vocab.json'].parent} cannot be read: {one_line(error)[:120]}"
         ) from None
     return WordPieces(vocabulary, merges, length)
 

@@ -242,7 +242,8 @@ def _mark(answer: Any) -> str:
 def _read(answer: Any) -> bytes:
     """Read a block; whatever breaks on the way is a broken line, no fault of the disk."""
     try:
-        return answer.read(_BLOCK)
+        block: bytes = answer.read(_BLOCK)
+        return block
     except (http.client.HTTPException, TimeoutError, ConnectionError):
         raise
     except OSError as error:
@@ -256,7 +257,7 @@ def _range_of(text: str) -> tuple[int, int | None]:
     return (int(first) if first.isdecimal() else -1), (int(whole) if whole.isdecimal() else None)
 
 
-def _digest(path: Path) -> Any:
+def _digest(path: Path) -> hashlib._Hash:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):

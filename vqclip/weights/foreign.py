@@ -36,11 +36,11 @@ def read_vqgan(path: Path, config: Path | None = None) -> tuple[VQGANArchitectur
     """
     path = Path(path)
     if path.is_file() and files.is_own(path):
-        own = files.read(path, "vqgan")
-        architecture = VQGANArchitecture.from_json(own.architecture)
+        file = files.read(path, "vqgan")
+        architecture = VQGANArchitecture.from_json(file.architecture)
         if config is not None:
             _compare(architecture, read_model_yaml(config, {*_TARGETS, *_BUNDLES}), path, config)
-        return architecture, own.tensors
+        return architecture, file.tensors
     tensors = vqgan_tensors(collected.read_all(path), path)
     try:
         architecture = infer(tensors)
@@ -81,22 +81,24 @@ def infer(tensors: Mapping[str, Tensor]) -> VQGANArchitecture:
     )
 
 
-def _compare(found: VQGANArchitecture, model: Mapping[str, Any], path: Path, config: Path) -> None:
+def _compare(architecture: VQGANArchitecture, model: Mapping[str, Any], path: Path, config: Path) -> None:
     """Raise WeightsError if a model's YAML, `model` of it, describes another network than was found."""
     if model.get("target") in _BUNDLES:
         stage = (model.get("params") or {}).get("first_stage_config")
         model = stage if isinstance(stage, Mapping) else {}
     params = model.get("params")
     ddconfig = params.get("ddconfig") if isinstance(params, Mapping) else None
-    if model.get("target") not in _TARGETS or not isinstance(ddconfig, Mapping):
+    if model.get("target") not in _TARGETS or not isinstance(params, Mapping) or not isinstance(ddconfig, Mapping):
         raise WeightsError(f"{config} describes no VQGAN: give the YAML that belongs to {path.name}")
     said = {name: params.get(name) for name in ("n_embed", "embed_dim")}
     said |= {name: ddconfig.get(name) for name in ("ch", "num_res_blocks", "z_channels")}
     said |= {"ch_mult": _numbers(ddconfig.get("ch_mult")), "quantizer": _TARGETS[model["target"]]}
     for name, value in said.items():
-        own = getattr(found, name)
-        if value is not None and value != own and not (name in ("ch", "ch_mult") and not found.encoder):
-            raise WeightsError(f"{config} does not fit {path.name}: {name} is {value} there and {own} in the weights")
+        actual = getattr(architecture, name)
+        if value is not None and value != actual and not (name in ("ch", "ch_mult") and not architecture.encoder):
+            raise WeightsError(
+                f"{config} does not fit {path.name}: {name} is {value} there and {actual} in the weights"
+            )
 
 
 def _numbers(value: Any) -> Any:

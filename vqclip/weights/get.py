@@ -75,14 +75,14 @@ def _known(kind: str, name: str) -> tuple[Weights, CLIPArchitecture | None]:
     from vqclip.models.openclip import pretrained
 
     try:
-        found = pretrained(*public.split("/", 1))
+        public_model = pretrained(*public.split("/", 1))
     except ValueError as error:
         raise UsageError(f"{name} cannot be used: {error}") from None
-    files = [found.file] if found.file else _HUB_NAMES
-    hub = [Source(hub=found.hub, file=file) for file in files if found.hub]
-    urls = [Source(url=found.url)] if found.url else []
+    files = [public_model.file] if public_model.file else _HUB_NAMES
+    hub = [Source(hub=public_model.hub, file=file) for file in files if public_model.hub]
+    urls = [Source(url=public_model.url)] if public_model.url else []
     terms = "the terms of its publisher: see open_clip's list of models"
-    return Weights(kind, public, "what its pictures showed", terms, sources=(*hub, *urls)), found.architecture
+    return Weights(kind, public, "what its pictures showed", terms, sources=(*hub, *urls)), public_model.architecture
 
 
 def _make(
@@ -103,7 +103,11 @@ def _make(
             convert.convert_clip(original.path, unchecked, architecture, info | {"source_sha256": original.sha256})
             load.load_clip(str(unchecked))
         else:
-            options = {"decoder_only": how.decoder_only, "dtype": how.dtype, "expected": record.architecture}
+            options: dict[str, Any] = {
+                "decoder_only": how.decoder_only,
+                "dtype": how.dtype,
+                "expected": record.architecture,
+            }
             convert.convert_vqgan(original.path, unchecked, **options, info=info | {"source_sha256": original.sha256})
             load.load_vqgan(str(unchecked))
     except VqclipError as error:
@@ -164,15 +168,15 @@ def _make_folder(parts: Mapping[str, Source], target: Path, progress: fetch.Prog
         record = Weights("prior", f"{target.name}/{name}", "", "", sources=(source,))
         if not (folder / name).exists():
             try:
-                found = _from(source, folder / f"{name}.fetched", record, progress)
+                digest = _from(source, folder / f"{name}.fetched", record, progress)
             except WeightsError as error:
                 reason, url = _reason(error), source.address
                 raise WeightsError(f"cannot fetch {url} ({reason}): get it, and put all parts into {target}") from None
-            cache.remember_digest(_key(record), found.sha256)
-            if found.ours:
-                os.replace(found.path, folder / name)
+            cache.remember_digest(_key(record), digest.sha256)
+            if digest.ours:
+                os.replace(digest.path, folder / name)
             else:
-                shutil.copyfile(found.path, folder / f"{name}.copied")
+                shutil.copyfile(digest.path, folder / f"{name}.copied")
                 os.replace(folder / f"{name}.copied", folder / name)
     for extra in folder.iterdir():
         if extra.name not in parts:
@@ -184,9 +188,9 @@ def _original(record: Weights, progress: fetch.Progress | None) -> _Original:
     """Return the original: one that was put there by hand, else from the first source that gives it."""
     place = cache.home() / "downloads" / f"{record.kind}-{record.name.replace('/', '--')}{_suffix(record)}"
     if place.exists():
-        found = fetch.digest_of(place)
-        _check_digest(_known_digest(record), found, str(place))
-        return _Original(place, found)
+        digest = fetch.digest_of(place)
+        _check_digest(_known_digest(record), digest, str(place))
+        return _Original(place, digest)
     _check_online(record.name)
     reasons = []
     for source in record.sources:
@@ -202,9 +206,9 @@ def _from(source: Source, place: Path, record: Weights, progress: fetch.Progress
     """Fetch from one source, to `place` if it is a URL; WeightsError if it gives nothing, or not the known file."""
     known = _known_digest(record)
     if source.url:
-        found = fetch.fetch(fetch.Wanted([source.url], record.size, known), place, progress)
-        _check_digest(known, found, str(place))  # one that was there already was not looked at
-        return _Original(place, found, True)
+        digest = fetch.fetch(fetch.Wanted([source.url], record.size, known), place, progress)
+        _check_digest(known, digest, str(place))  # one that was there already was not looked at
+        return _Original(place, digest, True)
     import huggingface_hub
 
     _check_room(record.size)
@@ -215,9 +219,9 @@ def _from(source: Source, place: Path, record: Weights, progress: fetch.Progress
     size = path.stat().st_size
     if record.size and size != record.size:
         raise WeightsError(f"a file of {size} bytes, not {record.size}")
-    found = fetch.digest_of(path)
-    _check_digest(known, found, str(source))
-    return _Original(path, found)
+    digest = fetch.digest_of(path)
+    _check_digest(known, digest, str(source))
+    return _Original(path, digest)
 
 
 def _check_room(size: int | None) -> None:
@@ -231,11 +235,11 @@ def _check_room(size: int | None) -> None:
         raise WeightsError(f"it needs {size / 1e9:.2f} GB in {folder}, {free / 1e9:.2f} GB are free (HF_HOME moves it)")
 
 
-def _check_digest(known: str | None, found: str, where: str) -> None:
-    if known and found != known:
+def _check_digest(known: str | None, digest: str, where: str) -> None:
+    if known and digest != known:
         record = cache.home() / cache.RECORD
         raise WeightsError(
-            f"{where} is another file (sha256 {found[:12]}, not {known[:12]}, as catalog or {record} say): remove it"
+            f"{where} is another file (sha256 {digest[:12]}, not {known[:12]}, as catalog or {record} say): remove it"
         )
 
 

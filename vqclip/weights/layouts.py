@@ -57,14 +57,14 @@ def vqgan_tensors(held: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
     Raises WeightsError for what looks like one and is another network, or is quantized.
     """
-    found = under(held, ANCHOR)
-    if not found:
+    tensors = under(held, ANCHOR)
+    if not tensors:
         return {}
-    _name_others(found, path)
-    if any(name.startswith(("decoder.up_blocks.", "decoder.mid_block.")) for name in found):
-        found = _from_diffusers(found)
-    kept = {name: value for name, value in found.items() if name.startswith(_PARTS)}
-    kept |= _codebook(found, path)
+    _name_others(tensors, path)
+    if any(name.startswith(("decoder.up_blocks.", "decoder.mid_block.")) for name in tensors):
+        tensors = _from_diffusers(tensors)
+    kept = {name: value for name, value in tensors.items() if name.startswith(_PARTS)}
+    kept |= _codebook(tensors, path)
     for name, value in kept.items():
         if value.is_quantized or not value.is_floating_point():
             kind = str(value.dtype).removeprefix("torch.")
@@ -72,28 +72,28 @@ def vqgan_tensors(held: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     return kept
 
 
-def _name_others(found: Mapping[str, Tensor], path: Path) -> None:
+def _name_others(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise WeightsError for a network with the same decoder that is no VQGAN, by its name."""
-    if any(".conv_y." in name for name in found):
+    if any(".conv_y." in name for name in tensors):
         raise WeightsError(f"{path} holds a MoVQ (its norms see the codes), which is not drawn with: give a VQGAN")
-    if any(_BOOK.fullmatch(name) for name in found):
+    if any(_BOOK.fullmatch(name) for name in tensors):
         return
-    last, first = found.get("encoder.conv_out.weight"), found[ANCHOR]
+    last, first = tensors.get("encoder.conv_out.weight"), tensors[ANCHOR]
     if last is not None and first.dim() == 4 and len(last) == 2 * first.shape[1]:
         raise WeightsError(
             f"{path} holds a KL autoencoder (AutoencoderKL, as Stable Diffusion's), which has no codes: give a VQGAN"
         )
 
 
-def _codebook(found: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _codebook(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return the codebook (K, C) under taming's name, or nothing if there is none."""
-    name = next((name for name in found if _BOOK.fullmatch(name)), None)
+    name = next((name for name in tensors if _BOOK.fullmatch(name)), None)
     if name is None:
         return {}
-    if name == CODEBOOKS["gumbel"] and "quantize.proj.weight" in found:
-        return {name: found[name]}
-    book = found[name].squeeze(0) if found[name].dim() == 3 else found[name]
-    after = found.get("post_quant_conv.weight")
+    if name == CODEBOOKS["gumbel"] and "quantize.proj.weight" in tensors:
+        return {name: tensors[name]}
+    book = tensors[name].squeeze(0) if tensors[name].dim() == 3 else tensors[name]
+    after = tensors.get("post_quant_conv.weight")
     if book.dim() != 2:
         raise WeightsError(f"{path} holds several codebooks ({name} is {tuple(book.shape)}): give a VQGAN with one")
     wide = after.shape[1] if after is not None and after.dim() == 4 else book.shape[1]
@@ -104,17 +104,17 @@ def _codebook(found: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     return {CODEBOOKS["vq"]: book}
 
 
-def _from_diffusers(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _from_diffusers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of diffusers' VQModel under taming's names.
 
     The matrices of its attention are taming's kernels of one pixel.
     """
-    levels = 1 + max((int(m[3]) for name in found if (m := _BLOCKS.fullmatch(name))), default=0)
+    levels = 1 + max((int(m[3]) for name in tensors if (m := _BLOCKS.fullmatch(name))), default=0)
     renamed = {}
-    for name, value in found.items():
-        own = _taming_name(name, levels)
-        product = value.dim() == 2 and ".attn" in own and own.endswith(".weight")
-        renamed[own] = value[:, :, None, None] if product else value
+    for name, value in tensors.items():
+        taming_name = _taming_name(name, levels)
+        product = value.dim() == 2 and ".attn" in taming_name and taming_name.endswith(".weight")
+        renamed[taming_name] = value[:, :, None, None] if product else value
     return renamed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from torch import Tensor, channels_last, nn, random
 from torch.overrides import TorchFunctionMode
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from vqclip.models.vqgan import VQGAN
 
     Prior: TypeAlias = MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_vqgan(name: str, config: str = "") -> tuple[VQGAN, str]:
@@ -163,19 +165,19 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     from vqclip.models.vqgan import Detokenizer
     from vqclip.weights import dalle
 
-    found = dalle.find(folder)
-    shapes, tensors = dalle.read_detokenizer(found)
+    files_of = dalle.find(folder)
+    shapes, tensors = dalle.read_detokenizer(files_of)
     detokenizer = _build(Detokenizer, shapes, folder)
-    fill(detokenizer.network, tensors, found["detoker.pt"])
-    architecture, tensors = dalle.read_networks(found, shapes.n_embed)
-    pieces = dalle.read_pieces(found, architecture.words, architecture.places)
+    fill(detokenizer.network, tensors, files_of["detoker.pt"])
+    architecture, tensors = dalle.read_networks(files_of, shapes.n_embed)
+    pieces = dalle.read_pieces(files_of, architecture.words, architecture.places)
     prior = _build(lambda a: DalleMini(a, pieces, detokenizer), architecture, folder)
-    own = {name for name in prior.state_dict() if not name.startswith("detokenizer.")}
+    needed = {name for name in prior.state_dict() if not name.startswith("detokenizer.")}
     # the public files hold more than the networks need
-    kept = {name: value for name, value in tensors.items() if name in own}
+    kept = {name: value for name, value in tensors.items() if name in needed}
     kept |= {f"detokenizer.{name}": value for name, value in detokenizer.state_dict().items()}
     fill(prior, kept, folder)
-    return _frozen(prior), dalle.sha256(found)
+    return _frozen(prior), dalle.sha256(files_of)
 
 
 def told_name(kind: str, name: str) -> str:
@@ -205,7 +207,7 @@ class _Undrawn(TorchFunctionMode):
         return (args[0] if args else named["tensor"]) if func in self._DRAWS else func(*args, **named)
 
 
-def _build(network: Callable[[Any], Any], architecture: Any, path: Path) -> Any:
+def _build(network: Callable[[Any], Network], architecture: Any, path: Path) -> Network:
     """Return a network whose tensors a file must give it, all of them."""
     try:
         # what is drawn all the same comes from the global generator
@@ -238,5 +240,5 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, assign: boo
     network.load_state_dict(tensors, assign=assign)
 
 
-def _frozen(network: nn.Module) -> nn.Module:
+def _frozen(network: Network) -> Network:
     return network.eval().requires_grad_(False)

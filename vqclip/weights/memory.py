@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 
@@ -139,20 +140,20 @@ def _group_limits(root: Path) -> list[int]:
     except OSError:
         lines = []
     groups = [line.split(":", 2) for line in lines if line.count(":") >= 2]
-    own = {kinds: path.strip("/") for _, kinds, path in groups}
+    groups_of = {kinds: path.strip("/") for _, kinds, path in groups}
     places = [
-        (root / "sys/fs/cgroup", own.get("", ""), "memory.max"),
-        (root / "sys/fs/cgroup/memory", own.get("memory", ""), "memory.limit_in_bytes"),
+        (root / "sys/fs/cgroup", groups_of.get("", ""), "memory.max"),
+        (root / "sys/fs/cgroup/memory", groups_of.get("memory", ""), "memory.limit_in_bytes"),
     ]
-    found = []
+    limits = []
     for top, path, name in places:
         # a group counts with those around it; inside a container its own path may not be visible
         for folder in (top / path, *(top / path).parents):
             with contextlib.suppress(OSError, ValueError):
-                found.append(int((folder / name).read_text()))
+                limits.append(int((folder / name).read_text()))
             if folder == top:
                 break
-    return found
+    return limits
 
 
 def _physical_bytes() -> int:
@@ -166,5 +167,6 @@ def _windows_bytes() -> int:
     import ctypes
 
     kilobytes = ctypes.c_ulonglong()
-    ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+    windows: Any = ctypes  # only there it has this attribute
+    windows.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
     return kilobytes.value * 1024

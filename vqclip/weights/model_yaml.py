@@ -29,13 +29,13 @@ def read_model_yaml(path: Path, known: Collection[str] = ()) -> Mapping[str, Any
             raise WeightsError(
                 f"{path} uses aliases (*name), which may unfold without end: write the values themselves"
             )
-        found = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read as a model's YAML: {one_line(error)[:100]}") from None
-    model = found.get("model") if isinstance(found, Mapping) else None
+    model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or not isinstance(model.get("params"), Mapping):
         raise WeightsError(f"{path} describes no model of taming's: it has no model.params")
-    for target in _targets(found):
+    for target in _targets(content):
         if not isinstance(target, str) or not target.startswith(_HARMLESS):
             raise WeightsError(f"{path} names the target {str(target)[:80]!r}, of no program that makes such models")
     if known and model.get("target") not in known:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
@@ -41,10 +41,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     framework leaves in a checkpoint.
     """
     path = Path(path)
-    found = _load(path)
-    if not found:
+    tensors = _load(path)
+    if not tensors:
         raise WeightsError(f"{path} holds no weights by name: give a checkpoint with a state_dict")
-    return found
+    return tensors
 
 
 def _load(path: Path) -> dict[str, Tensor]:
@@ -54,9 +54,9 @@ def _load(path: Path) -> dict[str, Tensor]:
         stubs = {name: _stub(number) for number, name in enumerate(_foreign_names(path))}
         # without reading a tensor: stubs are found out, and sizes, before there is memory for any
         _check_sizes(path, _named(_settle(path, stubs, "meta")))
-    found = _named(_settle(path, stubs, "cpu"))
-    _check_sizes(path, found)
-    return found
+    tensors = _named(_settle(path, stubs, "cpu"))
+    _check_sizes(path, tensors)
+    return tensors
 
 
 def _is_zip(path: Path) -> bool:
@@ -72,10 +72,12 @@ def _settle(path: Path, stubs: dict[str, Any], device: str) -> Any:
     """Return what a file holds, after as many tries as it takes to find `stubs` for all names in it."""
     for _ in range(2 * _NAMES):
         try:
-            known = [(stub, name) for name, stub in stubs.items()]
+            known: list[Any] = [(stub, name) for name, stub in stubs.items()]
             # an open stream: by its name alone torch would read a file as safetensors
             with torch.serialization.safe_globals(known), path.open("rb") as stream:
-                return torch.load(containers.Sparing(stream, path), map_location=device, weights_only=True)
+                return torch.load(
+                    cast("BinaryIO", containers.Sparing(stream, path)), map_location=device, weights_only=True
+                )
         except WeightsError:
             raise
         except OSError as error:
@@ -100,11 +102,11 @@ def _learn(message: str, path: Path, stubs: dict[str, Any]) -> bool:
         asked = not stubs[name].kind
         stubs[name] = _stub(number, kind)
         return asked
-    name = _unknown_name(message)
-    if name is None or name in stubs:
+    unknown = _unknown_name(message)
+    if unknown is None or unknown in stubs:
         return False
-    _check(name, path)
-    stubs[name] = _stub(len(stubs))
+    _check(unknown, path)
+    stubs[unknown] = _stub(len(stubs))
     return True
 
 
@@ -120,10 +122,10 @@ def _foreign_names(path: Path) -> list[str]:
 
 
 def _unknown_name(message: str) -> str | None:
-    found = _UNKNOWN.search(message)
-    if found is None:
+    match = _UNKNOWN.search(message)
+    if match is None:
         return None
-    return found[1] if "." in found[1] else f"builtins.{found[1]}"
+    return match[1] if "." in match[1] else f"builtins.{match[1]}"
 
 
 def _check(name: str, path: Path) -> None:
@@ -152,7 +154,7 @@ def _stub(number: int, kind: str = "") -> Any:
 
 def _named(content: Any) -> dict[str, Tensor]:
     """Return the tensors in mappings in mappings, each mapping once, by their joined names."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
     left = [("", content, 0)]
     while left:
@@ -162,10 +164,10 @@ def _named(content: Any) -> dict[str, Tensor]:
         seen.add(id(part))
         for name, value in part.items():
             if isinstance(name, str) and isinstance(value, Tensor):
-                found[above + name] = value
+                tensors[above + name] = value
             elif isinstance(name, str):
                 left.append((f"{above}{name}.", value, depth + 1))
-    return found
+    return tensors
 
 
 def _check_sizes(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -62,7 +62,8 @@ def _said(path: Path) -> Mapping[str, Any] | None:
     file = next((f for f in (path.with_suffix(".yaml"), path.with_name("model.yaml")) if f.is_file()), None)
     if file is None:
         return None
-    return read_model_yaml(file)["params"]
+    params: Mapping[str, Any] = read_model_yaml(file)["params"]
+    return params
 
 
 def _architecture(
@@ -95,7 +96,7 @@ def _condition(said: Mapping[str, Any], block: int) -> tuple[str, Mapping[str, A
     """Return the kind of condition, and what the YAML says of it."""
     if not said:
         return ("coordinates" if block % 2 == 0 and side_of(block, "coordinates") ** 2 * 2 == block else "class"), {}
-    stage = said.get("cond_stage_config")
+    stage: Any = said.get("cond_stage_config")
     if said.get("unconditional"):
         return "none", {}
     target = stage if isinstance(stage, str) else stage["target"]

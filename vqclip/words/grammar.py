@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vqclip.words.clauses import Clauses
@@ -258,35 +258,39 @@ class Grammar:
     def _reading(self) -> Reading:
         if self.weak is not None and "style" not in self.found:
             self._style(replace(self.weak, kind="style"))
-        places = [(self._where(unit.entry.value), unit) for unit in self.places]
+        swims = not self.nouns or self.nouns[0].subject in self.lexicon.sets["swimmers"]
+        places = [(_where(unit.entry.value, swims), unit) for unit in self.places]
         setting, replaced = choose(places, self.found, self.lexicon.sky)
         self.replaced += replaced
-        nouns = tuple(self._settled(noun) for noun in self.nouns)
         unknown = tuple(dict.fromkeys(self.unknown))
-        replaced = tuple(dict.fromkeys(self.replaced))
         return Reading(
             self.text.strip(),
-            nouns,
+            _settled(self.nouns, self.found.get("framing") in ("field", "pattern")),
             tuple(self.clauses.relations),
             setting,
-            replaced=replaced,
+            replaced=tuple(dict.fromkeys(self.replaced)),
             unknown=unknown,
             **self.found,
         )
 
-    def _where(self, place: str) -> str:
-        """Return the setting of a place: in water swims what can, all else is by the sea."""
-        if place != "in water":
-            return place
-        swims = not self.nouns or self.nouns[0].subject in self.lexicon.sets["swimmers"]
-        return "under water" if swims else "by the sea"
 
-    def _settled(self, noun: Noun) -> Noun:
-        """Give a number to a plural without one, and to what is repeated all over the picture."""
-        repeated = self.found.get("framing") in ("field", "pattern") and noun is self.nouns[0]
-        if noun.count == _SEVERAL or (repeated and noun.count == 1):
-            return replace(noun, count=MOST if repeated else 3 if len(self.nouns) == 1 else 2)
-        return noun
+def _settled(nouns: Sequence[Noun], repeated: bool) -> tuple[Noun, ...]:
+    """Give a number to plurals without one, and to the first noun if it is repeated all over the picture."""
+    settled = []
+    for place, noun in enumerate(nouns):
+        fills = repeated and place == 0
+        if noun.count == _SEVERAL or (fills and noun.count == 1):
+            settled.append(replace(noun, count=MOST if fills else 3 if len(nouns) == 1 else 2))
+        else:
+            settled.append(noun)
+    return tuple(settled)
+
+
+def _where(place: str, swims: bool) -> str:
+    """Return the setting of a place: in water swims what can, all else is by the sea."""
+    if place != "in water":
+        return place
+    return "under water" if swims else "by the sea"
 
 
 def is_number(text: str) -> bool:

@@ -92,16 +92,16 @@ def singulars(word: str) -> list[str]:
         return [word[:-2] + "an"]
     if len(word) < 3 or not word.endswith("s") or word.endswith("ss"):
         return []
-    found = [word[:-1]]
+    candidates = [word[:-1]]
     if word.endswith("ies") and len(word) > 4:
-        found.insert(0, word[:-3] + "y")
+        candidates.insert(0, word[:-3] + "y")
     elif word.endswith("ves"):
-        found += [word[:-3] + "f", word[:-3] + "fe"]
+        candidates += [word[:-3] + "f", word[:-3] + "fe"]
     elif word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")):
-        found.append(word[:-2])
+        candidates.append(word[:-2])
     if word.endswith("zzes"):
-        found.append(word[:-3])
-    return found
+        candidates.append(word[:-3])
+    return candidates
 
 
 def verb_forms(verb: str) -> tuple[str, str, str]:

@@ -53,8 +53,8 @@ class Lexicon:
 
     def find(self, words: str) -> Entry | None:
         """Return what a key of words means, as it stands or as a plural; None if nothing."""
-        found = self.entries.get(words)
-        return found if found is not None else self._plural(words)
+        entry = self.entries.get(words)
+        return entry if entry is not None else self._plural(words)
 
     def _plural(self, words: str) -> Entry | None:
         if words in self.plurals:
@@ -64,9 +64,9 @@ class Lexicon:
         head, tail = (words[: joint.start()], words[joint.start() :]) if joint else (words, "")
         before, _, last = head.rpartition(" ")
         for singular in singulars(last):
-            found = self.entries.get(" ".join(part for part in (before, singular) if part) + tail)
-            if found is not None and found.kind in ("noun", "place", "style", "framing", "count"):
-                return _many(found)
+            entry = self.entries.get(" ".join(part for part in (before, singular) if part) + tail)
+            if entry is not None and entry.kind in ("noun", "place", "style", "framing", "count"):
+                return _many(entry)
         return None
 
 
@@ -232,15 +232,15 @@ def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[
         entries[places] = replace(entries[places], alternative=replace(entries[one], plural=True))
 
 
-def own_entries(own: Iterable[str]) -> dict[str, Entry]:
+def own_entries(names: Iterable[str]) -> dict[str, Entry]:
     """Return the entries of the user's own things: names as they were given, singular and plural."""
-    found: dict[str, Entry] = {}
-    for name in own:
+    entries: dict[str, Entry] = {}
+    for name in names:
         words = key(name)
         if words:
-            found.setdefault(words, Entry("noun", ("own", name)))
-    for name in own:
+            entries.setdefault(words, Entry("noun", ("own", name)))
+    for name in names:
         words = key(name)
         if words and not is_plural(words):
-            found.setdefault(pluralize(words), Entry("noun", ("own", name), plural=True))
-    return found
+            entries.setdefault(pluralize(words), Entry("noun", ("own", name), plural=True))
+    return entries

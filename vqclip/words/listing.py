@@ -47,8 +47,8 @@ def matching(pattern: str) -> dict[str, dict[str, tuple[str, ...]]]:
     sought = pattern.lower()
     if not any(character in sought for character in "*?["):
         sought = f"*{sought}*"
-    found: Mapping[str, dict[str, tuple[str, ...]]] = {
+    matches: Mapping[str, dict[str, tuple[str, ...]]] = {
         kind: {name: others for name, others in names.items() if fnmatch.filter([name.lower(), *others], sought)}
         for kind, names in vocabulary().items()
     }
-    return {kind: names for kind, names in found.items() if names}
+    return {kind: names for kind, names in matches.items() if names}

@@ -12,34 +12,34 @@ _SOFT = {"in the snow": ("weather", "snowy"), "in the night sky": ("time", "nigh
 
 
 def choose(
-    places: Sequence[tuple[str, Unit]], found: dict[str, str], sky: str
+    places: Sequence[tuple[str, Unit]], traits: dict[str, str], sky: str
 ) -> tuple[str | None, list[tuple[str, str]]]:
     """Return the setting, and (as written, as drawn) of the places that are drawn otherwise.
 
-    `found` holds weather, time and background: the other places and conditions are put there, and what became the
+    `traits` holds weather, time and background: the other places and conditions are put there, and what became the
     setting is taken out. `sky` is the color that a sky is drawn as.
     """
     firm = [name for name, _ in places if name not in _SOFT and name != "sky"]
     soft = [name for name, _ in places if name in _SOFT]
     if not firm and not soft:
-        return _condition([unit for _, unit in places], found, sky)
+        return _condition([unit for _, unit in places], traits, sky)
     chosen = (firm or soft)[0]
     replaced = []
     for name, unit in places:
         if name in _SOFT and name != chosen:
-            found.setdefault(*_SOFT[name])
+            traits.setdefault(*_SOFT[name])
         elif name != "sky" and (unit.entry.told or name != chosen):
             replaced.append((unit.text, chosen))
     return chosen, replaced
 
 
-def _condition(skies: Sequence[Unit], found: dict[str, str], sky: str) -> tuple[str | None, list[tuple[str, str]]]:
+def _condition(skies: Sequence[Unit], traits: dict[str, str], sky: str) -> tuple[str | None, list[tuple[str, str]]]:
     """Return the setting that weather or time make where there is no place; a sky is a plain background."""
-    if skies and "background" not in found and "time" not in found:
-        found["background"] = sky
+    if skies and "background" not in traits and "time" not in traits:
+        traits["background"] = sky
         return None, [(skies[0].text, f"a {sky} background")]
-    for name, value in found.items():
+    for name, value in traits.items():
         if name in ("weather", "time") and value in _SETTING_OF:
-            del found[name]
+            del traits[name]
             return _SETTING_OF[value], []
     return None, []

@@ -187,12 +187,12 @@ class Reading:
         """Return what stands between a noun and those before it."""
         if not index:
             return ""
-        found = [r for r in self.relations if r.second == index and r.first < index]
-        if not found:
+        links = [r for r in self.relations if r.second == index and r.first < index]
+        if not links:
             related = any(max(r.first, r.second) == index - 1 for r in self.relations)
             more = index + 1 < len(self.nouns) and not self._leads(index + 1)
             return ", " if related or more else " and "
-        kind, first = found[0].kind, found[0].first
+        kind, first = links[0].kind, links[0].first
         link = " and " if kind == "with" and ("with", first) in spoken and self._follows(index) else f" {kind} "
         spoken.add((kind, first))
         return link

@@ -18,10 +18,10 @@ def correct(word: str, lexicon: Lexicon) -> Entry | None:
     """Return what a mistyped word was meant to be ("elefant"); None for a real word or where nothing is close."""
     if len(word) < _SHORTEST or word in lexicon.words or not word.isalpha():
         return None
-    found = _nearest(word, lexicon)
-    if found is None:
+    nearest = _nearest(word, lexicon)
+    if nearest is None:
         return None
-    return Entry(found.kind, found.value, told=True, plural=found.plural)
+    return Entry(nearest.kind, nearest.value, told=True, plural=nearest.plural)
 
 
 @lru_cache(maxsize=4096)
@@ -42,18 +42,18 @@ def _nearest(word: str, lexicon: Lexicon) -> Entry | None:
 @lru_cache(maxsize=2)
 def _by_initial(lexicon: Lexicon) -> dict[str, list[str]]:
     """Return the single words that a mistyped one may be corrected to, by their first letters."""
-    found: dict[str, list[str]] = {}
+    by_initial: dict[str, list[str]] = {}
     for name, entry in lexicon.entries.items():
         if entry.kind in _CORRECTED and " " not in name and len(name) >= _SHORTEST and not entry.told:
-            found.setdefault(name[0], []).append(name)
-    return found
+            by_initial.setdefault(name[0], []).append(name)
+    return by_initial
 
 
 def suggestions(text: str) -> list[str]:
     """Return up to five names of subjects that are close to a text in which nothing is known."""
     lexicon = lexicons.load()
     names = list(lexicon.subjects)
-    found: list[str] = []
+    suggested: list[str] = []
     for token in tokenize(plain(text)):
-        found += difflib.get_close_matches(token.word, names, n=3, cutoff=0.5)
-    return list(dict.fromkeys(found))[:5]
+        suggested += difflib.get_close_matches(token.word, names, n=3, cutoff=0.5)
+    return list(dict.fromkeys(suggested))[:5]

@@ -38,7 +38,7 @@ def tokenize(text: str, emoji: Mapping[str, str] | None = None) -> list[Token]:
 
     Articles are no tokens: the word after one says so. Hyphens part words, commas and the like break them.
     """
-    found: list[Token] = []
+    tokens: list[Token] = []
     lead, breaks = "", False
     for word, start, end in _pieces(text, emoji or {}):
         if not word:
@@ -49,30 +49,30 @@ def tokenize(text: str, emoji: Mapping[str, str] | None = None) -> list[Token]:
             possessive = word.endswith("'s") or (word.endswith("'") and len(word) > 1)
             bare = word.removesuffix("'").removesuffix("'s").replace("'", "")
             if bare:
-                found.append(Token(bare, start, end, lead, breaks, possessive))
+                tokens.append(Token(bare, start, end, lead, breaks, possessive))
             lead, breaks = "", False
-    return found
+    return tokens
 
 
 def _pieces(text: str, emoji: Mapping[str, str]) -> list[tuple[str, int, int]]:
     """Return the words in order with their places; a break is an empty word."""
-    found = []
+    pieces: list[tuple[str, int, int]] = []
     for match in _WORD.finditer(text):
         word = _unaccented(match.group().lower())
-        if word == "." and found and found[-1][0] in _SHORTENED:
+        if word == "." and pieces and pieces[-1][0] in _SHORTENED:
             continue
         if word[0].isalnum() or word == "&":
-            found.append(("and" if word == "&" else word, match.start(), match.end()))
+            pieces.append(("and" if word == "&" else word, match.start(), match.end()))
         else:
-            found.append(("", match.start(), match.end()))
+            pieces.append(("", match.start(), match.end()))
     place = 0
     while place < len(text):
         length = next((n for n in range(min(7, len(text) - place), 0, -1) if text[place : place + n] in emoji), 0)
         if length:
             end = place + length
-            found += [(word, place, end) for word in tokens_of(emoji[text[place:end]])]
+            pieces += [(word, place, end) for word in tokens_of(emoji[text[place:end]])]
         place += length or 1
-    return sorted(found, key=lambda piece: (piece[1], piece[2]))
+    return sorted(pieces, key=lambda piece: (piece[1], piece[2]))
 
 
 def _unaccented(word: str) -> str:

@@ -50,12 +50,12 @@ class Unit:
     modifies: bool = False  # stands before the noun that it belongs to: "pirate" in "a pirate ship"
 
 
-def segment(text: str, tokens: list[Token], lexicon: Lexicon, own: Mapping[str, Entry]) -> list[Unit]:
+def segment(text: str, tokens: list[Token], lexicon: Lexicon, own_entries: Mapping[str, Entry]) -> list[Unit]:
     """Return the units of a prompt in order; what is not known is a unit of kind "unknown"."""
     units: list[Unit] = []
     place = 0
     while place < len(tokens):
-        entry, last = _longest(tokens, place, lexicon, own)
+        entry, last = _longest(tokens, place, lexicon, own_entries)
         first, end = tokens[place], tokens[last - 1]
         written = text[first.start : end.end]
         lead = first.article, first.breaks, end.possessive
@@ -64,16 +64,16 @@ def segment(text: str, tokens: list[Token], lexicon: Lexicon, own: Mapping[str, 
     return _settle(units)
 
 
-def _longest(tokens: list[Token], place: int, lexicon: Lexicon, own: Mapping[str, Entry]) -> tuple[Entry, int]:
+def _longest(tokens: list[Token], place: int, lexicon: Lexicon, own_entries: Mapping[str, Entry]) -> tuple[Entry, int]:
     reach = _reach(tokens, place, lexicon.longest)
-    for table in (own, lexicon):
+    for table in (own_entries, lexicon):
         for last in range(reach, place, -1):
             words = " ".join(token.word for token in tokens[place:last])
-            found = table.find(words) if isinstance(table, Lexicon) else table.get(words)
-            if found is None and isinstance(table, Lexicon) and last == place + 2:
-                found = _joined(tokens[place], tokens[place + 1], lexicon)
-            if found is not None:
-                return found, last
+            entry = table.find(words) if isinstance(table, Lexicon) else table.get(words)
+            if entry is None and isinstance(table, Lexicon) and last == place + 2:
+                entry = _joined(tokens[place], tokens[place + 1], lexicon)
+            if entry is not None:
+                return entry, last
     word = tokens[place].word
     if word.isdecimal():
         return Entry("count", min(int(word[:3]), MOST + 1)) if int(word[:3]) else Entry("silent"), place + 1
@@ -86,8 +86,8 @@ def _joined(first: Token, second: Token, lexicon: Lexicon) -> Entry | None:
         return None
     if lexicon.entries.get(first.word, Entry("unknown")).kind in ("relation", "and", "silent"):
         return None
-    found = lexicon.find(first.word + second.word)
-    return found if found is not None and found.kind == "noun" and not found.told else None
+    entry = lexicon.find(first.word + second.word)
+    return entry if entry is not None and entry.kind == "noun" and not entry.told else None
 
 
 def _reach(tokens: list[Token], place: int, longest: int) -> int:

@@ -8,13 +8,14 @@ from vqclip.world.model import Style, Subject, World, caption_words, load_world
 from vqclip.world.reading import mentioned
 from vqclip.world.renderer import Renderer
 from vqclip.world.rivals import rivals
-from vqclip.world.scene import Scene, replace, sample_scene
+from vqclip.world.scene import Scene, SceneShares, replace, sample_scene
 from vqclip.world.styles import STYLES
 
 __all__ = [
     "STYLES",
     "Renderer",
     "Scene",
+    "SceneShares",
     "Style",
     "Subject",
     "World",

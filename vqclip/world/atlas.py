@@ -65,7 +65,8 @@ class Atlas:
 
     def drawing(self, name: str) -> np.ndarray:
         """Return the pixels (side, side, 4) uint8 of a drawing by its id, colors premultiplied by alpha."""
-        return self.pixels[self.rows[name]]
+        out: np.ndarray = self.pixels[self.rows[name]]
+        return out
 
     @contextlib.contextmanager
     def writing(self, drawings: Sequence[Drawing], ids: Sequence[str]) -> Iterator[np.ndarray]:

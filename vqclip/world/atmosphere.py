@@ -111,7 +111,8 @@ def behind(
             land = _windows_lit(land, picture, rng, _WINDOWS[setting])
         if weather == "foggy":
             land, above = _fogged(land, above, rng, hour)
-    return np.clip(land + (above - land) * sky[..., None], 0.0, 1.0)
+    out: np.ndarray = np.clip(land + (above - land) * sky[..., None], 0.0, 1.0)
+    return out
 
 
 def before(
@@ -144,7 +145,8 @@ def before(
     shown = picture + (lit - picture) * coverage[..., None]
     if open_air(setting):
         shown = _in_the_air(shown, coverage, rng, season, weather, time)
-    return np.clip(shown, 0.0, 1.0)
+    out: np.ndarray = np.clip(shown, 0.0, 1.0)
+    return out
 
 
 def scenery(
@@ -178,7 +180,8 @@ def _lit(picture: np.ndarray, tint: _Tint | None) -> np.ndarray:
     if tint is None:
         return picture
     saturation, gain, offset = tint
-    return saturate(picture, saturation) * np.array(gain, dtype=np.float32) + np.float32(offset)
+    out: np.ndarray = saturate(picture, saturation) * np.array(gain, dtype=np.float32) + np.float32(offset)
+    return out
 
 
 def _darker(land: np.ndarray, time: str) -> np.ndarray:
@@ -186,7 +189,8 @@ def _darker(land: np.ndarray, time: str) -> np.ndarray:
     saturation, gain, offset = _TIME_LIGHT[time]
     share = float(np.clip((luma(land).mean() - 0.12) / 0.2, 0.0, 1.0))
     dark = _lit(land, (saturation, gain, offset))
-    return land + (dark - land) * np.float32(share)
+    out: np.ndarray = land + (dark - land) * np.float32(share)
+    return out
 
 
 def _windows_lit(
@@ -197,7 +201,8 @@ def _windows_lit(
     pane = 1.0 - smoothstep(0.04, 0.12, np.minimum.reduce(away))
     lit = pane * smoothstep(-0.25, 0.05, shifted_noise(land.shape[0], 16, rng))
     glow = np.array([1.0, 0.84, 0.44], dtype=np.float32)
-    return land + (glow - land) * (0.9 * lit)[..., None]
+    out: np.ndarray = land + (glow - land) * (0.9 * lit)[..., None]
+    return out
 
 
 def _fogged(

@@ -59,8 +59,8 @@ def _content(scene: Scene, world: World, noun: str) -> tuple[str, str]:
 def _template(scene: Scene, world: World, rng: np.random.Generator) -> str:
     if scene.style is None:
         return _pick(rng, world.phrasing.plain)
-    own = rng.random() < 0.6
-    return _pick(rng, world.styles[scene.style].phrases if own else world.phrasing.styled)
+    plain = rng.random() < 0.6
+    return _pick(rng, world.styles[scene.style].phrases if plain else world.phrasing.styled)
 
 
 def _article(noun: str) -> str:

@@ -88,7 +88,8 @@ def rotate_hue(color: np.ndarray, degrees: float) -> np.ndarray:
     third, root = (1.0 - cos) / 3.0, sin / math.sqrt(3.0)
     matrix = np.full((3, 3), third) + cos * np.eye(3)
     matrix += root * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
-    return color @ matrix.T.astype(np.float32)
+    out: np.ndarray = color @ matrix.T.astype(np.float32)
+    return out
 
 
 def compose(picture: np.ndarray, color: np.ndarray, coverage: np.ndarray) -> np.ndarray:
@@ -101,7 +102,8 @@ def compose(picture: np.ndarray, color: np.ndarray, coverage: np.ndarray) -> np.
     if strength > 0.02:
         ring = np.clip(near * 2.2, 0.0, 1.0) * (1.0 - coverage) * np.float32(strength)
         lit = lit + (tone - lit) * ring[..., None]
-    return lit * (1.0 - alpha) + color
+    out: np.ndarray = lit * (1.0 - alpha) + color
+    return out
 
 
 def _halo(picture: np.ndarray, color: np.ndarray, coverage: np.ndarray, near: np.ndarray) -> tuple[float, np.float32]:
@@ -130,4 +132,5 @@ def light(picture: np.ndarray, scene: Lit) -> np.ndarray:
     offset = np.float32(0.5 * (1.0 - scene.contrast))
     lit = picture * gain + offset
     grey = luma(lit)[..., None]
-    return grey + (lit - grey) * np.float32(scene.saturation)
+    out: np.ndarray = grey + (lit - grey) * np.float32(scene.saturation)
+    return out

@@ -101,13 +101,13 @@ class Painted:
 
     def boxes(self) -> list[tuple[float, float, float, float] | None]:
         """Return left, top, right and bottom of each thing in sides of the picture; None for one outside of it."""
-        found: list[tuple[float, float, float, float] | None] = []
+        boxes: list[tuple[float, float, float, float] | None] = []
         for one in self.coverage > _VISIBLE:
             rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
             inside = len(rows) and len(columns)
             corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if inside else ()
-            found.append(tuple(float(value) / one.shape[0] for value in corners) if inside else None)
-        return found
+            boxes.append(tuple(float(value) / one.shape[0] for value in corners) if inside else None)
+        return boxes
 
 
 class Painter:

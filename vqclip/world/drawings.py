@@ -66,11 +66,11 @@ def drawings_of(
 ) -> Mapping[str, tuple[Drawing, ...]]:
     """Return the drawings of each subject, subjects in the order of the table; only those whose `held` is named."""
     wanted = set(held)
-    found: dict[str, list[Drawing]] = {}
+    by_subject: dict[str, list[Drawing]] = {}
     for drawing in load_drawings() if drawings is None else drawings:
         if drawing.held in wanted:
-            found.setdefault(drawing.subject, []).append(drawing)
-    return MappingProxyType({subject: tuple(own) for subject, own in found.items()})
+            by_subject.setdefault(drawing.subject, []).append(drawing)
+    return MappingProxyType({subject: tuple(group) for subject, group in by_subject.items()})
 
 
 def weights(drawings: Iterable[Drawing]) -> list[float]:
@@ -78,8 +78,8 @@ def weights(drawings: Iterable[Drawing]) -> list[float]:
 
     Each source counts alike, and the drawings of one source share its part.
     """
-    own = list(drawings)
+    choices = list(drawings)
     counts: dict[str, int] = {}
-    for drawing in own:
+    for drawing in choices:
         counts[drawing.source] = counts.get(drawing.source, 0) + 1
-    return [1 / (len(counts) * counts[drawing.source]) for drawing in own]
+    return [1 / (len(counts) * counts[drawing.source]) for drawing in choices]

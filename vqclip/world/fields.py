@@ -22,7 +22,8 @@ def to_image(picture: np.ndarray) -> Image.Image:
 
 def to_array(image: Image.Image) -> np.ndarray:
     """The float32 array in 0..1 of a PIL picture."""
-    return np.asarray(image, dtype=np.float32) * np.float32(1 / 255)
+    out: np.ndarray = np.asarray(image, dtype=np.float32) * np.float32(1 / 255)
+    return out
 
 
 def luma(picture: np.ndarray) -> np.ndarray:
@@ -91,7 +92,8 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 def saturate(picture: np.ndarray, amount: float) -> np.ndarray:
     """Move colours away from (amount > 1) or to (amount < 1) their grey of equal brightness."""
     grey = luma(picture)[..., None]
-    return grey + (picture - grey) * np.float32(amount)
+    out: np.ndarray = grey + (picture - grey) * np.float32(amount)
+    return out
 
 
 def gradient(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +164,8 @@ def line_integral(cos2: np.ndarray, sin2: np.ndarray, values: np.ndarray, length
     y0, x0 = (axis.ravel() * np.float32(size) for axis in grid(size))
     for sign in (1.0, -1.0):
         _trace(packed, total, (y0, x0), sign, np.float32(length * size / steps), steps)
-    return (total / (2 * steps + 1)).reshape(values.shape)
+    out: np.ndarray = (total / (2 * steps + 1)).reshape(values.shape)
+    return out
 
 
 def _trace(

@@ -71,7 +71,7 @@ def sky_above(
     elif time is not None:
         _spread(canvas, [(at, canvas.tint(color, 5.0)) for at, color in _BY_TIME[time]], top, bottom)
         _lights(canvas, sky, time, top, bottom)
-    else:
+    elif season is not None:
         _spread(canvas, [(at, canvas.tint(color, 5.0)) for at, color in _BY_SEASON[season]], top, bottom)
         _fair(canvas, sky, season, top, bottom)
     return canvas.finish()
@@ -83,7 +83,7 @@ def _spread(canvas: Canvas, stops: Sequence[tuple[float, Color]], top: float, bo
     canvas.gradient(stops, top, bottom)
 
 
-def _times(color: Color, tint: tuple[float, float, float]) -> tuple[int, int, int]:
+def _times(color: Color, tint: tuple[float, float, float]) -> Color:
     return tuple(int(min(255, value * factor)) for value, factor in zip(color, tint, strict=True))
 
 
@@ -202,7 +202,7 @@ def guess_sky(picture: np.ndarray) -> np.ndarray:
     """
     work = min(picture.shape[0], 48)
     small = resize_picture(picture, work, Image.Resampling.BOX)
-    found = np.zeros((work, work), dtype=bool)
+    connected = np.zeros((work, work), dtype=bool)
     color = np.median(small[0], axis=0)
     # how many more rows an obstacle, such as a cloud, may hide what is below it
     patience = np.full(work, work // 6)
@@ -211,15 +211,15 @@ def guess_sky(picture: np.ndarray) -> np.ndarray:
         alike = np.abs(small[row] - color).max(axis=-1) < 0.1
         near = alike | (white & (row < work // 3))
         reached = np.maximum(patience, np.maximum(np.roll(patience, 1), np.roll(patience, -1))) > 0
-        found[row] = near & reached
-        if not found[row].any():
+        connected[row] = near & reached
+        if not connected[row].any():
             break
-        patience = np.where(found[row], work // 6, patience - 1)
-        if (alike & found[row]).any():
-            color = 0.5 * color + 0.5 * np.median(small[row][alike & found[row]], axis=0)
-    field = resize_field(found.astype(np.float32), picture.shape[0], Image.Resampling.BILINEAR)
+        patience = np.where(connected[row], work // 6, patience - 1)
+        if (alike & connected[row]).any():
+            color = 0.5 * color + 0.5 * np.median(small[row][alike & connected[row]], axis=0)
+    field = resize_field(connected.astype(np.float32), picture.shape[0], Image.Resampling.BILINEAR)
     sky = smoothstep(0.3, 0.7, field)
-    if found[-1].mean() > 0.5:
+    if connected[-1].mean() > 0.5:
         y, _ = grid(picture.shape[0])
         sky = sky * (1.0 - smoothstep(0.6, 0.72, y))
     return sky.astype(np.float32)

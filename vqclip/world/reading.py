@@ -21,21 +21,21 @@ def mentioned(text: str, world: World) -> dict[str, str]:
     color before it, as captions put it. What is not named is not a key.
     """
     words = " ".join(caption_words(text))
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for cue, style in _cues(world):
         if _holds(words, cue):
-            found["style"], words = style, _without(words, cue)
+            labels["style"], words = style, _without(words, cue)
             break
     for setting in sorted(world.settings, key=len, reverse=True):
         if _holds(words, setting):
-            found["setting"], words = setting, _without(words, setting)
+            labels["setting"], words = setting, _without(words, setting)
             break
     for color in world.colors:
         match = re.search(rf"\bon (?:an? )?{color} background\b", words)
         if match:
-            found["background"], words = color, words.replace(match.group(), " | ")
+            labels["background"], words = color, words.replace(match.group(), " | ")
             break
-    return found | _content(words, world)
+    return labels | _content(words, world)
 
 
 def _content(words: str, world: World) -> dict[str, str]:
@@ -55,9 +55,9 @@ def _cues(world: World) -> tuple[tuple[str, str], ...]:
     for style in world.styles.values():
         cues[" ".join(caption_words(style.name))] = style.name
         for phrase in style.phrases:
-            own = [w for w in caption_words(re.sub(r"\{\w+\}", " ", phrase)) if w not in _COMMON]
-            if own:
-                cues.setdefault(" ".join(own), style.name)
+            distinctive = [w for w in caption_words(re.sub(r"\{\w+\}", " ", phrase)) if w not in _COMMON]
+            if distinctive:
+                cues.setdefault(" ".join(distinctive), style.name)
     return tuple(sorted(cues.items(), key=lambda item: -len(item[0])))
 
 

@@ -46,14 +46,16 @@ def _belonging(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         dark = float(np.average(bright, weights=alpha + 1e-9))
         edge = 0.06 if dark < 0.35 else 0.16
         kept = smoothstep(0.0, edge, bright)
-        return (kept if dark > 0.85 else kept * (1 - smoothstep(0.97, 1.0, bright))) * (
+        out: np.ndarray = (kept if dark > 0.85 else kept * (1 - smoothstep(0.97, 1.0, bright))) * (
             1 - smoothstep(0.2, 0.4, chroma)
         )
+        return out
     counts = np.bincount((hue / 360 * _BINS).astype(int).ravel() % _BINS, strength.ravel(), minlength=_BINS)
     smooth = counts + 0.5 * (np.roll(counts, 1) + np.roll(counts, -1))
     main = (int(smooth.argmax()) + 0.5) * 360 / _BINS
     away = np.abs((hue - main + 180) % 360 - 180)
-    return (1 - smoothstep(_NEAR, _FAR, away)) * smoothstep(0.04, _GRAY, chroma)
+    out = (1 - smoothstep(_NEAR, _FAR, away)) * smoothstep(0.04, _GRAY, chroma)
+    return out
 
 
 def hues(rgb: np.ndarray) -> np.ndarray:
@@ -63,7 +65,8 @@ def hues(rgb: np.ndarray) -> np.ndarray:
     red, green, blue = (rgb[..., k] for k in range(3))
     others = np.where(high == green, (blue - red) / chroma + 2, (red - green) / chroma + 4)
     sector = np.where(high == red, (green - blue) / chroma % 6, others)
-    return sector * 60 * (high > low)
+    out: np.ndarray = sector * 60 * (high > low)
+    return out
 
 
 def _shaded(color: np.ndarray, bright: np.ndarray, usual: float) -> np.ndarray:

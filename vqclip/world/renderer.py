@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -48,7 +49,8 @@ class Renderer:
         if scene.style is not None:
             context = StyleContext(size, np.random.default_rng((scene.seed, _STYLE)), coverage)
             picture = STYLES[scene.style](np.clip(picture, 0.0, 1.0), context)
-        return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        out: np.ndarray = (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        return out
 
     def cut_out(self, scene: Scene, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The scene's subject or shape on nothing: premultiplied colour (size, size, 3) and coverage (size, size).
@@ -87,8 +89,9 @@ class Renderer:
         if scene.subject is not None:
             warped = np.asarray(place(self._glyphs[scene.subject], scene, size), dtype=np.float32) / np.float32(255)
             return rotate_hue(warped[..., :3], scene.hue), warped[..., 3]
-        coverage = np.asarray(place(self._masks[scene.shape], scene, size), dtype=np.float32) / np.float32(255)
+        shape, name = cast("str", scene.shape), cast("str", scene.color)  # as `_check` made sure
+        coverage = np.asarray(place(self._masks[shape], scene, size), dtype=np.float32) / np.float32(255)
         rng = np.random.default_rng((scene.seed, _OBJECT))
-        color = np.array(self.world.colors[scene.color], dtype=np.float32) / 255
+        color = np.array(self.world.colors[name], dtype=np.float32) / 255
         color = np.clip(color + rng.normal(0.0, 0.02, 3), 0.0, 1.0).astype(np.float32)
         return coverage[..., None] * color, coverage

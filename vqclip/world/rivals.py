@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vqclip.world.captions import captions
 from vqclip.world.model import World
 from vqclip.world.reading import mentioned
@@ -16,17 +18,18 @@ def rivals(text: str, world: World) -> list[str]:
     labels = mentioned(text, world)
     if not labels.keys() & {"subject", "shape"}:
         return []
-    scene = Scene(**labels)
-    found = []
+    values: dict[str, Any] = {**labels}
+    scene = Scene(**values)
+    wrong = []
     for key, names in _values(world).items():
         if key not in labels and key != "style":
             continue
-        found += [captions(replace(scene, **{key: name}), world) for name in names if name != labels.get(key)]
+        wrong += [captions(replace(scene, **{key: name}), world) for name in names if name != labels.get(key)]
     if "style" in labels:
-        found.append(captions(replace(scene, style=None), world))
+        wrong.append(captions(replace(scene, style=None), world))
     # of a setting and a background captions tell the setting alone: other backgrounds are then the prompt itself
-    own = captions(scene, world)
-    return [other for other in dict.fromkeys(found) if other != own]
+    true = captions(scene, world)
+    return [other for other in dict.fromkeys(wrong) if other != true]
 
 
 def _values(world: World) -> dict[str, list[str]]:

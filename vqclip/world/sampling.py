@@ -48,8 +48,8 @@ def sample_composition(
     return replace(composition, style=_pick(rng, styles)) if styles and rng.random() < styled else composition
 
 
-def _thing(rng: np.random.Generator, own: Sequence[Drawing], place: int, count: int) -> Thing:
-    chosen = own[int(rng.choice(len(own), p=weights(own)))]
+def _thing(rng: np.random.Generator, drawings: Sequence[Drawing], place: int, count: int) -> Thing:
+    chosen = drawings[int(rng.choice(len(drawings), p=weights(drawings)))]
     colored = rng.random() < _RECOLORED
     return Thing(
         drawing=chosen.id,

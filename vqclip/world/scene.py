@@ -50,28 +50,39 @@ def replace(scene: Scene, **changes: Any) -> Scene:
     return dataclasses.replace(scene, **changes)
 
 
+@dataclass(frozen=True)
+class SceneShares:
+    """How probable each part of a random scene is, in 0..1.
+
+    `styled`: a style. `shapes`: a coloured shape instead of a subject. `settings`: a setting. `backgrounds`: a coloured
+    background; what is left of 1 has a plain one.
+    """
+
+    styled: float = 0.6
+    shapes: float = 0.2
+    settings: float = 0.45
+    backgrounds: float = 0.35
+
+
 def sample_scene(
     world: World,
     rng: np.random.Generator,
+    shares: SceneShares | None = None,
     *,
-    styled: float = 0.6,
-    shapes: float = 0.2,
-    settings: float = 0.45,
-    backgrounds: float = 0.35,
     subjects: Sequence[str] | None = None,
     styles: Sequence[str] | None = None,
     framed: bool = False,
 ) -> Scene:
     """Draw a random scene.
 
-    `styled`, `shapes`, `settings`, `backgrounds` are probabilities: of a style, of a coloured shape instead of a
-    subject, of a setting, of a coloured background (else the background is plain). `subjects` and `styles` narrow
-    the choice to those names. `framed` scenes show it as somebody who asks for it expects to see it: large, in the
-    middle, nearly upright, never mirrored; all else is that of the scene drawn without it.
+    `subjects` and `styles` narrow the choice to those names. `framed` scenes
+    show it as somebody who asks for it expects to see it: large, in the middle, nearly upright, never mirrored; all
+    else is that of the scene drawn without it.
     """
-    subject, shape, color = _content(world, rng, shapes, subjects or tuple(world.subjects))
-    setting, background = _surroundings(world, rng, settings, backgrounds, color)
-    style = _pick(rng, styles or tuple(world.styles)) if rng.random() < styled else None
+    shares = shares or SceneShares()
+    subject, shape, color = _content(world, rng, shares.shapes, subjects or tuple(world.subjects))
+    setting, background = _surroundings(world, rng, shares.settings, shares.backgrounds, color)
+    style = _pick(rng, styles or tuple(world.styles)) if rng.random() < shares.styled else None
     mirrorable = subject is None or world.subjects[subject].mirrorable
     scale = _scale(rng, shape, smallest=0.32 if style is None else 0.48)
     if framed:

@@ -39,9 +39,11 @@ def dress(
         y, _ = grid(size)
         low = smoothstep(0.52, 0.66, y)[..., None]
         leaves = (leaves + (straw - leaves) * low) * (0.3 + 1.35 * bright)
-        return land + (leaves - land) * (0.92 * green)
+        out: np.ndarray = land + (leaves - land) * (0.92 * green)
+        return out
     fresh = np.array([0.66, 0.9, 0.36], dtype=np.float32) * (0.35 + 1.25 * bright)
-    return land + (fresh - land) * (0.6 * green)
+    out = land + (fresh - land) * (0.6 * green)
+    return out
 
 
 def _snowed(land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -67,7 +69,8 @@ def _snowed(land: np.ndarray, sky: np.ndarray, rng: np.random.Generator, strengt
     drifts = 0.91 + 0.26 * (bright - 0.5)[..., None] + np.float32(0.012) * shifted_noise(size, 12, rng)[..., None]
     snow = np.clip(_SNOW * np.clip(drifts, 0.7, 1.0) + np.float32(0.05), 0.0, 1.0)
     snow = snow * (1.0 - dark * np.array([0.56, 0.5, 0.3], dtype=np.float32))
-    return land + (snow - land) * (np.float32(strength) * np.clip(amount, 0.0, 0.96))[..., None]
+    out: np.ndarray = land + (snow - land) * (np.float32(strength) * np.clip(amount, 0.0, 0.96))[..., None]
+    return out
 
 
 def _leaf(canvas: Canvas, at: tuple[float, float], reach: float, turn: float, color: Color) -> None:

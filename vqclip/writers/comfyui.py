@@ -36,9 +36,9 @@ _WIDGETS = {
 }
 
 
-def graph_of_prompt(found: Mapping[str, Any]) -> Graph:
+def graph_of_prompt(prompt: Mapping[str, Any]) -> Graph:
     """Return the graph of a `prompt`; nodes of another form are left out."""
-    nodes = {str(number): node for number, node in found.items() if isinstance(node, Mapping)}
+    nodes = {str(number): node for number, node in prompt.items() if isinstance(node, Mapping)}
     return {
         number: (str(node.get("class_type")), dict(node["inputs"]))
         for number, node in list(nodes.items())[:_MAX_NODES]
@@ -46,9 +46,9 @@ def graph_of_prompt(found: Mapping[str, Any]) -> Graph:
     }
 
 
-def graph_of_workflow(found: Mapping[str, Any]) -> Graph:
+def graph_of_workflow(workflow: Mapping[str, Any]) -> Graph:
     """Return the graph of a `workflow`: the values of known widgets, and the links between all nodes."""
-    nodes, links = found.get("nodes"), found.get("links")
+    nodes, links = workflow.get("nodes"), workflow.get("links")
     if not isinstance(nodes, list) or not isinstance(links, list):
         return {}
     origins = {link[0]: [str(link[1]), link[2]] for link in links if isinstance(link, list) and len(link) >= 5}
@@ -79,7 +79,7 @@ def read(graph: Graph) -> dict[str, Any] | None:
     if first is None:
         return None
     above = _above(graph, first)
-    told = {
+    settings = {
         "prompt": ", ".join(_words(graph, above, "positive")),
         "negative": ", ".join(_words(graph, above, "negative")),
         "seed": _number(graph, above, _SEEDS),
@@ -89,10 +89,10 @@ def read(graph: Graph) -> dict[str, Any] | None:
     }
     sized = [n for n in above if {"width", "height"} <= set(graph[n][1]) and "atent" in graph[n][0]]
     if sized:
-        told |= {side: _value(graph, graph[sized[0]][1][side]) for side in ("width", "height")}
+        settings |= {side: _value(graph, graph[sized[0]][1][side]) for side in ("width", "height")}
     left = [name for name, value in graph[first][1].items() if name and not _link(graph, value)]
-    told["left"] = [name for name in left if name not in (*_SEEDS, *_STEPS)] + _others(graph)
-    return told
+    settings["left"] = [name for name in left if name not in (*_SEEDS, *_STEPS)] + _others(graph)
+    return settings
 
 
 def _is_sampler(inputs: Mapping[str, Any]) -> bool:
@@ -139,8 +139,8 @@ def _texts(graph: Graph, start: str, role: str) -> Iterator[str]:
             continue
         seen.add(number)
         inputs = graph[number][1]
-        found = [_value(graph, inputs[name]) for name in (*_TEXTS, role) if name in inputs]
-        said = [text for text in found if isinstance(text, str) and text.strip()]
+        values = [_value(graph, inputs[name]) for name in (*_TEXTS, role) if name in inputs]
+        said = [text for text in values if isinstance(text, str) and text.strip()]
         if said:
             yield from said
             continue

@@ -94,18 +94,20 @@ def read(path: str | Path) -> Foreign | None:
     texts = metadata.read_texts(path)
     for reader in (_comfyui, _invokeai, _dream, _json, _parameters):
         with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
-            found = reader(texts)
-            if found is not None and found.told():
-                return _plain(found)
+            record = reader(texts)
+            if record is not None and record.told():
+                return _plain(record)
     return None
 
 
-def _plain(found: Foreign) -> Foreign:
+def _plain(record: Foreign) -> Foreign:
     """Return the same with plain texts; what was in them beside words is among what is left."""
-    left, texts = list(found.left), [found.prompt, found.negative]
-    texts = [prompts.clean(text) if found.program == OWN else _words(text, left) for text in texts]
+    left, texts = list(record.left), [record.prompt, record.negative]
+    texts = [prompts.clean(text) if record.program == OWN else _words(text, left) for text in texts]
     shown = [prompts.clean(metadata.clean(name))[:_SHOWN] for name in left]
-    return replace(found, prompt=texts[0], negative=texts[1], left=tuple(dict.fromkeys(name for name in shown if name)))
+    return replace(
+        record, prompt=texts[0], negative=texts[1], left=tuple(dict.fromkeys(name for name in shown if name))
+    )
 
 
 def _words(text: str, left: list[str]) -> str:
@@ -141,8 +143,8 @@ def _parameters(texts: Mapping[str, str]) -> Foreign | None:
     width, _, height = settings.get("Size", "").partition("x")
     program = OWN if settings.get("Version", "").startswith("vqclip") else "AUTOMATIC1111's web UI or its kin"
     left = [name for name in settings if name not in ("Steps", "Seed", "Size")]
-    found = Foreign(program, positive, negative, left=tuple(left))
-    return _with_numbers(found, settings.get("Seed"), settings.get("Steps"), width, height)
+    record = Foreign(program, positive, negative, left=tuple(left))
+    return _with_numbers(record, settings.get("Seed"), settings.get("Steps"), width, height)
 
 
 def _settings(line: str) -> dict[str, str]:
@@ -169,10 +171,10 @@ def _pieces(line: str) -> Iterator[str]:
 def _comfyui(texts: Mapping[str, str]) -> Foreign | None:
     for name, read_graph in (("prompt", comfyui.graph_of_prompt), ("workflow", comfyui.graph_of_workflow)):
         graph = read_graph(_object(texts.get(name)))
-        told = comfyui.read(graph) if graph else None
-        if told is not None:
-            found = Foreign("ComfyUI", told["prompt"], told["negative"], left=tuple(told["left"]))
-            return _with_numbers(found, told["seed"], told["steps"], told["width"], told["height"])
+        settings = comfyui.read(graph) if graph else None
+        if settings is not None:
+            record = Foreign("ComfyUI", settings["prompt"], settings["negative"], left=tuple(settings["left"]))
+            return _with_numbers(record, settings["seed"], settings["steps"], settings["width"], settings["height"])
     return None
 
 
@@ -199,8 +201,8 @@ def _dream(texts: Mapping[str, str]) -> Foreign | None:
         return None
     flags = dict(re.findall(r"(?<=\s)-(\w{1,20}) ?([\w.]{1,40})", said[2]))
     positive, negative = _without_brackets(said[1])
-    found = Foreign("InvokeAI", positive, negative, left=tuple(f"-{name}" for name in flags if name not in "sSWH"))
-    return _with_numbers(found, flags.get("S"), flags.get("s"), flags.get("W"), flags.get("H"))
+    record = Foreign("InvokeAI", positive, negative, left=tuple(f"-{name}" for name in flags if name not in "sSWH"))
+    return _with_numbers(record, flags.get("S"), flags.get("s"), flags.get("W"), flags.get("H"))
 
 
 def _without_brackets(text: str) -> tuple[str, str]:
@@ -227,18 +229,18 @@ def _flat(program: str, values: Mapping[str, Any], left: list[str] | None = None
     prompt, negative = (values.get(taken[key]) for key in ("prompt", "negative"))
     rest = [name for name in values if name not in taken.values() and values[name] not in (None, "", [], {})]
     texts = [text if isinstance(text, str) else "" for text in (prompt, negative)]
-    found = Foreign(program, *texts, left=(*(left or ()), *(str(name) for name in rest)))
-    return _with_numbers(found, *(values.get(taken[key]) for key in ("seed", "steps", "width", "height")))
+    record = Foreign(program, prompt=texts[0], negative=texts[1], left=(*(left or ()), *(str(name) for name in rest)))
+    return _with_numbers(record, *(values.get(taken[key]) for key in ("seed", "steps", "width", "height")))
 
 
-def _with_numbers(found: Foreign, seed: Any, steps: Any, width: Any, height: Any) -> Foreign:
-    """Return `found` with the numbers that are some; others are among what is left."""
-    sides = [_whole(side, _MAX_SIDE, 1) for side in (width, height)]
-    size = (sides[0], sides[1]) if None not in sides else None
-    numbers = {"seed": _whole(seed, MAX_SEED), "steps": _whole(steps, _MAX_STEPS), "size": size}
+def _with_numbers(record: Foreign, seed: Any, steps: Any, width: Any, height: Any) -> Foreign:
+    """Return `record` with the numbers that are some; others are among what is left."""
+    columns, rows = (_whole(side, _MAX_SIDE, 1) for side in (width, height))
+    size = None if columns is None or rows is None else (columns, rows)
+    numbers: dict[str, Any] = {"seed": _whole(seed, MAX_SEED), "steps": _whole(steps, _MAX_STEPS), "size": size}
     said = {"seed": seed, "steps": steps, "size": width}
     wrong = [name for name, value in numbers.items() if value is None and said[name] not in (None, "")]
-    return replace(found, **numbers, left=(*found.left, *wrong))
+    return replace(record, **numbers, left=(*record.left, *wrong))
 
 
 def _whole(value: Any, highest: int, lowest: int = 0) -> int | None:

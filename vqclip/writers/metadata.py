@@ -143,12 +143,12 @@ def _signed(text: str, sign: int = 1) -> list[tuple[str, int]]:
         parts = prompts.written_parts(text)
     except UsageError:
         return [(text, sign)]
-    found = []
+    signed = []
     for part, numbers in parts:
         negative = bool(numbers.numbers) and numbers.numbers[0] < 0
         bare = part[: len(part) - len(numbers.text)].strip()
-        found.append((bare if negative or sign < 0 else part, -sign if negative else sign))
-    return found
+        signed.append((bare if negative or sign < 0 else part, -sign if negative else sign))
+    return signed
 
 
 def _settings(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -268,8 +268,8 @@ def _xmp_record(packet: Any) -> str | None:
         return None
     text = packet.decode("utf-8", "replace")
     for start, end in (("<vqclip:record>", "</vqclip:record>"), ('vqclip:record="', '"'), ("vqclip:record='", "'")):
-        _, found, rest = text.partition(start)
+        _, start_tag, rest = text.partition(start)
         body, closed, _ = rest.partition(end)
-        if found and closed:
+        if start_tag and closed:
             return _bounded(html.unescape(body))
     return None

@@ -58,6 +58,8 @@ def save_image(
 
 def candidates_sheet(candidates: Candidates, size: tuple[int, int]) -> Image.Image:
     """Return a sheet of what a prior proposed for a picture of `size` (width, height), best first, with the scores."""
+    if candidates.pictures is None or candidates.scores is None:
+        raise ValueError("these candidates have no pictures or scores to show: they were not kept")
     width, height = (max(round(side * _THUMBNAIL / max(size)), 1) for side in size)
     pictures = [images.cover(images.to_pil(picture), width, height) for picture in candidates.pictures]
     captions = [f"{place}: {score:.3f}" for place, score in enumerate(candidates.scores.tolist(), 1)]

@@ -1,4 +1,4 @@
-"""The progress video, encoded while the run goes on. The only module that knows imageio-ffmpeg and ffmpeg.
+"""The progress video, encoded by ffmpeg while the run goes on.
 
 Frames are piped to an ffmpeg of our own: imageio's writers hide a failed write. They become short, self-contained
 H.264 segments in the run's folder, so that a crash costs a few frames at most and a resumed run can go on after the
@@ -8,29 +8,24 @@ last whole segment; `finish` joins them without encoding again (MP4) or turns th
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
 from vqclip import atomic
 from vqclip.errors import OutputError, one_line
+from vqclip.writers import ffmpeg
 from vqclip.writers.frames import highest_fps
 from vqclip.writers.metadata import clean
 from vqclip.writers.names import check_suffix
 
 MAX_COMMENT = 8000
-SECONDS_TO_CLOSE = 600
 LIST = "segments.txt"
-QUIET = ("-hide_banner", "-loglevel", "error", "-y")
 # no dates and version numbers in the file: equal frames give equal bytes
 BITEXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1")
 # without the matrix swscale converts by BT.601, and tags given as options of the encoder lose against the frames' own
@@ -60,16 +55,16 @@ def check_encoder(path: str | Path = "video.mp4") -> str:
     unfit ffmpeg.
     """
     encoders = ("libx264", "libwebp_anim") if check_suffix(path, "video") == ".webp" else ("libx264",)
-    program = _program()
+    program = ffmpeg.find_program()
     for encoder in encoders:
         raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x64", "-i", "pipe:0")
-        command = [program, *QUIET, *raw, "-c:v", encoder, "-pix_fmt", "yuv420p", "-f", "null", "-"]
+        command = [program, *ffmpeg.QUIET, *raw, "-c:v", encoder, "-pix_fmt", "yuv420p", "-f", "null", "-"]
         try:
             done = subprocess.run(command, input=bytes(64 * 64 * 3), capture_output=True, timeout=60, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise _no_encoder(f"{program} does not run ({one_line(error)})") from error
+            raise ffmpeg.no_encoder(f"{program} does not run ({one_line(error)})") from error
         if done.returncode:
-            raise _no_encoder(f"{program} cannot encode with {encoder} ({_last_line(done.stderr)})")
+            raise ffmpeg.no_encoder(f"{program} cannot encode with {encoder} ({ffmpeg.last_line(done.stderr)})")
     return program
 
 
@@ -103,8 +98,8 @@ class VideoWriter:
         self.comment = comment
         self.codec = codec or Codec()
         self.segment_frames = segment_frames
-        self.program = _program()
-        self._encoder: _Encoder | None = None
+        self.program = ffmpeg.find_program()
+        self._encoder: ffmpeg.Encoder | None = None
         self._open_folder(start_segment)
 
     def write(self, frame: np.ndarray) -> None:
@@ -119,7 +114,7 @@ class VideoWriter:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         try:
             if self._encoder is None:
-                self._encoder = _Encoder(self._command(), self.segments)
+                self._encoder = ffmpeg.Encoder(self._command(), self.segments)
             self._encoder.write(frame.tobytes())
         except OSError as error:
             raise self._failure(self.abort() or one_line(error)) from error
@@ -188,9 +183,9 @@ class VideoWriter:
         """Make the folder, count the segments to keep and remove the others."""
         try:
             self.segments.mkdir(parents=True, exist_ok=True)
-            found = sorted(self.segments.glob("[0-9]*.mp4"))
-            kept = [file for file in found if file.name in {f"{n:04d}.mp4" for n in range(start_segment)}]
-            for file in set(found) - set(kept):
+            files = sorted(self.segments.glob("[0-9]*.mp4"))
+            kept = [file for file in files if file.name in {f"{n:04d}.mp4" for n in range(start_segment)}]
+            for file in set(files) - set(kept):
                 file.unlink()
             self.frames = sum(self._count(file.name) for file in kept)
         except OSError as error:
@@ -210,7 +205,7 @@ class VideoWriter:
         # No B-frames: then frames are stored in the order they are shown, and segments join without gaps in time.
         codec = ("-preset", self.codec.preset, "-crf", str(self.codec.crf), "-threads", str(self.codec.threads))
         output = ("-c:v", "libx264", *codec, "-bf", "0", *BITEXACT, "-f", "mp4", self._part().name)
-        return [self.program, *QUIET, *raw, "-i", "pipe:0", "-vf", TO_BT709, *output]
+        return [self.program, *ffmpeg.QUIET, *raw, "-i", "pipe:0", "-vf", TO_BT709, *output]
 
     def _write_list(self) -> None:
         """Write the list that ffmpeg's concat demuxer reads; names in it are relative to it."""
@@ -254,10 +249,12 @@ class VideoWriter:
 
     def _run(self, *arguments: str) -> str:
         """Run ffmpeg in the segments' folder, where short names need no quoting; return what it prints, or OSError."""
-        command = [self.program, *QUIET, "-nostdin", *arguments]
-        done = subprocess.run(command, cwd=self.segments, capture_output=True, check=False, **_apart())
+        command = [self.program, *ffmpeg.QUIET, "-nostdin", *arguments]
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+            command, cwd=self.segments, capture_output=True, check=False, **ffmpeg.apart()
+        )
         if done.returncode:
-            raise OSError(_last_line(done.stderr) or f"exit status {done.returncode}")
+            raise OSError(ffmpeg.last_line(done.stderr) or f"exit status {done.returncode}")
         return done.stdout.decode("utf-8", "replace")
 
     def _failure(self, reason: str) -> OutputError:
@@ -268,89 +265,3 @@ class VideoWriter:
             return "no frames could be kept"
         join = f"`ffmpeg -f concat -i {LIST} -c copy video.mp4`"
         return f"{self.frames} frames are kept in {self.segments}, where {join} joins them"
-
-
-class _Encoder:
-    """One running ffmpeg that takes raw frames on its standard input and writes one segment."""
-
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
-        self.frames = 0
-        self.torn = False  # an exception, such as KeyboardInterrupt, came in the middle of a frame
-        # A file instead of a pipe: nobody has to drain it while the run computes.
-        self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the encoder
-        try:
-            self._process = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, **_apart()
-            )
-        except OSError:
-            self._errors.close()
-            raise
-
-    def write(self, data: bytes) -> None:
-        """Pass on one frame. Raises OSError if the encoder has ended."""
-        self.torn = True
-        self._process.stdin.write(data)
-        self._process.stdin.flush()
-        self.torn = False
-        self.frames += 1
-
-    def close(self) -> None:
-        """End the stream and wait for the file to be complete. Raises OSError if the encoder failed."""
-        self._process.stdin.close()
-        try:
-            status = self._process.wait(SECONDS_TO_CLOSE)
-        except subprocess.TimeoutExpired as error:
-            raise OSError("it does not end") from error
-        if status:
-            raise OSError(f"exit status {status}")
-        self._errors.close()
-
-    def kill(self) -> str:
-        """End the encoder at once and return its last words, "" if it said nothing. May be called again."""
-        if self._errors.closed:
-            return ""
-        # One that fails by itself gets the time to say why.
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
-        self._process.kill()
-        self._process.wait()
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4000))
-        words = _last_line(self._errors.read())
-        self._errors.close()
-        return words
-
-
-def _program() -> str:
-    """Return the absolute path of ffmpeg; raise OutputError if there is none."""
-    try:
-        import imageio_ffmpeg
-
-        name = imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:
-        raise _no_encoder(one_line(error)) from error
-    found = shutil.which(name)
-    if found is None:
-        raise _no_encoder(f"{name} is no program")
-    return os.path.abspath(found)
-
-
-def _no_encoder(reason: str) -> OutputError:
-    return OutputError(
-        f"no video encoder: {reason}; `pip install --force-reinstall imageio-ffmpeg`, or install ffmpeg with libx264 "
-        "and name it in IMAGEIO_FFMPEG_EXE, or draw without --video"
-    )
-
-
-def _apart() -> dict[str, Any]:
-    """Return the arguments of Popen that keep Ctrl-C, which the terminal sends to the whole group, from ffmpeg."""
-    if os.name == "nt":
-        return {"creationflags": 0x00000200}  # CREATE_NEW_PROCESS_GROUP, a name that only Windows has
-    return {"start_new_session": True}
-
-
-def _last_line(output: bytes) -> str:
-    """Return the last line that a program printed, cut to a bearable length."""
-    lines = clean(output.decode("utf-8", "replace")).split("\n")
-    return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
+from vqclip.drawables.protocol import joined, part_of
 
 if TYPE_CHECKING:
     from vqclip.generation.run import Run
 
 
 class CoarseToFine:
-    """Moves the run to the next stage's grid when its step has come; `vqclip.generation.scaler` tells how."""
+    """Moves the run to the next stage's grid when its step has come; the drawable knows how."""
+
+    def __init__(self, run: Run) -> None:
+        del run
 
     def __call__(self, run: Run) -> None:
         """Change the grid if the step that comes now belongs to the next stage."""
@@ -20,9 +23,7 @@ class CoarseToFine:
         if following >= len(run.stages) or state.step < run.stages[following].start:
             return
         stage = run.stages[following]
-        grids = []
-        for part in run.parts():
-            _, codes = run.vqgan.quantize(state.output[part])
-            grids.append(run.scaler.to_grid(codes, stage.height, stage.width, run.seeds[part]))
+        output = state.output
+        grids = [part_of(output, part).resize(stage.height, stage.width, run.seeds[part]) for part in run.parts()]
         state.stage = following
-        state.restart(torch.cat(grids), run.config)
+        state.restart(joined(grids), run.config)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from vqclip import seeding
+from vqclip.drawables.latent_grid import LatentGrid
+from vqclip.drawables.protocol import part_of
 from vqclip.types import MASKED
 
 if TYPE_CHECKING:
@@ -23,12 +25,15 @@ class Remask:
     prior was trained on: on finer ones everything is larger than it knows.
     """
 
+    def __init__(self, run: Run) -> None:
+        del run
+
     def __call__(self, run: Run) -> None:
         """Draw codes again if the step that comes now is one of those."""
         every, step = run.config.prior.remask_every, run.state.step
         if not every or not step or step % every or run.proposer is None:
             return
-        if not run.proposer.judges(*run.state.z.shape[-2:]):
+        if not isinstance(run.state.drawable, LatentGrid) or not run.proposer.judges(*run.state.drawable.size):
             return
         for part in run.parts():
             self._draw_again(run, part)
@@ -36,22 +41,23 @@ class Remask:
     @torch.no_grad()
     def _draw_again(self, run: Run, part: slice) -> None:
         state, config = run.state, run.config
-        before, codes = run.vqgan.quantize(state.output[part])
+        vqgan, shown = run.blank.medium.vqgan, part_of(state.output, part)
+        before, codes = vqgan.quantize(shown.z)
         seeds = [seeding.derive(seed, "remask", state.step) for seed in run.seeds[part]]
         hidden = self._least_likely(run, codes, seeds)
         drawn = run.proposer.fill(codes.masked_fill(hidden, MASKED), seeds, _STEPS)
-        after = run.vqgan.codes(drawn)
-        pictures = (run.decode_codes(grid) for grid in (before, after))
+        after = vqgan.codes(drawn)
+        pictures = (shown.decode(grid) for grid in (before, after))
         was, becomes = (run.guidance.score(p, run.seeds[part], config.best.views) for p in pictures)
         changed = (hidden & (drawn != codes))[:, None] & (becomes <= was).view(-1, 1, 1, 1)
-        state.put(part, changed, after)
+        state.put("z", part, changed, after)
 
     def _least_likely(self, run: Run, codes: torch.Tensor, seeds: list[int]) -> torch.Tensor:
         """Return which codes (B, h, w) to hide: of those that may change, the share that the prior likes least."""
         likelihood = run.proposer.likelihood(codes, seeds)
-        cells = run.cells(run.state.z)
-        if cells is not None:
-            likelihood = likelihood.masked_fill(~cells[:, 0], torch.inf)
+        cells = run.state.drawable.cells()
+        if cells:
+            likelihood = likelihood.masked_fill(~cells["z"][:, 0], torch.inf)
         free = int(likelihood[0].isfinite().sum())
         count = round(run.config.prior.remask_share * free)
         order = likelihood.flatten(1).argsort(dim=1, stable=True).argsort(dim=1).view_as(codes)

@@ -1,31 +1,26 @@
-"""Regularizers of picture and grid; each returns one value per picture, (B,)."""
+"""Losses of picture and grid; each returns one value per picture, (B,)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
+
+from vqclip.drawables.init_image import scaled
+from vqclip.drawables.protocol import Drawable
+from vqclip.guidance.losses.protocol import INIT_IMAGE, LATENTS, LossContext, LossInputs, needs
 
 # how much the distance of latents counts beside that of pixels
 _LATENT = 2.0
 
 
 @dataclass(frozen=True)
-class LossInputs:
-    """What a regularizer may look at: image (B, 3, H, W) in [0, 1], grid z and its codes z_q (B, C, h, w).
+class Weight:
+    """The section of a loss that has no other settings."""
 
-    `init_image` (1, 3, H, W) is the picture the run began with, `painted` (B, 3, H, W) the sketch or the init image as
-    the world's painter paints it in the prompt's style, both at the same side, if there are any; `painted_z`
-    (B, C, h, w) are its codes.
-    """
-
-    image: Tensor
-    z: Tensor
-    z_q: Tensor
-    init_image: Tensor | None = None
-    painted: Tensor | None = None
-    painted_z: Tensor | None = None
+    weight: float = 1.0
 
 
 def total_variation(inputs: LossInputs) -> Tensor:
@@ -35,14 +30,16 @@ def total_variation(inputs: LossInputs) -> Tensor:
     return across + (x[..., 1:, :] - x[..., :-1, :]).square().mean((1, 2, 3))
 
 
+@needs(LATENTS)
 def latent_norm(inputs: LossInputs) -> Tensor:
     """Mean square of the grid (the z regularizer of Crowson et al. 2022)."""
-    return inputs.z.square().mean((1, 2, 3))
+    return inputs.parameters["z"].square().mean((1, 2, 3))
 
 
+@needs(LATENTS)
 def commitment(inputs: LossInputs) -> Tensor:
     """Mean squared distance of the grid from its codes (van den Oord et al. 2017)."""
-    return (inputs.z - inputs.z_q.detach()).square().mean((1, 2, 3))
+    return (inputs.parameters["z"] - inputs.latent_codes.detach()).square().mean((1, 2, 3))
 
 
 def saturation(inputs: LossInputs) -> Tensor:
@@ -51,32 +48,68 @@ def saturation(inputs: LossInputs) -> Tensor:
     return (x - x.clamp(0.02, 0.98)).abs().mean((1, 2, 3))
 
 
-def init_image(inputs: LossInputs) -> Tensor:
-    """Mean squared difference from the picture the run began with; 0 without one."""
-    if inputs.init_image is None:
-        return inputs.image.new_zeros(len(inputs.image))
-    return (inputs.image - inputs.init_image).square().mean((1, 2, 3))
+class InitImageLoss:
+    """Mean squared difference from the picture the run began with."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({INIT_IMAGE})
+    Options = Weight
+
+    def __init__(self, options: Weight, context: LossContext) -> None:
+        del options
+        self.image = context.init_image
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """Return the mean squared difference of each picture, (b,)."""
+        height, width = inputs.image.shape[-2:]
+        return (inputs.image - self.image.at(height, width)).square().mean((1, 2, 3))
 
 
-def painted(inputs: LossInputs) -> Tensor:
-    """L1 distance from the painted picture on four scales (Bojanowski et al. 2018), and of latents; 0 without one.
+class PaintedLoss:
+    """L1 distance from the painted picture on four scales (Bojanowski et al. 2018), and of latents.
 
     The levels of a Laplacian pyramid make an edge count as much as a color. The latents lead there from far away, where
     pixels alone would be content with a blur.
     """
-    if inputs.painted is None:
-        return inputs.image.new_zeros(len(inputs.image))
-    difference = inputs.image - inputs.painted
-    loss = difference.abs().mean((1, 2, 3))
-    for _ in range(3):
-        if min(difference.shape[-2:]) < 2:
-            break
-        difference = difference[..., : difference.shape[-2] // 2 * 2, : difference.shape[-1] // 2 * 2]
-        smaller = avg_pool2d(difference, 2)
-        detail = difference - interpolate(smaller, scale_factor=2.0, mode="nearest")
-        loss = loss + 0.5 * detail.abs().mean((1, 2, 3))
-        difference = smaller
-    loss = loss + difference.abs().mean((1, 2, 3))
-    if inputs.painted_z is None:
-        return loss
-    return loss + _LATENT * (inputs.z - inputs.painted_z).square().mean((1, 2, 3))
+
+    Options = Weight
+
+    def __init__(self, options: Weight, context: LossContext) -> None:
+        del options
+        if context.painted is None:
+            raise ValueError("nothing was painted that pictures could be held to")
+        self.painted = context.painted
+        self.blank = context.blank if context.blank is not None and LATENTS in context.blank.offers else None
+        self._codes: Tensor | None = None
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """Return the distance of each picture, (b,)."""
+        loss = self.pixels(inputs.image, inputs.part)
+        if self.blank is None:
+            return loss
+        z = inputs.parameters["z"]
+        return loss + _LATENT * (z - self._latents(self.blank, z)[inputs.part]).square().mean((1, 2, 3))
+
+    def score(self, image: Tensor) -> Tensor:
+        """Return the distance of pixels, (B,), of all pictures (B, 3, H, W): a part of the held-out score."""
+        return self.pixels(image, slice(None))
+
+    def pixels(self, image: Tensor, part: slice) -> Tensor:
+        """Return the distance of pixels, (b,), of the pictures (b, 3, H, W) that `part` picks of a batch."""
+        height, width = image.shape[-2:]
+        difference = image - scaled(self.painted[part], height, width, "bicubic")
+        loss = difference.abs().mean((1, 2, 3))
+        for _ in range(3):
+            if min(difference.shape[-2:]) < 2:
+                break
+            difference = difference[..., : difference.shape[-2] // 2 * 2, : difference.shape[-1] // 2 * 2]
+            smaller = avg_pool2d(difference, 2)
+            detail = difference - interpolate(smaller, scale_factor=2.0, mode="nearest")
+            loss = loss + 0.5 * detail.abs().mean((1, 2, 3))
+            difference = smaller
+        return loss + difference.abs().mean((1, 2, 3))
+
+    def _latents(self, blank: Drawable, z: Tensor) -> Tensor:
+        """Return the codes (B, C, h, w) of the painted pictures on the grid of z."""
+        if self._codes is None or self._codes.shape[-2:] != z.shape[-2:]:
+            self._codes = blank.encode(self.painted, z.shape[-2], z.shape[-1]).parameters()["z"]
+        return self._codes

@@ -79,7 +79,8 @@ def ground(color: Sequence[int] | None, size: int, rng: np.random.Generator) -> 
     shade = (np.cos(direction) * (x - 0.5) + np.sin(direction) * (y - 0.5)) * np.float32(depth)
     shade = shade - ((x - 0.5) ** 2 + (y - 0.5) ** 2) * np.float32(2.0 * vignette)
     shade = shade + shifted_noise(size, 6, rng) * np.float32(mottle)
-    return np.clip(base + shade[..., None].astype(np.float32), 0.0, 1.0)
+    out: np.ndarray = np.clip(base + shade[..., None].astype(np.float32), 0.0, 1.0)
+    return out
 
 
 __all__ = [

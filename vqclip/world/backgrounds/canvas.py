@@ -9,7 +9,8 @@ from PIL import Image, ImageChops, ImageDraw
 
 from vqclip.world.fields import grid
 
-Color = tuple[float, float, float]
+# red, green, blue from 0 to 255, and alpha on a canvas that has it
+Color = tuple[int, ...]
 _SUPERSAMPLING = 2
 # how much sky is left of a pixel whose colour differs from the sky by 0..255: a faint glow leaves some
 _UNCHANGED = [max(0, 255 - 10 * difference) for difference in range(256)]
@@ -27,7 +28,7 @@ class Canvas:
         self.draw = ImageDraw.Draw(self.image)
         self._skies: list[tuple[tuple[int, int, int, int], Image.Image]] = []
 
-    def tint(self, color: Color, spread: float = 10.0) -> tuple[int, int, int]:
+    def tint(self, color: Color, spread: float = 10.0) -> Color:
         """A random variation of a colour, all channels and each alone."""
         shift = self.rng.normal(0.0, spread, 4)
         return tuple(int(np.clip(value + shift[3] + 0.4 * shift[i], 0, 255)) for i, value in enumerate(color))
@@ -111,7 +112,8 @@ class Canvas:
 
     def mark_sky(self, x0: float = 0.0, y0: float = 0.0, x1: float = 1.0, y1: float = 1.0) -> None:
         """Call what is painted in this box so far the sky; what is painted over it later is not."""
-        box = tuple(min(self.side, max(0, round(self.side * value))) for value in (x0, y0, x1, y1))
+        left, top, right, bottom = (min(self.side, max(0, round(self.side * value))) for value in (x0, y0, x1, y1))
+        box = (left, top, right, bottom)
         self._skies.append((box, self.image.crop(box)))
 
     def sky(self) -> np.ndarray:
@@ -122,11 +124,13 @@ class Canvas:
             red, green, blue = changed.split()
             most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
             seen.paste(most.point(_UNCHANGED), box[:2])
-        return np.asarray(seen.reduce(_SUPERSAMPLING), dtype=np.float32) * np.float32(1 / 255)
+        out: np.ndarray = np.asarray(seen.reduce(_SUPERSAMPLING), dtype=np.float32) * np.float32(1 / 255)
+        return out
 
     def finish(self) -> np.ndarray:
         """The picture, (size, size, 3) float32 in 0..1."""
-        return np.asarray(self.image.reduce(_SUPERSAMPLING), dtype=np.float32) * np.float32(1 / 255)
+        out: np.ndarray = np.asarray(self.image.reduce(_SUPERSAMPLING), dtype=np.float32) * np.float32(1 / 255)
+        return out
 
 
 class Overlay(Canvas):
@@ -146,10 +150,11 @@ class Overlay(Canvas):
     def over(self, picture: np.ndarray) -> np.ndarray:
         """Lay what was drawn over a picture (size, size, 3)."""
         color, alpha = self.layer()
-        return picture + (color - picture) * alpha
+        out: np.ndarray = picture + (color - picture) * alpha
+        return out
 
 
-def toned(color: Color, factor: float, offset: float = 0.0) -> tuple[int, int, int]:
+def toned(color: Color, factor: float, offset: float = 0.0) -> Color:
     """A lighter or darker variation of a colour: every channel times `factor`, plus `offset`."""
     return tuple(int(min(255.0, max(0.0, value * factor + offset))) for value in color)
 

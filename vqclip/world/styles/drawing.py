@@ -34,7 +34,8 @@ def _hatching(size: int, angle: float, lines: float, wobble: np.ndarray) -> np.n
     """Parallel lines across the picture as a wave in 0..1 (`lines` per side), bent a little by `wobble`."""
     y, x = grid(size)
     across = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
-    return 0.5 + 0.5 * np.cos(np.float32(2.0 * np.pi * lines) * (across + np.float32(0.008) * wobble))
+    out: np.ndarray = 0.5 + 0.5 * np.cos(np.float32(2.0 * np.pi * lines) * (across + np.float32(0.008) * wobble))
+    return out
 
 
 def pencil_sketch(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -53,7 +54,8 @@ def pencil_sketch(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     grain = noise(size, min(size, 128), 2)
     paper = 0.975 - 0.012 * np.abs(grain)
     drawn = paper - np.maximum(ink * (0.9 + 0.1 * grain), 0.78 * line * pressure)
-    return drawn[..., None] * np.array([1.0, 1.0, 0.995], dtype=np.float32)
+    out: np.ndarray = drawn[..., None] * np.array([1.0, 1.0, 0.995], dtype=np.float32)
+    return out
 
 
 def charcoal(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -73,7 +75,8 @@ def charcoal(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     ink = np.maximum(dark, line) + 0.06 * tooth
     smudge = 0.06 * shifted_noise(size, 4, rng)
     drawn = 0.88 - 0.86 * np.clip(ink + smudge, 0.0, 1.0)
-    return drawn[..., None] * np.array([1.0, 0.975, 0.94], dtype=np.float32)
+    out: np.ndarray = drawn[..., None] * np.array([1.0, 0.975, 0.94], dtype=np.float32)
+    return out
 
 
 def woodcut(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -98,7 +101,8 @@ def woodcut(picture: np.ndarray, context: StyleContext) -> np.ndarray:
         outer = blur(context.matte, 0.02)
         rim = smoothstep(0.06, 0.2, outer) * (1.0 - smoothstep(0.3, 0.5, outer))
         white = np.maximum(white, rim)
-    return (0.04 + 0.93 * white)[..., None] * np.array([1.0, 0.99, 0.96], dtype=np.float32)
+    out: np.ndarray = (0.04 + 0.93 * white)[..., None] * np.array([1.0, 0.99, 0.96], dtype=np.float32)
+    return out
 
 
 def neon(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -117,4 +121,5 @@ def neon(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     light = color * tube[..., None]
     glow = blur(light, 0.02) * np.float32(0.9) + blur(light, 0.07) * np.float32(0.7)
     core = smoothstep(0.5, 0.95, edge)[..., None] * np.float32(0.45)
-    return np.float32(0.015) + light * (1.0 - core) + core + glow
+    out: np.ndarray = np.float32(0.015) + light * (1.0 - core) + core + glow
+    return out

@@ -45,7 +45,8 @@ def line_art(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     pen = blur(_crests(parts, least * np.float32(128 / work)), 0.0052)
     ink = np.maximum(smoothstep(0.1, 0.3, pen), dark)
     ink = resize_field(ink, size, Image.Resampling.BOX if work > size else Image.Resampling.BICUBIC)
-    return (0.985 - 0.945 * np.clip(ink, 0.0, 1.0))[..., None] * np.ones(3, dtype=np.float32)
+    out: np.ndarray = (0.985 - 0.945 * np.clip(ink, 0.0, 1.0))[..., None] * np.ones(3, dtype=np.float32)
+    return out
 
 
 def _crests(picture: np.ndarray, least: np.ndarray) -> np.ndarray:
@@ -65,7 +66,8 @@ def _crests(picture: np.ndarray, least: np.ndarray) -> np.ndarray:
     crest = np.zeros(strength.shape, dtype=bool)
     for k, (one, other) in enumerate(pairs):
         crest |= (kind == k) & (strength >= beside(*one)) & (strength > beside(*other))
-    return (crest & (strength > least * least)).astype(np.float32)
+    out: np.ndarray = (crest & (strength > least * least)).astype(np.float32)
+    return out
 
 
 def low_poly(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -89,7 +91,8 @@ def low_poly(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     weight = 1.0 / (0.04 + resize_field(edge, size, Image.Resampling.BILINEAR)) ** 2
     color = _means(saturate(picture, 1.15), number[::2, ::2], weight, count)
     color = color * (1.0 + rng.normal(0.0, 0.05, (count, 1))).astype(np.float32)
-    return color[number].reshape(size, 2, size, 2, 3).mean((1, 3), dtype=np.float32)
+    out: np.ndarray = color[number].reshape(size, 2, size, 2, 3).mean((1, 3), dtype=np.float32)
+    return out
 
 
 def _corners(edge: np.ndarray, cells: int, rng: np.random.Generator) -> np.ndarray:
@@ -104,16 +107,18 @@ def _corners(edge: np.ndarray, cells: int, rng: np.random.Generator) -> np.ndarr
     x = (columns * pitch + best % pitch - pitch // 2 + 0.5) / _WORK
     # the outermost corners stay on the picture's border
     y[0], y[-1], x[:, 0], x[:, -1] = 0.0, 1.0, 0.0, 1.0
-    return np.clip(np.stack([x, y], axis=-1), 0.0, 1.0)
+    out: np.ndarray = np.clip(np.stack([x, y], axis=-1), 0.0, 1.0)
+    return out
 
 
 def _busy(edge: np.ndarray, matte: np.ndarray | None, cells: int) -> np.ndarray:
     """Which cells (cells, cells) are worth small triangles: those of the subject and of strong contours."""
     pitch = len(edge) // cells
-    blocks = edge.reshape(cells, pitch, cells, pitch).max((1, 3)) > 0.45
+    blocks: np.ndarray = edge.reshape(cells, pitch, cells, pitch).max((1, 3)) > 0.45
     if matte is None:
         return blocks
-    return matte.reshape(cells, pitch, cells, pitch).max((1, 3)) > 0.3
+    blocks = matte.reshape(cells, pitch, cells, pitch).max((1, 3)) > 0.3
+    return blocks
 
 
 def _triangles(corners: np.ndarray, edge: np.ndarray, chosen: np.ndarray) -> list[list[tuple[float, float]]]:
@@ -129,11 +134,11 @@ def _triangles(corners: np.ndarray, edge: np.ndarray, chosen: np.ndarray) -> lis
         return total
 
     falling = along(a, c) >= along(b, d)
-    found = []
+    triangles = []
     for row, column in zip(*np.nonzero(chosen), strict=True):
         p, q, r, s = (tuple(part[row, column].tolist()) for part in (a, b, c, d))
-        found += [[p, q, r], [p, r, s]] if falling[row, column] else [[p, q, s], [q, r, s]]
-    return found
+        triangles += [[p, q, r], [p, r, s]] if falling[row, column] else [[p, q, s], [q, r, s]]
+    return triangles
 
 
 def _means(picture: np.ndarray, number: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def limited_palette(picture: np.ndarray, matte: np.ndarray | None, colors: int) 
         return _few_colors(pixels, colors)
     palette = Image.new("P", (1, 1))
     parts = (_few_colors(pixels[inside], (colors + 1) // 2), _few_colors(pixels[~inside], colors // 2))
-    entries = [value for part in parts for value in part.getpalette("RGB")]
+    entries = [value for part in parts for value in part.getpalette("RGB") or ()]
     # PIL fills a short palette up with black, so the spare places repeat the last colour
     palette.putpalette(entries + entries[-3:] * (256 - len(entries) // 3))
     return palette
@@ -65,7 +65,8 @@ def cartoon(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     flat = to_array(flatten(colors, limited_palette(colors, context.matte, 16)))
     outline = smoothstep(0.2, 0.36, contours(picture, context.matte, 0.022))
     ink = np.array([0.05, 0.04, 0.08], dtype=np.float32)
-    return flat + (ink - flat) * outline[..., None]
+    out: np.ndarray = flat + (ink - flat) * outline[..., None]
+    return out
 
 
 def pop_art(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -86,7 +87,8 @@ def pop_art(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     second = _second_ink(flat)
     color = flat + (second - flat) * (0.85 * dots)[..., None]
     outline = smoothstep(0.24, 0.42, contours(picture, context.matte, 0.018))[..., None]
-    return color * (1.0 - outline) + np.float32(0.03) * outline
+    out: np.ndarray = color * (1.0 - outline) + np.float32(0.03) * outline
+    return out
 
 
 def _second_ink(flat: np.ndarray) -> np.ndarray:
@@ -94,4 +96,5 @@ def _second_ink(flat: np.ndarray) -> np.ndarray:
     pink = np.array([0.95, 0.1, 0.5], dtype=np.float32)
     blue = np.array([0.1, 0.25, 0.85], dtype=np.float32)
     share = smoothstep(-0.15, 0.15, flat[..., 0] - flat[..., 2])[..., None]
-    return blue + (pink - blue) * share
+    out: np.ndarray = blue + (pink - blue) * share
+    return out

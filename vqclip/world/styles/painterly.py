@@ -52,7 +52,8 @@ def van_gogh(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     color = color + np.maximum(-tone, 0.0)[..., None] * cool * (1.25 - bright[..., None])
     dy, dx = gradient(stroke)
     relief = (dx + dy) * np.float32(0.1 * min(1.6, size / 64.0)) + stroke * np.float32(0.085)
-    return color + relief[..., None]
+    out: np.ndarray = color + relief[..., None]
+    return out
 
 
 def _stroke_map(size: int, direction: int, across: int) -> np.ndarray:
@@ -118,7 +119,8 @@ def oil_painting(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     dy, dx = gradient(height)
     relief = (dx + dy) * np.float32(0.045) + (height - 0.5) * np.float32(0.1)
     tone = shifted_noise(size, 20, rng) * np.float32(0.03)
-    return (color - 0.5) * np.float32(1.05) + np.float32(0.47) + (relief + tone)[..., None]
+    out: np.ndarray = (color - 0.5) * np.float32(1.05) + np.float32(0.47) + (relief + tone)[..., None]
+    return out
 
 
 def watercolor(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -140,7 +142,8 @@ def watercolor(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     border = np.minimum(np.minimum(x, 1.0 - x), np.minimum(y, 1.0 - y)) + 0.018 * shifted_noise(size, 9, rng)
     cover = smoothstep(0.015, 0.06, border)[..., None]
     paper = np.array([0.985, 0.975, 0.95], dtype=np.float32) + np.float32(0.018) * grain[..., None]
-    return paper + (painted - paper) * (cover * np.float32(0.94))
+    out: np.ndarray = paper + (painted - paper) * (cover * np.float32(0.94))
+    return out
 
 
 def _bleed(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

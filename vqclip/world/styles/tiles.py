@@ -56,7 +56,8 @@ def _rolled(context: StyleContext, cells: int) -> tuple[np.ndarray, np.ndarray, 
     """Scattered cells, shifted by a random offset."""
     number, near, second = scattered_cells(context.size, cells, int(context.rng.integers(4)))
     shift = (int(context.rng.random() * context.size), int(context.rng.random() * context.size))
-    return tuple(np.roll(part, shift, axis=(0, 1)) for part in (number, near, second))
+    number, near, second = (np.roll(part, shift, axis=(0, 1)) for part in (number, near, second))
+    return number, near, second
 
 
 def pointillism(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -64,7 +65,7 @@ def pointillism(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     size, rng = context.size, context.rng
     vivid = saturate(picture, 1.5)
     canvas = np.array([0.93, 0.9, 0.83], dtype=np.float32)
-    out = canvas + (blur(vivid, 0.02) - canvas) * np.float32(0.5)
+    out: np.ndarray = canvas + (blur(vivid, 0.02) - canvas) * np.float32(0.5)
     for cells, radius in ((19, 0.47), (22, 0.36)):
         number, near, _ = _rolled(context, cells)
         color = _cell_means(vivid, number, cells * cells)
@@ -94,7 +95,8 @@ def mosaic(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     tile = np.clip((inside - gap) / soft + 0.6, 0.0, 1.0)[..., None]
     bevel = ((v - row) + (u - column) - 1.0)[..., None] * np.float32(-0.06)
     grout = np.array([0.82, 0.8, 0.75], dtype=np.float32)
-    return grout + (color[number] + bevel - grout) * tile
+    out: np.ndarray = grout + (color[number] + bevel - grout) * tile
+    return out
 
 
 def stained_glass(picture: np.ndarray, context: StyleContext) -> np.ndarray:
@@ -117,4 +119,5 @@ def stained_glass(picture: np.ndarray, context: StyleContext) -> np.ndarray:
     lead = np.maximum(lead, smoothstep(0.2, 0.36, contours(picture, context.matte, 0.024)))
     shine = np.float32(0.07) * shifted_noise(size, 6, context.rng)
     color = color + shine[..., None]
-    return color * (1.0 - lead[..., None]) + np.float32(0.04) * lead[..., None]
+    out: np.ndarray = color * (1.0 - lead[..., None]) + np.float32(0.04) * lead[..., None]
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 import threading
@@ -9,8 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import pytest
 
 BODY = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -67,8 +66,9 @@ class Listening(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
+    """Serve on a free port of this machine, until the block ends."""
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -84,6 +84,8 @@ def server() -> Iterator[Server]:
     running = Listening(("127.0.0.1", 0), Handler)
     state.address = f"http://127.0.0.1:{running.server_port}"
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield state
-    running.shutdown()
-    running.server_close()
+    try:
+        yield state
+    finally:
+        running.shutdown()
+        running.server_close()

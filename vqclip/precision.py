@@ -7,7 +7,7 @@ import contextlib
 import torch
 
 
-def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager:
+def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager[object]:
     """Return the context in which networks compute in a resolved precision; fp32 leaves everything as it is."""
     if precision == "fp32":
         return contextlib.nullcontext()

@@ -1,0 +1,1 @@
+"""What several test files share. Fixtures that several need are in `conftest.py`."""
