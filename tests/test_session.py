@@ -24,7 +24,7 @@ from support.sessions import carry_out
 
 import vqclip
 from vqclip.config import Config
-from vqclip.errors import NumericError, UsageError, WeightsError
+from vqclip.errors import NumericError, OutputError, UsageError, WeightsError
 from vqclip.generation.control import Control, Stopped
 from vqclip.generation.models import Models
 from vqclip.registry import SINKS
@@ -124,6 +124,20 @@ def test_candidates_are_told_where_they_are_to_be_shown(with_prior: Models) -> N
     shown = [event for event in told if isinstance(event, events.CandidatesDrawn)]
     assert len(shown) == 1 and len(shown[0].candidates[7].codes) == 3
     assert Path("cat.candidates.png").exists()
+
+
+def test_callbacks_are_called_in_every_step_of_a_session_and_of_one_that_goes_on() -> None:
+    steps: list[int] = []
+    seen: list[int] = []
+    session = Session.start(Job(wanted()), models(), callbacks=[lambda report: steps.append(report.step)])
+    for event in session:
+        if isinstance(event, events.Stepped):
+            seen.append(event.snapshot.step)
+            if seen[-1] == 6:
+                session.stop()
+    assert len(steps) == 6
+    run_job(Job(resume=Resume("cat.run")), models=models(), callbacks=[lambda report: steps.append(report.step)])
+    assert len(steps) == 6 + 7  # step 6 is done once more, from the state of step 5
 
 
 # --- stopped, paused, saved ------------------------------------------------------------------------------------------
@@ -438,12 +452,27 @@ class Diary(Sink):
 
 
 def test_a_sink_of_ones_own_is_one_class_and_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SINKS, "_records", dict(SINKS))
-    SINKS.register("diary", f"{__name__}:Diary")
+    monkeypatch.setattr(SINKS, "_records", dict(SINKS._records))
+    vqclip.register.sink("diary")(Diary)
     notices: list[str] = []
     outcome = carry_out(wanted(steps=2), on_notice=lambda notice: notices.append(notice.text))
     assert Path("cat.txt").read_text() == "begun: cat\nstep 0\nstep 1\nstep 2"
     assert outcome.others == (Path("cat.txt"),) and notices == ["the diary is closed, whole: True"]
+
+
+def test_a_sink_that_fails_at_the_end_costs_neither_picture_nor_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Sink):
+        def finish(self, snapshot: Snapshot, hurry: bool) -> list[Path]:
+            raise OutputError("the paper is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SINKS, "_records", dict(SINKS._records))
+        vqclip.register.sink("broken")(Broken)
+        with pytest.raises(OutputError, match="the paper is full"):
+            carry_out(wanted())
+    # that of the first grid, as nothing asked for a later one before its half minute was over, and the last one
+    assert savepoint.read(Path("cat.run")).step == 12
+    assert sha("cat.png") == straight(wanted())
 
 
 @pytest.mark.parametrize("name", list(SINKS))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from vqclip.errors import UsageError
 from vqclip.registry.lazy import Registry
-from vqclip.registry.tables import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES
+from vqclip.registry.tables import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, SINKS
 
 _T = TypeVar("_T")
 # what was registered since the process began, as (kind, name); plugins are told of by it
@@ -49,6 +49,11 @@ def optimizer(name: str) -> Callable[[_T], _T]:
 def schedule(name: str) -> Callable[[_T], _T]:
     """Register a function of the progress in [0, 1] that returns a factor; a run uses it by `optimizer.schedule`."""
     return _adder(SCHEDULES, name)
+
+
+def sink(name: str) -> Callable[[_T], _T]:
+    """Register a class of `vqclip.session.sinks.Sink`; each batch of a session has one, if it is `wanted`."""
+    return _adder(SINKS, name)
 
 
 def registered() -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ LOSSES = Registry(
     },
 )
 
-# what becomes of the steps of a session, in the order in which they take a step (`vqclip.session.sinks.Sink`)
+# what becomes of the steps of a session: classes of `vqclip.session.sinks.Sink`
 SINKS = Registry(
     "sink",
     {

@@ -67,7 +67,8 @@ class Batch:
 
         Raises OutputError.
         """
-        kinds = (SINKS.load(name) for name in SINKS if wanted is None or name in wanted)
+        kinds = [SINKS.load(name) for name in SINKS if wanted is None or name in wanted]
+        kinds.sort(key=lambda kind: kind.rank)
         self.sinks = [kind(self) for kind in kinds if kind.wanted(self.config)]
         paths, folders = tuple(self.paths.values()), tuple(self.folders.values())
         self.emit(BatchStarted(self.number, tuple(self.seeds[k] for k in self.wanted), paths, folders))

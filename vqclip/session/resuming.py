@@ -22,6 +22,7 @@ from vqclip.writers import names
 if TYPE_CHECKING:
     from vqclip.generation.models import Models
     from vqclip.generation.prepare import Prepared
+    from vqclip.generation.run import Callback
     from vqclip.session.job import Resume
 
 # what a run that is drawn on changes by itself
@@ -50,13 +51,13 @@ class Continuation:
         _check_places(folder, point, config, resume.force)
         return cls(folder, point, config, tuple(changed), resume.force)
 
-    def prepare(self, models: Models) -> Prepared:
+    def prepare(self, models: Models, callbacks: Sequence[Callback] = ()) -> Prepared:
         """Return the prepared run; ResumeError for weights and files that have changed, unless they are forced."""
         from vqclip.generation.prepare import prepare
         from vqclip.session import replay
 
         point = self.point
-        prepared = prepare(models.resolve(self.config), models)
+        prepared = prepare(models.resolve(self.config), models, callbacks)
         # what was loaded and not used is not loaded again
         weights = {name: digest for name, digest in models.recorded_hashes().items() if name in point.weights}
         other = [f"weights of {n}" for n in weights if weights[n] != point.weights[n]]

@@ -9,6 +9,7 @@ a run that is not there is told of at once.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 import os
@@ -223,9 +224,9 @@ def _read(path: Path) -> Savepoint:
     )
 
 
-def absolute(config: Resolved) -> Config:
+def absolute(config: Config) -> Config:
     """Return a config whose files are found from any folder."""
-    found = config.config()
+    found = config.config() if isinstance(config, Resolved) else copy.deepcopy(config)
     found.init.image, found.init.mask = (_absolute(name) for name in (config.init.image, config.init.mask))
     found.init.like = [with_files(text, _absolute) for text in config.init.like]
     found.image_prompts = tuple(_absolute_prompt(text) for text in config.image_prompts)

@@ -1,44 +1,24 @@
 """A session carries out one job: it loads, prepares and draws, tells what happens, and hands the steps to its sinks.
 
-While it draws, `<picture without ending>.run/` stands beside each picture; it goes when all went well, and stays for
-`vqclip resume` when it did not. Importing this loads no torch, so that a run that cannot be gone on with is told of at
-once.
+Importing this loads no torch, so that a run that cannot be gone on with is told of at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from vqclip.errors import NumericError, ResumeError, UsageError, VqclipError
-from vqclip.generation.control import Control, Stopped
-from vqclip.session.batch import Batch
-from vqclip.session.events import (
-    BatchEnded,
-    CandidatesDrawn,
-    Event,
-    Finished,
-    NoticeGiven,
-    Paused,
-    Saved,
-    Started,
-    Stepped,
-    WentOn,
-)  # fmt: skip
+from vqclip.generation.control import Control
+from vqclip.session.events import Event
 from vqclip.session.job import Job, Outcome
-from vqclip.session.outputs import Outputs, check_outputs
+from vqclip.session.outputs import check_outputs
 from vqclip.session.resuming import Continuation
-from vqclip.session.savepoint import Savepoint
-from vqclip.types import Notice, Snapshot
-from vqclip.weights import cache
-from vqclip.writers.frames import remarks
+from vqclip.session.work import Work
 
 if TYPE_CHECKING:
     from vqclip.generation.models import Models
-    from vqclip.generation.prepare import Prepared
+    from vqclip.generation.run import Callback
 
 
 class Session:
@@ -50,21 +30,32 @@ class Session:
     that say what was kept. As a context manager it is closed at the end of the block.
     """
 
-    def __init__(self, job: Job, models: Models | None, control: Control, continuation: Continuation | None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        models: Models | None,
+        control: Control,
+        callbacks: Sequence[Callback],
+        continuation: Continuation | None,
+    ) -> None:
         self.job = job
-        self._models, self._control, self._continuation = models, control, continuation
-        self._stopped = False
-        self._folder: Path | None = None
-        self._step: int | None = None
-        self._files: dict[str, list[Path]] = {"pictures": [], "videos": [], "others": []}
-        self._events = self._carry_out()
+        self._control = control
+        self._work = Work(job, models, control, callbacks, continuation)
+        self._events = self._work.carry_out()
 
     @classmethod
-    def start(cls, job: Job, models: Models | None = None, control: Control | None = None) -> Session:
+    def start(
+        cls,
+        job: Job,
+        models: Models | None = None,
+        control: Control | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Session:
         """Return the session of a job, which loads and draws when it is iterated over.
 
         What can be refused at once is: raises UsageError, OutputError and ResumeError. `models` serve many sessions
-        that name the same networks; they are loaded if there are none. `control` is shared with whoever stops it.
+        that name the same networks; they are loaded if there are none. `control` is shared with whoever stops it. Each
+        of `callbacks` is called in every step with a `StepReport`: the losses, also of each view, and the gradients.
         """
         continuation = None if job.resume is None else Continuation.find(job.resume)
         if job.config is not None:
@@ -72,13 +63,12 @@ class Session:
 
             check_wanted(job.config)
             check_outputs(job.config, job.replace, job.sinks)
-        return cls(job, models, control or Control(), continuation)
+        return cls(job, models, control or Control(), callbacks, continuation)
 
     @property
     def outcome(self) -> Outcome:
         """What came of the job so far; all of it after the last event, and after an error."""
-        files = {kind: tuple(paths) for kind, paths in self._files.items()}
-        return Outcome(**files, stopped=self._stopped, folder=self._folder, step=self._step)
+        return self._work.outcome
 
     def __iter__(self) -> Iterator[Event]:
         return self
@@ -131,169 +121,21 @@ class Session:
         else:
             self.abort(error)
 
-    # --- the work ----------------------------------------------------------------------------------------------------
-
-    def _carry_out(self) -> Generator[Event, None, None]:
-        """Load, prepare and draw."""
-        from vqclip.generation.loop import batches, stream
-
-        prepared, begin = self._prepare()
-        point = None if begin is None else begin[1]
-        yield Started(prepared.config, 0 if point is None else point.step, "" if point is None else point.pictures[0])
-        for remark in remarks(prepared.config) if point is None else ():
-            yield NoticeGiven(Notice(remark))
-        outputs = Outputs(prepared.config, self.job.replace, point, self.job.taken)
-        every = list(enumerate(batches(prepared.config)))
-        first = 0 if point is None else point.batch
-        if begin is not None and not 0 <= first < len(every):
-            raise ResumeError(f"{begin[0]} holds the state of pictures that its config does not name: draw them anew")
-        # a run that ended and is drawn on is one of these alone
-        last = first + 1 if point is not None and point.ended else len(every)
-        snapshots = stream(prepared, None if point is None else (first, point.packed))
-        with contextlib.closing(snapshots):
-            for number, seeds in every[first:last]:
-                yield from self._draw(Batch(prepared, number, seeds, outputs, begin), snapshots)
-                begin = None
-                if self._stopped:
-                    break
-        yield Finished(self.outcome)
-
-    def _prepare(self) -> tuple[Prepared, tuple[Path, Savepoint] | None]:
-        """Load what is needed and return the prepared run, and the savepoint to go on from."""
-        from vqclip.generation.models import Models
-        from vqclip.generation.prepare import prepare
-        from vqclip.session import replay
-
-        job, going_on = self.job, self._continuation
-        config = job.config if going_on is None else going_on.config
-        if config is None:
-            raise UsageError("a job needs a config, or a run to resume")
-        with cache.no_network(job.offline):
-            models = self._models or Models.load(config)
-            prepared = prepare(models.resolve(config), models) if going_on is None else going_on.prepare(models)
-        if job.record is not None:
-            prepared.notices += replay.check(job.record, prepared)
-        prepared.control = self._control
-        return prepared, None if going_on is None else (going_on.folder, going_on.point)
-
-    def _draw(self, batch: Batch, snapshots: Generator[Snapshot, None, None]) -> Generator[Event, None, None]:
-        """Draw the pictures of a batch into files; whatever ends it, what there is so far is kept first."""
-        try:
-            stopped = yield from self._follow(batch, snapshots)
-            before = self.outcome
-            whole = self._keep(batch, None, stopped)
-            yield from batch.events()
-            now = self.outcome
-            pictures, videos = now.pictures[len(before.pictures) :], now.videos[len(before.videos) :]
-            yield BatchEnded(batch.number, pictures, videos, whole)
-        except GeneratorExit:
-            with contextlib.suppress(VqclipError):
-                self._keep(batch, None, stopped=True)
-            raise
-        except BaseException as error:
-            # the picture is worth more than the reason, which is raised after it
-            with contextlib.suppress(VqclipError):
-                self._keep(batch, error, stopped=False)
-            yield from batch.events()
-            yield from self._tell_of_end(error)
-            raise
-
-    def _follow(self, batch: Batch, snapshots: Iterator[Snapshot]) -> Generator[Event, None, bool]:
-        """Hand the snapshots of a batch to its sinks; return whether the user stopped it."""
-        batch.begin(self.job.sinks)
-        yield from batch.events()
-        try:
-            for snapshot in snapshots:
-                batch.last = snapshot
-                yield from self._tell(snapshot)
-                for sink in batch.sinks:
-                    sink.step(snapshot)
-                    yield from batch.events()
-                if snapshot.last:
-                    break
-                yield from self._heed(batch, snapshot)
-        except Stopped:
-            return True
-        return False
-
-    def _tell(self, snapshot: Snapshot) -> Iterator[Event]:
-        """Tell what a snapshot says."""
-        yield from (NoticeGiven(notice) for notice in snapshot.notices)
-        if snapshot.candidates:
-            yield CandidatesDrawn(snapshot.candidates)
-        yield Stepped(snapshot)
-
-    def _heed(self, batch: Batch, snapshot: Snapshot) -> Iterator[Event]:
-        """Save and wait as the user wishes; a stop is left to the loop."""
-        if self._control.take_save():
-            yield from self._save(batch, snapshot)
-        if not self._control.paused:
-            return
-        yield Paused(snapshot.step)
-        while self._control.paused:
-            self._control.wait()
-            if self._control.take_save():
-                yield from self._save(batch, snapshot)
-        yield WentOn(snapshot.step)
-
-    def _save(self, batch: Batch, snapshot: Snapshot) -> Iterator[Event]:
-        """Write what there is so far, and go on."""
-
-        def write() -> None:
-            files = [file for sink in reversed(batch.sinks) for file in sink.save(snapshot)]
-            batch.emit(Saved(snapshot.step, tuple(files)))
-
-        batch.attempt("picture", write)
-        yield from batch.events()
-
-    def _keep(self, batch: Batch, failed: BaseException | None, stopped: bool) -> bool:
-        """Write what there is after the last snapshot, once, and clean up; return whether all went well to the end."""
-        if batch.closed:
-            return False
-        whole = False
-        self._stopped = stopped
-        self._step = None if batch.last is None else batch.last.step
-        try:
-            if batch.last is not None:
-                for sink in reversed(batch.sinks):
-                    # the user wants no waiting, such as for a video
-                    files = sink.finish(batch.last, isinstance(failed, KeyboardInterrupt))
-                    # a table of all batches is written by each of them
-                    self._files[sink.kind] += [file for file in files if file not in self._files[sink.kind]]
-                whole = batch.last.last and failed is None
-        finally:
-            # what is wrong before the first picture is a mistake in what was asked for: there is nothing to go on with
-            mistaken = batch.last is None and batch.found is None and isinstance(failed, VqclipError)
-            kept = self._keeps_states and not mistaken and not (whole and not batch.config.output.keep_run)
-            self._folder = batch.close(whole, remove=not kept)
-        return whole
-
-    @property
-    def _keeps_states(self) -> bool:
-        return self.job.sinks is None or "savepoint" in self.job.sinks
-
-    def _tell_of_end(self, error: BaseException) -> Iterator[Event]:
-        """Say what a session that failed has kept, and how it can go on."""
-        for path in self._files["pictures"]:
-            yield NoticeGiven(Notice(f"the run ended early; kept so far: {path}"))
-        if self._folder is not None:
-            change = " --set optimizer.lr=SMALLER --force" if isinstance(error, NumericError) else ""
-            yield NoticeGiven(Notice(f"it can go on from there: vqclip resume {self._folder}{change}"))
-
 
 def run_job(
     job: Job,
     listen: Callable[[Event], object] | None = None,
     models: Models | None = None,
     control: Control | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Carry out a job, in any process, and return what came of it.
 
     `listen` is called with every event; what it raises ends the job, whose best pictures so far are kept. `models` that
-    are loaded already serve many jobs, and `control` stops, pauses and saves this one from another thread. Raises
-    VqclipError: `exit_code` of the error is that of the command line.
+    are loaded already serve many jobs, and `control` stops, pauses and saves this one from another thread; `callbacks`
+    are those of `Session.start`. Raises VqclipError: `exit_code` of the error is that of the command line.
     """
-    session = Session.start(job, models, control)
+    session = Session.start(job, models, control, callbacks)
     try:
         for event in session:
             if listen is not None:

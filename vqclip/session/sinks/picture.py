@@ -17,6 +17,7 @@ class PictureSink(Sink):
     """Writes the best pictures so far, with their metadata unless the config wants none."""
 
     kind = "pictures"
+    rank = 2
 
     @staticmethod
     def check(config: Config) -> None:

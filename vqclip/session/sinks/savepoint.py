@@ -15,6 +15,8 @@ from vqclip.types import PackedState, Snapshot
 class SavepointSink(Sink):
     """Keeps the config, and the latest state that a run can go on from, of those that the other sinks allow."""
 
+    rank = 1
+
     def begin(self) -> None:
         """Keep what a run that is killed from here on can go on with; one that goes on has it already."""
         batch = self.batch

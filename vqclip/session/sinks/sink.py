@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 class Sink:
     """Writes one kind of file for the pictures of a batch; a subclass says what it does at which moment.
 
-    A session makes the sinks of a batch in the order of the registry `SINKS`, those whose `wanted` says so. They begin,
-    step and close in this order, and save and finish in the opposite one: what was opened last is done first. An
-    OutputError that a sink raises ends the session, unless it comes within `batch.attempt`.
+    A session makes the sinks of a batch whose `wanted` says so, by their `rank` and then in the order of the registry
+    `SINKS`. They begin, step and close in this order, and save and finish in the opposite one, so that the picture and
+    the state are written before anything that may take long or fail. An OutputError that a sink raises ends the
+    session, unless it comes within `batch.attempt`.
     """
 
     # what its files are to the user: "pictures", "videos" or "others"
     kind = "others"
+    # the state is kept of what others have taken already, and the picture is written first of all
+    rank = 0
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.config = batch, batch.config
