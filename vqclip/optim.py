@@ -26,7 +26,10 @@ def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.
     }
     settings = {name: value for name, value in wanted.items() if name in accepted}
     if is_outside(kind):
-        return run_outside(f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings))
+        made: torch.optim.Optimizer = run_outside(
+            f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings)
+        )
+        return made
     optimizer: torch.optim.Optimizer = kind(list(parameters), **settings)
     return optimizer
 

@@ -166,8 +166,8 @@ MASKED = -1
 """What stands in a grid of codes where a prior is to choose one."""
 
 
-class CodePrior(Protocol):
-    """What sampling needs of a prior; it was trained on grids of `side` codes a side."""
+class SampledPrior(Protocol):
+    """What all priors say of themselves; they were trained on grids of `side` codes a side."""
 
     @property
     def kind(self) -> str:
@@ -180,6 +180,10 @@ class CodePrior(Protocol):
     @property
     def unconditional(self) -> Tensor:
         """The condition (D,) that tells it nothing."""
+
+
+class CodePrior(SampledPrior, Protocol):
+    """What sampling needs of a prior that tells how likely codes are."""
 
     def __call__(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits (B, h, w, K)."""

@@ -111,8 +111,6 @@ class Pixels:
     def from_codes(self, codes: Tensor, height: int, width: int, seeds: Sequence[int]) -> Pixels:
         """Return the pixels of a VQGAN's codes (B, h, w)."""
         del seeds
-        if self.medium.scaler is None:
-            raise ValueError("there is no scaler that decodes codes")
         return self.encode(self.medium.scaler.decode(codes), height, width)
 
     def resize(self, height: int, width: int, seeds: Sequence[int]) -> Pixels:

@@ -116,7 +116,7 @@ class Models:
             hashes["clip", name] = digest
             clips.append(clip.to(device))
         casting.hold(vqgan, clips, precision)
-        vqgan.network.to(device, memory_format=torch.channels_last)
+        vqgan.network.to(memory_format=torch.channels_last).to(device)
         if config.run.compile == "on":
             resolve.check_compiler()
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
@@ -211,7 +211,7 @@ class Models:
         return codebook.shape == own.shape and torch.allclose(codebook, own, atol=2e-3)
 
     def _teller(self, prior: Prior | EmbeddingPrior | Upsampler) -> int | None:
-        wanted = prior.architecture.clip
+        wanted = getattr(prior.architecture, "clip", None)
         return self.known.index(wanted) if wanted in self.known else None
 
     def teller(self, prior: Prior | EmbeddingPrior | Upsampler) -> int:
@@ -253,8 +253,9 @@ class Models:
         if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
         clips = [clip.architecture for clip in self.clips]
-        taken = self.prior is not None and config.models.prior
-        usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
+        prior = self.prior if config.models.prior else None
+        unreached = config.init.kind == "auto" and self.out_of_reach(config)
+        usual = prior.usual if prior is not None and not unreached else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
         sketched = self.sketches(config)
@@ -275,6 +276,8 @@ class Models:
 
         Runs that are under way keep those that they began with.
         """
+        if self.source is None:
+            return  # networks from Python hold what they hold
         full = self._load_stepped(self.source, self.device, "fp32")
         changed = [name for place, name in full.hashes if full.hashes[place, name] != self.hashes.get((place, name))]
         if changed:
@@ -293,20 +296,25 @@ def _check_named(models: Models, config: Config, source: Config) -> None:
         "embedding": config.target.kind == "prior",
     }
     names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
-    pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
+    pairs: list[tuple[str, str, str]] = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
     if len(wanted.clip) == len(held.clip):
         pairs += [("clip", *pair) for pair in zip(wanted.clip, held.clip, strict=True)]
     else:
         pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
-    pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
-    place = torch.device(resolve.device(config.run.device))
-    pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, models.device))))
+    compiled = ["on" if each.run.compile == "on" else "off" for each in (config, source)]
+    pairs.append(("compile", compiled[0], compiled[1]))
+    pairs.append(("device", _place(torch.device(resolve.device(config.run.device))), _place(models.device)))
     for name, asked, here in pairs:
         if not _same(asked, here):
             raise UsageError(
                 f"the config asks for {name} {asked or 'none'!r} and the models given have {here or 'none'!r}: "
                 "load them with vqclip.Models.load(config)"
             )
+
+
+def _place(device: torch.device) -> str:
+    """Return the name of a device with its number."""
+    return f"{device.type}:{device.index or 0}"
 
 
 def _same(name: str, other: str) -> bool:

@@ -136,7 +136,7 @@ def precision(asked: str, device_name: str) -> str:
         return asked
     if device_name.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    if device_name == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if device_name == "cpu" and torch.backends.mkldnn.is_available():
         # without the instructions bf16 is emulated, and slower than fp32
         return "bf16" if "avx512_bf16" in _cpu_flags() else "fp32"
     return "fp32"

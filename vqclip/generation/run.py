@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqclip import optim, schedules
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables import Drawable, Moment
 from vqclip.drawables.protocol import part_of, rendered
 from vqclip.errors import NumericError
@@ -62,7 +62,7 @@ class Run:
     """B pictures that are optimized together, and the state that steps change."""
 
     def __init__(
-        self, config: Config, parts: Parts, stages: Sequence[Stage], seeds: Sequence[int], state: State
+        self, config: Resolved, parts: Parts, stages: Sequence[Stage], seeds: Sequence[int], state: State
     ) -> None:
         self.config, self.stages, self.seeds, self.state = config, list(stages), tuple(seeds), state
         self.blank, self.proposer, self.terms = parts.blank, parts.proposer, list(parts.terms)
@@ -160,7 +160,8 @@ class Run:
             torch.stack(list(values.values())).sum().backward(retain_graph=True)
             losses |= {name: value.detach() for name, value in values.items()}
         # the same gradient from a number: given one of the picture's shape, torch first imports its symbolic shapes
-        (image * leaf.grad).sum().backward()
+        gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+        (image * gradient).sum().backward()
         return leaf.detach(), losses, guided.views
 
     def _move(self, parameters: list[Tensor], report: StepReport) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vqclip import images, prompts, seeding
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
-from vqclip.errors import UsageError
+from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.init_image import read_own
 from vqclip.precision import autocast
 from vqclip.prompts import Prompt
@@ -48,7 +48,9 @@ class Sketcher:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, config: Config, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]) -> Sketcher:
+    def of(
+        cls, config: Resolved, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]
+    ) -> Sketcher:
         """Return the sketcher of a resolved run; tells of what it cannot draw.
 
         Raises UsageError for files that are no pictures.
@@ -68,6 +70,8 @@ class Sketcher:
             with autocast(device.type, precision):
                 return vqgan.decode(vqgan.codes(codes.to(device)))
 
+        if models.memory is None:
+            raise WeightsError("a sketch needs a memory: give --set models.memory=NAME or FILE before loading")
         sprites = MemorySprites(models.memory, decode)
         return cls(reading, sprites, own, Painter(AllSprites(own, sprites)), (config.size[0], config.size[1]))
 
@@ -101,13 +105,15 @@ class Sketcher:
         return self.own.extent(name) if name.startswith("own:") else self.sprites.extent(name)
 
 
-def styled(config: Config) -> str | None:
+def styled(config: Resolved) -> str | None:
     """Return the style that a run's prompts name, if it is one that the world's painter knows and may paint."""
     return asked.reading_of(config).style if config.models.memory else None
 
 
 def paint_init_image(init_image: InitImage, style: str, seed: int) -> Tensor:
     """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of its size."""
+    if init_image.image is None:
+        raise ValueError("there is no init image to paint")
     height, width = init_image.image.shape[-2:]
     if max(height, width) > _MOST:
         raise UsageError(f"a style is painted on pictures of up to {_MOST} pixels a side: give a smaller --size")

@@ -23,6 +23,10 @@ from vqclip.registry import AUGMENTATIONS
 from vqclip.registry.outside import is_outside, place_of, run_outside
 
 
+# names, strengths and uniform draws (N, draws) of pixel augmentations
+Pixelwise = tuple[tuple[str, float, Tensor], ...]
+
+
 @dataclass(frozen=True)
 class ViewPlan:
     """How views are drawn at one step.
@@ -52,7 +56,7 @@ class Views:
     homography: Tensor
     side: Tensor
     color: Tensor
-    pixel: tuple[tuple[str, float, Tensor], ...] = ()
+    pixel: Pixelwise = ()
     noise: Tensor | None = None
 
     def __len__(self) -> int:
@@ -95,7 +99,7 @@ def sample_views(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, floa
     return Views(place @ geometry, side, color, pixel, noise)
 
 
-def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tuple[Tensor, Tensor, tuple]:
+def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tuple[Tensor, Tensor, Pixelwise]:
     for name in strengths:
         AUGMENTATIONS.check(name)
     geometry = torch.eye(3).expand(n, 3, 3)
@@ -219,12 +223,14 @@ def _finish(cuts: Tensor, views: Views) -> Tensor:
 def _built(name: str, augmentation: Augmentation, shape: tuple[int, ...], *arguments: Any) -> Tensor:
     """Return what an augmentation builds; PluginError for one from outside that fails or does not fit."""
     if not is_outside(augmentation.build):
-        return augmentation.build(*arguments)
+        known: Tensor = augmentation.build(*arguments)
+        return known
     what = f"the augmentation {name!r}"
-    built = run_outside(what, augmentation.build, *arguments)
-    if not isinstance(built, Tensor) or built.shape != shape:
-        given = tuple(built.shape) if isinstance(built, Tensor) else type(built).__name__
+    built: Any = run_outside(what, augmentation.build, *arguments)
+    tensor = built if isinstance(built, Tensor) else None
+    if tensor is None or tensor.shape != shape:
+        given = type(built).__name__ if tensor is None else tuple(tensor.shape)
         raise PluginError(f"{what} ({place_of(augmentation.build)}) returned {given}: return a tensor {shape}")
-    if not bool(built.isfinite().all()):
+    if not bool(tensor.isfinite().all()):
         raise PluginError(f"{what} ({place_of(augmentation.build)}) returned a number that is not finite")
-    return built
+    return tensor

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vqclip import seeding
-from vqclip.types import MASKED, CodePrior, CodeUpsampler, FlowingPrior, WritingPrior
+from vqclip.types import MASKED, CodePrior, CodeUpsampler, FlowingPrior, SampledPrior, WritingPrior
 
 # parts in which codes are hidden to ask how likely they are
 _HIDDEN = 4
@@ -44,7 +44,7 @@ class Sampling:
 
 
 def sample(
-    prior: CodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+    prior: SampledPrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
 ) -> Tensor:
     """Return codes (n, h, w), one grid for each seed; what is not MASKED in `grid`, (h, w) or (n, h, w), stays.
 
