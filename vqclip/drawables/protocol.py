@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from vqclip.config.schema import Config
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.drawables.scaler import Scaler
 from vqclip.types import ImageTokenizer
@@ -37,7 +37,7 @@ class Medium:
     `options` is the section `canvas.options` of the config. While the init image is not read yet, there is no scaler.
     """
 
-    config: Config
+    config: Resolved
     vqgan: ImageTokenizer
     device: torch.device
     options: Mapping[str, Any]

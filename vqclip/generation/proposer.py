@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqclip import priors
-from vqclip.config.schema import Config, PriorConfig
+from vqclip.config.resolved import Resolved, ResolvedPrior
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models, natural_grid
 from vqclip.guidance.targets import PromptTargets
@@ -37,7 +37,7 @@ class Proposer:
 
     @classmethod
     def of(
-        cls, config: Config, models: Models, targets: Sequence[PromptTargets], texts: Sequence[Prompt]
+        cls, config: Resolved, models: Models, targets: Sequence[PromptTargets], texts: Sequence[Prompt]
     ) -> Proposer | None:
         """Return the proposer of a resolved run; None if it has no prior. UsageError for what it cannot be told."""
         prior, how = models.prior, _sampling(config.prior)
@@ -85,5 +85,5 @@ class Proposer:
         return self.tokenizer is None and fits and self.natural(height, width) == (height, width)
 
 
-def _sampling(c: PriorConfig) -> priors.Sampling:
+def _sampling(c: ResolvedPrior) -> priors.Sampling:
     return priors.Sampling(c.steps, c.guidance, c.temperature, c.top_k, c.top_p, c.choice)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqclip import optim, schedules
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables import Drawable, Moment
 from vqclip.drawables.protocol import part_of
 from vqclip.errors import NumericError
@@ -61,7 +61,7 @@ class Run:
     """B pictures that are optimized together, and the state that steps change."""
 
     def __init__(
-        self, config: Config, parts: Parts, stages: Sequence[Stage], seeds: Sequence[int], state: State
+        self, config: Resolved, parts: Parts, stages: Sequence[Stage], seeds: Sequence[int], state: State
     ) -> None:
         self.config, self.stages, self.seeds, self.state = config, list(stages), tuple(seeds), state
         self.blank, self.proposer, self.terms = parts.blank, parts.proposer, list(parts.terms)

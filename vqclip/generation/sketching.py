@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vqclip import images, prompts, seeding
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.errors import UsageError
 from vqclip.generation.init_image import read_own
@@ -48,7 +48,9 @@ class Sketcher:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, config: Config, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]) -> Sketcher:
+    def of(
+        cls, config: Resolved, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]
+    ) -> Sketcher:
         """Return the sketcher of a resolved run; tells of what it cannot draw.
 
         Raises UsageError for files that are no pictures.
@@ -101,7 +103,7 @@ class Sketcher:
         return self.own.extent(name) if name.startswith("own:") else self.sprites.extent(name)
 
 
-def styled(config: Config) -> str | None:
+def styled(config: Resolved) -> str | None:
     """Return the style that a run's prompts name, if it is one that the world's painter knows and may paint."""
     return asked.reading_of(config).style if config.models.memory else None
 

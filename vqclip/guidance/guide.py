@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqclip import schedules
-from vqclip.config.schema import ViewsConfig
+from vqclip.config.resolved import ResolvedViews
 from vqclip.drawables.protocol import Moment
 from vqclip.guidance.losses.build import Term
 from vqclip.guidance.losses.prompt import contrast_loss
@@ -46,7 +46,7 @@ class Guidance:
         perceptors: Sequence[Perceptor],
         targets: Sequence[Targets],
         terms: Sequence[Term],
-        config: ViewsConfig,
+        config: ResolvedViews,
         precision: str,
         rivals: Sequence[Sequence[Rivals]] = (),
     ) -> None:
