@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqclip.config.schema import OptimizerConfig
+from vqclip.config.resolved import ResolvedOptimizer
 from vqclip.registry import OPTIMIZERS
 from vqclip.registry.outside import is_outside, run_outside
 
 
-def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+def build(config: ResolvedOptimizer, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
     """Return the configured optimizer over some tensors; SGD and RMSprop take the first beta as momentum."""
     kind: Any = _uncompiled(OPTIMIZERS.load(config.name))
     accepted = inspect.signature(kind).parameters

@@ -177,13 +177,13 @@ class SampledPrior(Protocol):
     def side(self) -> int:
         """Codes along a side of the grids it was trained on."""
 
-    @property
-    def unconditional(self) -> Tensor:
-        """The condition (D,) that tells it nothing."""
-
 
 class CodePrior(SampledPrior, Protocol):
     """What sampling needs of a prior that tells how likely codes are."""
+
+    @property
+    def unconditional(self) -> Tensor:
+        """The condition (D,) that tells it nothing."""
 
     def __call__(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits (B, h, w, K)."""

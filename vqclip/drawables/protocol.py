@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from vqclip.config.resolved import Resolved
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.drawables.scaler import Scaler
 from vqclip.errors import PluginError

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vqclip import priors
-from vqclip.config import Resolved
-from vqclip.config.resolved import ResolvedPrior
+from vqclip.config.resolved import Resolved, ResolvedPrior
 from vqclip.errors import UsageError
 from vqclip.generation.models import Models, natural_grid
 from vqclip.guidance.targets import PromptTargets

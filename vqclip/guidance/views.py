@@ -22,7 +22,6 @@ from vqclip.guidance.augmentations import Augmentation
 from vqclip.registry import AUGMENTATIONS
 from vqclip.registry.outside import is_outside, place_of, run_outside
 
-
 # names, strengths and uniform draws (N, draws) of pixel augmentations
 Pixelwise = tuple[tuple[str, float, Tensor], ...]
 
@@ -192,7 +191,7 @@ def _render_one(pyramid: list[Tensor], views: Views, view_side: int) -> Tensor:
 
 def _onto_level(grid: Tensor, image: Tensor, pooled: Tensor, level: int) -> Tensor:
     """Move a grid from the image onto a pyramid level, whose last cell may reach over the edge of the image."""
-    covered = torch.tensor([pooled.shape[-1] / image.shape[-1], pooled.shape[-2] / image.shape[-2]]) * 2**level
+    covered: Tensor = torch.tensor([pooled.shape[-1] / image.shape[-1], pooled.shape[-2] / image.shape[-2]]) * 2**level
     return grid / covered + (1 / covered - 1)
 
 

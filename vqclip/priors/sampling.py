@@ -190,7 +190,7 @@ def _closeness(
 
 
 def likelihood(
-    prior: CodePrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
+    prior: SampledPrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
 ) -> Tensor:
     """Return the log-probability (n, h, w) of each code (n, h, w) given others, under guidance of `scale`.
 
@@ -199,16 +199,17 @@ def likelihood(
     """
     if prior.kind == "flow":
         return _closeness(cast("FlowingPrior", prior), codes, conditioning, weights, seeds, scale)
+    network = cast("CodePrior", prior)
     if prior.kind == "causal":
-        conditions = _conditions(prior, conditioning, weights, scale)
-        outputs = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
+        conditions = _conditions(network, conditioning, weights, scale)
+        outputs = torch.stack([network(codes, c.expand(len(codes), -1)).float() for c in conditions])
         return _chosen(mixed(outputs, weights, scale), codes)
     dealt = torch.stack([torch.randperm(codes[0].numel(), generator=seeding.generator(s, "hidden")) for s in seeds])
     part = (dealt % _HIDDEN).view_as(codes).to(codes.device)
     total = torch.zeros(codes.shape, device=codes.device)
     for number in range(_HIDDEN):
         hidden = part == number
-        logits = guided(prior, codes.masked_fill(hidden, MASKED), conditioning, weights, scale)
+        logits = guided(network, codes.masked_fill(hidden, MASKED), conditioning, weights, scale)
         total = torch.where(hidden, _chosen(logits, codes), total)
     return total
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
-from vqclip.config.resolved import Resolved
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.drawables.protocol import Drawable, Moment
 from vqclip.guidance.targets import Target
