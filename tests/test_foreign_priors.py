@@ -71,7 +71,7 @@ def test_a_gpt_writes_the_same_with_and_without_its_cache(changes: dict) -> None
     prior = gpt(**changes)
     side = prior.side
     codes = codes_of(side=side)
-    told = prior.tell(side, side, 3 if prior.architecture.condition == "class" else -1).expand(2, -1)
+    told = prior.conditions(side, side, 3 if prior.architecture.condition == "class" else -1).expand(2, -1)
     caches: list[list[torch.Tensor]] = [[] for _ in prior.blocks]
     for place in range(side * side):
         before = codes.flatten(1)[:, :place]
@@ -83,7 +83,7 @@ def test_a_gpt_writes_the_same_with_and_without_its_cache(changes: dict) -> None
 
 def test_a_larger_grid_goes_through_a_window_around_each_place() -> None:
     prior, seeds = gpt(side=4), (3, 4)
-    told = prior.tell(7, 9, 5)
+    told = prior.conditions(7, 9, 5)
     likeliest = Sampling(guidance=1.0, top_k=1)
     found = sample(prior, told, torch.ones(1), torch.full((7, 9), MASKED), seeds, likeliest)
     # Esser et al.'s loop: the whole window at every place, of which one output counts
@@ -103,9 +103,9 @@ def test_coordinates_are_tamings_and_follow_the_window() -> None:
     prior = gpt(condition="coordinates", side=5)
     pixels = (torch.arange(80 * 80).view(1, 1, 80, 80) / 80**2).double()
     expected = coord.CoordStage(40, 16).encode(pixels)[2][2]
-    told = prior.tell(5, 5, -1)
+    told = prior.conditions(5, 5, -1)
     assert torch.equal(told, expected.view(1, -1).clamp(max=39))
-    assert torch.equal(prior.told_in(told, 5, 1, 2, 3, 2), told.view(1, 5, 5)[:, 1:4, 2:4].flatten(1))
+    assert torch.equal(prior.conditions_in(told, 5, 1, 2, 3, 2), told.view(1, 5, 5)[:, 1:4, 2:4].flatten(1))
 
 
 class Undecided:
@@ -331,7 +331,7 @@ def test_words_of_a_dalle_mini_are_merged_by_rank_and_cut(tmp_path: Path) -> Non
 def test_a_dalle_mini_writes_the_same_with_and_without_its_cache(tmp_path: Path) -> None:
     prior, _ = load_prior(str(dalle(tmp_path / "dalle")))
     codes = torch.randint(32, (2, 4, 4), generator=torch.Generator().manual_seed(1))
-    words = prior.tell(["a cat", "tat"])
+    words = prior.conditions(["a cat", "tat"])
     whole, caches = prior(codes, words).flatten(1, 2), [[]]
     for place in range(16):
         step = prior.following(codes.flatten(1)[:, :place], words, 4, caches)
@@ -378,5 +378,5 @@ def test_a_dalle_mini_needs_words(tmp_path: Path) -> None:
     values = {"models": {"prior": str(folder)}, "init": {"kind": "prior"}, "steps": 0}
     config = small("a cat", **values)
     config.prompts, config.image_prompts = (), (str(tmp_path / "red.png"),)
-    with pytest.raises(UsageError, match="told words"):
+    with pytest.raises(UsageError, match="takes words"):
         vqclip.generate(config)

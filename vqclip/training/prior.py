@@ -163,9 +163,9 @@ class FlowTask(PriorTask):
     def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
         """Squared error of the direction from noise to latents, most often in the middle (Esser et al. 2024)."""
         clean = cast("FlowPrior", self.prior).latents(codes)
-        draw = torch.Generator(clean.device).manual_seed(int(chance))
-        noise = torch.randn(clean.shape, generator=draw, device=clean.device)
-        time = torch.randn(len(clean), generator=draw, device=clean.device).sigmoid()
+        generator = torch.Generator(clean.device).manual_seed(int(chance))
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        time = torch.randn(len(clean), generator=generator, device=clean.device).sigmoid()
         noisy = torch.lerp(noise, clean, time[:, None, None, None])
         return nn.functional.mse_loss(self.prior(noisy, time, condition).float(), clean - noise)
 
