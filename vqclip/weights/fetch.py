@@ -111,8 +111,8 @@ class _Download:
     def __init__(self, url: str, target: Path, wanted: Wanted, progress: Progress) -> None:
         self.url, self.target, self.wanted, self.progress = url, target, wanted, progress
         # mirrors may have different files
-        own = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        self.part, self.note = Path(f"{target}.{own}.part"), Path(f"{target}.{own}.json")
+        digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        self.part, self.note = Path(f"{target}.{digest}.part"), Path(f"{target}.{digest}.json")
 
     def arrived(self) -> int:
         """Return how many bytes are there."""

@@ -92,7 +92,7 @@ def _utf16(body: bytes, little: bool) -> str | None:
     texts = [body[: len(body) // 2 * 2].decode(name, "replace").rstrip("\0 ") for name in names]
     latin = [sum(c.isascii() for c in text) for text in texts]
     # the line of settings is in ASCII, whatever the prompt is in
-    sure = [text for text, own, other in zip(texts, latin, latin[::-1], strict=True) if own > 4 * other + 8]
+    sure = [text for text, count, other in zip(texts, latin, latin[::-1], strict=True) if count > 4 * other + 8]
     best = sure[0] if sure else min(texts, key=_oddity)
     return None if _CONTROL.search(best) else best
 
