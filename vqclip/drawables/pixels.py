@@ -26,7 +26,7 @@ from vqclip.errors import UsageError
 _EDGE = 0.02
 # beyond this a sigmoid is flat
 _LARGEST = 8.0
-_MOST_LAYERS = 12
+_MOST_LAYERS = 12  # of the pyramid
 
 
 @dataclass(frozen=True)

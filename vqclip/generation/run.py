@@ -27,7 +27,7 @@ from vqclip.types import Candidates, Notice, PackedState
 
 @dataclass(frozen=True)
 class StepReport:
-    """What callbacks are told of a step, after its backward pass and before the optimizer moves anything.
+    """What callbacks get to see of a step, after its backward pass and before the optimizer moves anything.
 
     `image` (B, 3, H, W) is the picture the step began with, `losses` (B,) the weighted losses by name, `views` (B, N)
     those of each view, and `gradients`, shaped as the parameters, what the optimizer is about to follow.

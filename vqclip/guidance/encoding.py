@@ -18,7 +18,7 @@ from vqclip.types import Notice, Perceptor
 def encode_prompts(
     perceptor: Perceptor, parsed: Sequence[Prompt], template: str = "{}"
 ) -> tuple[list[Tensor], list[Notice]]:
-    """Return the embedding (D,) of each prompt; one that exceeds the context is split, averaged, and told of.
+    """Return the embedding (D,) of each prompt; one that exceeds the context is split and averaged, with a notice.
 
     In what is embedded the prompt, or each of its parts, stands for `{}` in the template; prompts of negative weight
     are embedded as they are. Raises UsageError for a template that leaves no room in the context.

@@ -17,7 +17,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from vqclip.models.vqgan import Detokenizer
 
-_PAD = 1
+_PAD = 1  # the token after the last word
 # what stands for the space before a word, among the tokens
 _SPACE = "\u0120"
 

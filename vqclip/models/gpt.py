@@ -17,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from vqclip.errors import UsageError
 
 CONDITIONS = ("class", "coordinates", "none")
-_CELL = 16
+_CELL = 16  # pixels a side of a code's cell in taming's models
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from vqclip.errors import UsageError
 from vqclip.sketch.own import check_named, parse_like
 from vqclip.words import Reading, read, suggestions
 
-_NEAR = 5
+_NEAR = 5  # suggestions in one message
 
 
 def is_sketched(config: Config) -> bool:

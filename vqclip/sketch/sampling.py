@@ -38,7 +38,15 @@ _SHAPE, _COLORED, _SIZED, _RELATED, _FRAMED = 0.03, 0.22, 0.12, 0.7, 0.1
 _SETTING, _BACKGROUND = 0.6, 0.25
 _SEASON, _WEATHER, _TIME = 0.12, 0.1, 0.1
 # settings that are a weather or a time already
-_TOLD = ("in the rain", "in the snow", "at night", "at sunset", "in the night sky", "in space", "under water")
+_WITH_WEATHER_OR_TIME = (
+    "in the rain",
+    "in the snow",
+    "at night",
+    "at sunset",
+    "in the night sky",
+    "in space",
+    "under water",
+)
 _INSIDE = ("in a room", "in a kitchen")
 # weathers and times that are no setting of their own where no place is named
 _MERE_WEATHERS, _MERE_TIMES = ("foggy", "cloudy", "stormy"), ("dawn",)
@@ -195,7 +203,7 @@ def _place(rng: np.random.Generator, framing: str | None) -> _Place:
         return place
     if rng.random() < _SEASON and setting != "in space" and setting != "under water":
         place["season"] = _pick(rng, SEASONS)
-    if setting in _TOLD:
+    if setting in _WITH_WEATHER_OR_TIME:
         return place
     if rng.random() < _WEATHER:
         place["weather"] = _pick(rng, WEATHERS if setting else _MERE_WEATHERS)

@@ -11,7 +11,7 @@ from torch import Tensor
 from vqclip.world import Scene, World, caption, load_world, replace
 
 _KEYS = ("subject", "shape", "color", "setting", "background", "style")
-_NOTHING = -1
+_NOTHING = -1  # the number of an attribute that a scene does not have
 
 
 class Captioner:

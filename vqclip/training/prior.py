@@ -34,8 +34,8 @@ from vqclip.weights.load import load_judge
 from vqclip.world import Scene, captions, load_world
 from vqclip.writers.picture import save_image
 
-_SMOOTHING = 0.1
-_DRAWN = 96
+_SMOOTHING = 0.1  # of the labels
+_VALIDATION_SCENES = 96  # held-out scenes
 # codes (B, h, w), what chance decides of them (the kind's own), conditions (B, D), which are withheld (B,)
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -112,7 +112,7 @@ class PriorTask:
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Draw held-out captions and let the judge name what came out; writes `validation.png`."""
         del index
-        prior, scenes = cast("CodePrior", self.average.module.eval()), self.data.held_out.scenes[:_DRAWN]
+        prior, scenes = cast("CodePrior", self.average.module.eval()), self.data.held_out.scenes[:_VALIDATION_SCENES]
         pictures = []
         for number, scene in enumerate(scenes):
             conditioning = self.data.clip.encode_text([captions(scene, load_world())]).to(self.device)

@@ -10,7 +10,7 @@ from vqclip.words.lexicon import Entry, Lexicon
 from vqclip.words.tokens import plain, tokenize
 
 _SHORTEST = 5  # letters of a word that is taken for a mistyped one
-_CLOSE = 0.8
+_CLOSE = 0.8  # the least similarity, 0..1, of a word that is meant
 _CORRECTED = ("noun", "place", "style", "color", "when")
 
 

@@ -16,7 +16,7 @@ FONT_VARIABLE = "VQCLIP_FONT"
 FONT_NAMES = ("NotoColorEmoji.ttf", "NotoColorEmoji-Regular.ttf")
 # the only bitmap size ("strike") in Noto Color Emoji's CBDT table
 STRIKE = 109
-_CANVAS = 176
+_CANVAS = 176  # pixels a side, with room around a glyph
 # how many missing glyphs an error message lists
 _NAMED = 12
 _UNASSIGNED = "\U0010fffd"

@@ -18,7 +18,7 @@ from vqclip.images import DAMAGE
 
 # in bytes; a JPEG segment holds 65 535, of which the rest of the block takes some
 MAX_BYTES = 40_000
-_MAX_READ = 2 * 2**20
+_MAX_READ = 2 * 2**20  # bytes of one entry
 _EXIF_IFD, _EXIF_VERSION, _USER_COMMENT = 0x8769, 0x9000, 0x9286
 # types of EXIF's fields
 _LONG, _UNDEFINED = 4, 7

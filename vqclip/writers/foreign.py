@@ -18,10 +18,10 @@ from vqclip import prompts
 from vqclip.writers import comfyui, metadata
 
 MAX_SEED, _MAX_SIDE, _MAX_STEPS = 2**64 - 1, 16_384, 1_000_000
-_MAX_LINE = 100_000
+_MAX_LINE = 100_000  # characters
 # the program of a picture of vqclip's that lost its record, but not the text for other tools
 OWN = "vqclip"
-_SHOWN = 200
+_SHOWN = 200  # characters of a name
 _NETWORK = re.compile(r"<(\w{1,20}):([^<>]{1,200})>")
 _EMBEDDING = re.compile(r"\bembedding:([\w.-]{1,100})")
 # `(word:1.3)` of most programs; `(word)1.3` and `word++` of InvokeAI
