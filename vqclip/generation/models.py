@@ -27,7 +27,7 @@ from vqclip.weights.load import (
     load_prior,
     load_upsampler,
     load_vqgan,
-    told_name,
+    recorded_name,
 )
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Models:
 
     def recorded_hashes(self) -> dict[str, str]:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
-        return {f"{kind}:{told_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
+        return {f"{kind}:{recorded_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
 
     def resolve(self, config: Config) -> Resolved:
         """Return the config with every `auto` settled for these networks.

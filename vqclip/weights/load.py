@@ -180,8 +180,8 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     return _frozen(prior), dalle.sha256(files_of)
 
 
-def told_name(kind: str, name: str) -> str:
-    """Return what metadata tell of a name: itself if the catalog or open_clip knows it, of a path the last part."""
+def recorded_name(kind: str, name: str) -> str:
+    """Return a name as metadata record it: itself if the catalog or open_clip knows it, of a path the last part."""
     if kind == "clip" and "/" in name and catalog.public_clip(name):
         return name
     return base_name(name)
