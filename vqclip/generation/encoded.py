@@ -79,7 +79,7 @@ def imagined(
         return list(targets)
     if network is None:
         raise WeightsError("--target prior needs an embedding prior: give --set models.embedding=FILE before loading")
-    place = models.teller(network)
+    place = models.clip_index(network)
     given = targets[place]
     wanted = [index for index, text in enumerate(texts) if text.weight > 0]
 

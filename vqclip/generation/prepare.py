@@ -135,7 +135,7 @@ def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()
         notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
     targets = imagined(config, models, encoded.targets, texts)
     network = models.upsampler if config.models.upsampler else None
-    upsampler = None if network is None else _conditioned(network, encoded.targets[models.teller(network)], config)
+    upsampler = None if network is None else _conditioned(network, encoded.targets[models.clip_index(network)], config)
     device, kind = models.device, CANVASES.load(config.canvas.name)
     without = Scaler(models.vqgan, InitImage(), config.run.precision)
     medium = Medium(config, models.vqgan, device, config.canvas.options, without)
@@ -202,12 +202,12 @@ def _too_few_cells(config: Resolved, factor: int) -> list[Notice]:
 
 def _without_effect(config: Resolved, init_image: InitImage) -> list[Notice]:
     """Say which settings of the start do nothing for the kind that it has."""
-    init, found = config.init, []
+    init, texts = config.init, []
     if init.paint and init.kind != "sketch" and not init_image:
-        found.append(f"init.paint does nothing: a start of the kind {init.kind} is not painted")
+        texts.append(f"init.paint does nothing: a start of the kind {init.kind} is not painted")
     if init.strength and init.kind != "image":
-        found.append(f"--strength does nothing: a start of the kind {init.kind} is no picture of yours")
-    return [Notice(text) for text in found]
+        texts.append(f"--strength does nothing: a start of the kind {init.kind} is no picture of yours")
+    return [Notice(text) for text in texts]
 
 
 def _check_kept(config: Resolved) -> None:

@@ -27,7 +27,7 @@ from vqclip.types import Candidates, Notice, PackedState
 
 @dataclass(frozen=True)
 class StepReport:
-    """What callbacks are told of a step, after its backward pass and before the optimizer moves anything.
+    """What callbacks get to see of a step, after its backward pass and before the optimizer moves anything.
 
     `image` (B, 3, H, W) is the picture the step began with, `losses` (B,) the weighted losses by name, `views` (B, N)
     those of each view, and `gradients`, shaped as the parameters, what the optimizer is about to follow.
@@ -139,10 +139,10 @@ class Run:
         With `deterministic` each picture of a batch goes alone: float kernels round differently in other batches.
         """
         self.state.optimizer.zero_grad(set_to_none=True)
-        found = [self._backward_part(part, moment.part(part)) for part in self.parts()]
-        image = torch.cat([image for image, _, _ in found])
-        losses = {name: torch.cat([part[name] for _, part, _ in found]) for name in found[0][1]}
-        views = {name: torch.cat([part[name] for _, _, part in found]) for name in found[0][2]}
+        results = [self._backward_part(part, moment.part(part)) for part in self.parts()]
+        image = torch.cat([image for image, _, _ in results])
+        losses = {name: torch.cat([part[name] for _, part, _ in results]) for name in results[0][1]}
+        views = {name: torch.cat([part[name] for _, _, part in results]) for name in results[0][2]}
         gradients = {name: p.grad for name, p in self.state.parameters.items() if p.grad is not None}
         return StepReport(moment.step, self.seeds, image, losses, views, gradients)
 
@@ -193,8 +193,8 @@ class Run:
 
         The end of extra steps moves when there are more of them: its score is shown, and forgotten if the run goes on.
         """
-        state, every = self.state, self.config.best.every
-        planned = state.step % every == 0 or state.step == min(self.stages[state.stage].stop, self.config.steps)
+        state, interval = self.state, self.config.best.every
+        planned = state.step % interval == 0 or state.step == min(self.stages[state.stage].stop, self.config.steps)
         state.shown = None
         if not planned and state.step != self.config.total_steps:
             return

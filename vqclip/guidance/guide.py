@@ -79,7 +79,7 @@ class Guidance:
         count, plan = self.config.count, self.plan(moment.progress)
         seeing = range(len(self.perceptors))
         places = [moment.step % len(self.perceptors)] if self.config.alternate else seeing
-        found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
+        chunks: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
         for place in places:
             drawn = self._sample(plan, place, image, moment)
             chunk = self.chunk or count
@@ -88,10 +88,10 @@ class Guidance:
                 loss = total(list(losses.values())).sum(1) / (count * len(places))
                 loss.sum().backward()
                 for name, value in losses.items():
-                    found[name].append(value.detach())
+                    chunks[name].append(value.detach())
         scale = count * len(places)
-        sums = {name: total([value.sum(1) / scale for value in values]) for name, values in found.items()}
-        return Guided(sums, {name: torch.cat(values, 1) for name, values in found.items()})
+        sums = {name: total([value.sum(1) / scale for value in values]) for name, values in chunks.items()}
+        return Guided(sums, {name: torch.cat(values, 1) for name, values in chunks.items()})
 
     @torch.no_grad()
     def score(self, image: Tensor, seeds: Sequence[int], views: int, progress: float = 1.0) -> Tensor:

@@ -31,8 +31,8 @@ class Remask:
 
     def __call__(self, run: Run) -> None:
         """Draw codes again if the step that comes now is one of those."""
-        every, step = run.config.prior.remask_every, run.state.step
-        if not every or not step or step % every or run.proposer is None:
+        interval, step = run.config.prior.remask_every, run.state.step
+        if not interval or not step or step % interval or run.proposer is None:
             return
         output = run.state.output
         if not isinstance(output, LatentGrid) or not run.proposer.judges(*output.size):
