@@ -264,8 +264,8 @@ def quick(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainOptions:
     monkeypatch.setattr(GuideTask, "chained", 0.0)
     monkeypatch.setattr("vqclip.training.clip.Chains", lambda count, taken, side: Chains(4, taken=2, side=side))
     monkeypatch.setattr("vqclip.training.clip._CALIBRATION", 2)
-    monkeypatch.setattr(guide, "_TOLD_EVERY", 2)
-    monkeypatch.setattr(guide, "_TOLD", 8)
+    monkeypatch.setattr(guide, "_VALIDATE_EVERY", 2)
+    monkeypatch.setattr(guide, "_VALIDATED", 8)
     monkeypatch.setattr(guide, "_ATTACKED", 4)
     return TrainOptions(folder=folder, steps=3, batch=8, scenes=24, compile=False, restart=True, world=2, workers=1)
 

@@ -264,7 +264,7 @@ def test_invokeai_in_its_three_forms(tmp_path: Path) -> None:
     assert {"cfg_scale", "model", "scheduler", "invokeai_graph"} <= set(found.left)
     image = {"prompt": [{"prompt": "a cat [fog]", "weight": 1}], "seed": 3, "steps": 30, "width": 512, "height": 576}
     old = json.dumps({"app_id": "invoke-ai", "image": image | {"cfg_scale": 7}})
-    assert foreign.read(png(tmp_path / "b.png", sd_DASH_metadata=old)).told() == [
+    assert foreign.read(png(tmp_path / "b.png", sd_DASH_metadata=old)).facts() == [
         ("prompt", "a cat"), ("negative", "fog"), ("seed", "3"), ("size", "512x576"), ("steps", "30")
     ]  # fmt: skip
     dream = '"a cat [fog]" -s 30 -S 3 -W 512 -H 576 -C 7.5 -A k_lms'
@@ -324,7 +324,7 @@ def test_numbers_out_of_range_are_left(tmp_path: Path) -> None:
 def test_any_json_tells_something_or_nothing(tmp_path_factory: pytest.TempPathFactory, key: str, value: Any) -> None:
     found = foreign.read(png(tmp_path_factory.getbasetemp() / "any.png", **{key: json.dumps(value)}))
     if found is not None:
-        assert all(line.isprintable() for _, line in found.told()) and all(name.isprintable() for name in found.left)
+        assert all(line.isprintable() for _, line in found.facts()) and all(name.isprintable() for name in found.left)
         assert configs.from_dict(found.settings())
 
 

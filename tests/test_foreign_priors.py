@@ -60,10 +60,10 @@ def test_logits_are_those_of_tamings_own_gpt(mingpt: types.ModuleType, unmasked:
     theirs = mingpt.GPT(40, 64, n_layer=2, n_head=2, n_embd=32, n_unmasked=unmasked).eval()
     missing, surplus = theirs.load_state_dict(ours.state_dict(), strict=False)
     assert not surplus and all(name.endswith("attn.mask") for name in missing)
-    codes, told = codes_of(), torch.tensor([[3], [7]])
+    codes, condition = codes_of(), torch.tensor([[3], [7]])
     with torch.no_grad():
-        expected = theirs(torch.cat([told, codes.flatten(1)], 1)[:, :-1])[0]
-    assert torch.allclose(ours(codes, told).flatten(1, 2), expected, atol=1e-4)
+        expected = theirs(torch.cat([condition, codes.flatten(1)], 1)[:, :-1])[0]
+    assert torch.allclose(ours(codes, condition).flatten(1, 2), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{}, {"unmasked": 1}, {"unmasked": 20}, {"condition": "coordinates", "side": 5}])
@@ -71,21 +71,21 @@ def test_a_gpt_writes_the_same_with_and_without_its_cache(changes: dict) -> None
     prior = gpt(**changes)
     side = prior.side
     codes = codes_of(side=side)
-    told = prior.tell(side, side, 3 if prior.architecture.condition == "class" else -1).expand(2, -1)
+    condition = prior.conditions(side, side, 3 if prior.architecture.condition == "class" else -1).expand(2, -1)
     caches: list[list[torch.Tensor]] = [[] for _ in prior.blocks]
     for place in range(side * side):
         before = codes.flatten(1)[:, :place]
-        alone = prior.following(before, told, side, [[] for _ in prior.blocks])
-        assert torch.allclose(prior.following(before, told, side, caches), alone, atol=1e-4), place
+        alone = prior.following(before, condition, side, [[] for _ in prior.blocks])
+        assert torch.allclose(prior.following(before, condition, side, caches), alone, atol=1e-4), place
         if not prior.architecture.unmasked > 1:
-            assert torch.allclose(alone, prior(codes, told).flatten(1, 2)[:, place], atol=1e-4)
+            assert torch.allclose(alone, prior(codes, condition).flatten(1, 2)[:, place], atol=1e-4)
 
 
 def test_a_larger_grid_goes_through_a_window_around_each_place() -> None:
     prior, seeds = gpt(side=4), (3, 4)
-    told = prior.tell(7, 9, 5)
+    condition = prior.conditions(7, 9, 5)
     likeliest = Sampling(guidance=1.0, top_k=1)
-    found = sample(prior, told, torch.ones(1), torch.full((7, 9), MASKED), seeds, likeliest)
+    found = sample(prior, condition, torch.ones(1), torch.full((7, 9), MASKED), seeds, likeliest)
     # Esser et al.'s loop: the whole window at every place, of which one output counts
     expected = torch.zeros(2, 7, 9, dtype=torch.long)
     for i in range(7):
@@ -93,7 +93,7 @@ def test_a_larger_grid_goes_through_a_window_around_each_place() -> None:
             near_i = i if i <= 2 else 4 - (7 - i) if 7 - i < 2 else 2
             near_j = j if j <= 2 else 4 - (9 - j) if 9 - j < 2 else 2
             window = expected[:, i - near_i : i - near_i + 4, j - near_j : j - near_j + 4]
-            logits = prior(window, told.expand(2, -1))[:, near_i, near_j]
+            logits = prior(window, condition.expand(2, -1))[:, near_i, near_j]
             expected[:, i, j] = logits.argmax(-1)
     assert torch.equal(found, expected)
 
@@ -103,13 +103,13 @@ def test_coordinates_are_tamings_and_follow_the_window() -> None:
     prior = gpt(condition="coordinates", side=5)
     pixels = (torch.arange(80 * 80).view(1, 1, 80, 80) / 80**2).double()
     expected = coord.CoordStage(40, 16).encode(pixels)[2][2]
-    told = prior.tell(5, 5, -1)
-    assert torch.equal(told, expected.view(1, -1).clamp(max=39))
-    assert torch.equal(prior.told_in(told, 5, 1, 2, 3, 2), told.view(1, 5, 5)[:, 1:4, 2:4].flatten(1))
+    condition = prior.conditions(5, 5, -1)
+    assert torch.equal(condition, expected.view(1, -1).clamp(max=39))
+    assert torch.equal(prior.conditions_in(condition, 5, 1, 2, 3, 2), condition.view(1, 5, 5)[:, 1:4, 2:4].flatten(1))
 
 
 class Undecided:
-    """A prior whose codes are as likely everywhere, whatever it is told."""
+    """A prior whose codes are as likely everywhere, whatever its condition."""
 
     kind, side, unconditional = "masked", 14, torch.zeros(1)
 
@@ -331,7 +331,7 @@ def test_words_of_a_dalle_mini_are_merged_by_rank_and_cut(tmp_path: Path) -> Non
 def test_a_dalle_mini_writes_the_same_with_and_without_its_cache(tmp_path: Path) -> None:
     prior, _ = load_prior(str(dalle(tmp_path / "dalle")))
     codes = torch.randint(32, (2, 4, 4), generator=torch.Generator().manual_seed(1))
-    words = prior.tell(["a cat", "tat"])
+    words = prior.conditions(["a cat", "tat"])
     whole, caches = prior(codes, words).flatten(1, 2), [[]]
     for place in range(16):
         step = prior.following(codes.flatten(1)[:, :place], words, 4, caches)
@@ -378,5 +378,5 @@ def test_a_dalle_mini_needs_words(tmp_path: Path) -> None:
     values = {"models": {"prior": str(folder)}, "init": {"kind": "prior"}, "steps": 0}
     config = small("a cat", **values)
     config.prompts, config.image_prompts = (), (str(tmp_path / "red.png"),)
-    with pytest.raises(UsageError, match="told words"):
+    with pytest.raises(UsageError, match="takes words"):
         vqclip.generate(config)

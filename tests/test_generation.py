@@ -168,7 +168,7 @@ def test_the_number_of_threads_changes_neither_draws_nor_gradient(
 
 def test_several_clips_share_the_guidance_evenly() -> None:
     double = small(models={"clip": ["tiny", "tiny"]})
-    twice = Models(models().vqgan, models().clips * 2, models().hashes, models().known * 2)
+    twice = Models(models().vqgan, models().clips * 2, models().hashes, models().clip_hashes * 2)
     from vqclip.generation.prepare import prepare
 
     run = prepare(twice.resolve(double), twice).run((7,))

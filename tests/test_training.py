@@ -55,15 +55,15 @@ KINDS = {"twin": "prior", "flow": "prior"}
 def few_drawn(monkeypatch):
     """Validate priors on few pictures: a twin writes a code at a time."""
     for task in ("prior", "upsampler"):
-        monkeypatch.setattr(f"vqclip.training.{task}._DRAWN", 3)
+        monkeypatch.setattr(f"vqclip.training.{task}._VALIDATION_SCENES", 3)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         # pictures that a prior and an upsampler draw to be judged
-        patched.setattr("vqclip.training.prior._DRAWN", 6)
-        patched.setattr("vqclip.training.upsampler._DRAWN", 6)
+        patched.setattr("vqclip.training.prior._VALIDATION_SCENES", 6)
+        patched.setattr("vqclip.training.upsampler._VALIDATION_SCENES", 6)
         yield tmp_path_factory.mktemp("train")
 
 

@@ -154,7 +154,7 @@ def test_held_out_subjects_are_never_known() -> None:
         reading = read(f"a {name}")
         assert name not in {noun.subject for noun in reading.nouns}
         assert reading.replaced or reading.unknown, name
-        assert [noun.kind for noun in read(f"a {name}", own=[name]).nouns] == ["own"]
+        assert [noun.kind for noun in read(f"a {name}", like=[name]).nouns] == ["own"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_every_word_of_the_tables_is_understood(name: str) -> None:
         if kind in ("same", "nearer"):
             entry = LEXICON.find(lexicons.key(words))
             assert entry is not None and entry.value == ("subject", subject), words
-            assert entry.told is (kind == "nearer")
+            assert entry.notable is (kind == "nearer")
 
 
 def test_the_words_of_a_subject_match_no_held_out_drawing_by_name() -> None:

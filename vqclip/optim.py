@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqclip.config.schema import OptimizerConfig
+from vqclip.config.resolved import ResolvedOptimizer
 from vqclip.registry import OPTIMIZERS
 from vqclip.registry.outside import is_outside, run_outside
 
 
-def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+def build(config: ResolvedOptimizer, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
     """Return the configured optimizer over some tensors; SGD and RMSprop take the first beta as momentum."""
     kind: Any = _uncompiled(OPTIMIZERS.load(config.name))
     accepted = inspect.signature(kind).parameters
@@ -26,7 +26,10 @@ def build(config: OptimizerConfig, parameters: Sequence[Tensor]) -> torch.optim.
     }
     settings = {name: value for name, value in wanted.items() if name in accepted}
     if is_outside(kind):
-        return run_outside(f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings))
+        made: torch.optim.Optimizer = run_outside(
+            f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings)
+        )
+        return made
     optimizer: torch.optim.Optimizer = kind(list(parameters), **settings)
     return optimizer
 

@@ -166,8 +166,8 @@ MASKED = -1
 """What stands in a grid of codes where a prior is to choose one."""
 
 
-class CodePrior(Protocol):
-    """What sampling needs of a prior; it was trained on grids of `side` codes a side."""
+class SampledPrior(Protocol):
+    """What all priors say of themselves; they were trained on grids of `side` codes a side."""
 
     @property
     def kind(self) -> str:
@@ -177,28 +177,32 @@ class CodePrior(Protocol):
     def side(self) -> int:
         """Codes along a side of the grids it was trained on."""
 
+
+class CodePrior(SampledPrior, Protocol):
+    """What sampling needs of a prior that tells how likely codes are."""
+
     @property
     def unconditional(self) -> Tensor:
-        """The condition (D,) that tells it nothing."""
+        """The condition (D,) of no prompt at all, for guidance."""
 
     def __call__(self, indices: Tensor, condition: Tensor) -> Tensor:
         """Codes (B, h, w), MASKED where unknown, and conditions (B, D) to logits (B, h, w, K)."""
 
 
-class WritingPrior(CodePrior, Protocol):
-    """What sampling needs of a prior that writes one code after the other."""
+class CausalCodePrior(CodePrior, Protocol):
+    """What sampling needs of a causal prior, which samples one code after the other."""
 
     blocks: Sequence[Any]
 
-    def told_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
+    def conditions_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
         """The part of conditions (B, D) that belongs to a window of the grid."""
 
     def following(self, codes: Tensor, condition: Tensor, width: int, caches: list[list[Tensor]]) -> Tensor:
         """Codes (B, n) of a grid `width` wide to logits (B, K) of the next one; `caches`, one a block, are its own."""
 
 
-class FlowingPrior(Protocol):
-    """What sampling needs of a prior that clears noise from latents; see `vqclip.models.prior.FlowPrior`."""
+class FlowCodePrior(Protocol):
+    """What sampling needs of a flow prior, which clears noise from latents; see `vqclip.models.prior.FlowPrior`."""
 
     @property
     def side(self) -> int:
@@ -206,7 +210,7 @@ class FlowingPrior(Protocol):
 
     @property
     def unconditional(self) -> Tensor:
-        """The condition (D,) that tells it nothing."""
+        """The condition (D,) of no prompt at all, for guidance."""
 
     def latents(self, indices: Tensor) -> Tensor:
         """Codes (B, h, w) to latents (B, h, w, C) of zero mean and unit variance."""
@@ -223,7 +227,7 @@ class CodeUpsampler(Protocol):
 
     @property
     def unconditional(self) -> Tensor:
-        """The condition (D,) that tells it nothing."""
+        """The condition (D,) of no prompt at all, for guidance."""
 
     def __call__(self, indices: Tensor, coarse: Tensor, condition: Tensor) -> Tensor:
         """Fine codes (B, 2h, 2w), MASKED where unknown, coarse ones, conditions (B, D) to logits (B, 2h, 2w, K)."""
@@ -234,7 +238,7 @@ class EmbeddingNetwork(Protocol):
 
     @property
     def unconditional(self) -> Tensor:
-        """The text embedding (D,) that tells it nothing."""
+        """The text embedding (D,) of no prompt at all, for guidance."""
 
     def __call__(self, noisy: Tensor, time: Tensor, text: Tensor) -> Tensor:
         """Noisy embeddings (B, D), times (B,) in [0, 1], text embeddings (B, D) to embeddings (B, D) without noise."""

@@ -92,7 +92,7 @@ def _draw(options: dict[str, Any]) -> list[Any]:
         return configs.build(options["preset"], options["files"], options["sets"], asked)
 
     with tqdm(total=len(chosen) * len(seeds), desc="drawing", unit="picture", **bar_room()) as bar:
-        return pictures.draw(chosen, seeds, options["folder"], config_for, lambda _: bar.update())
+        return pictures.draw_prompts(chosen, seeds, options["folder"], config_for, lambda _: bar.update())
 
 
 def _seeds(text: str) -> list[int]:

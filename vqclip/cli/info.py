@@ -47,7 +47,7 @@ def info(file: Path, as_json: bool) -> None:
 def _show(other: Foreign) -> None:
     """Print what a picture of another program tells, and the names of what `--from` leaves."""
     streams.say(f"made by: {other.program}")
-    for name, value in other.told():
+    for name, value in other.facts():
         streams.say(f"{name}: {value}")
     for name in other.left:
         streams.say(f"left: {name}")

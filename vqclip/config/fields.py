@@ -111,16 +111,16 @@ def leaves(tree: type) -> tuple[Leaf, ...]:
 
 @functools.cache
 def _leaves(tree: Any, above: str) -> tuple[Leaf, ...]:
-    hints, found = typing.get_type_hints(tree), list[Leaf]()
+    hints, result = typing.get_type_hints(tree), list[Leaf]()
     for field in dataclasses.fields(tree):
         key, kind = f"{above}{field.name}", hints[field.name]
         if is_group(kind):
-            found += _leaves(kind, f"{key}.")
+            result += _leaves(kind, f"{key}.")
         else:
             made = field.default_factory
             default = field.default if made is dataclasses.MISSING else made()
-            found.append(Leaf(key, kind, default, setting_of(field)))
-    return tuple(found)
+            result.append(Leaf(key, kind, default, setting_of(field)))
+    return tuple(result)
 
 
 def leaf(key: str, tree: type) -> Leaf | None:

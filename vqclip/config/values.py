@@ -89,7 +89,7 @@ def typed(key: str, value: Any, hint: Any, setting: Setting) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Return how a value that does not fit is told of: short, and on one line."""
+    """Return how a message shows a value that does not fit: short, and on one line."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, int) and not abs(value) < _LARGEST:

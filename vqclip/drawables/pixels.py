@@ -26,7 +26,7 @@ from vqclip.errors import UsageError
 _EDGE = 0.02
 # beyond this a sigmoid is flat
 _LARGEST = 8.0
-_MOST_LAYERS = 12
+_MOST_LAYERS = 12  # of the pyramid
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Pixels:
 
     def cells(self) -> dict[str, Tensor]:
         """Return which pixels (1, 1, h, w) of each layer a mask lets change; nothing without a mask."""
-        found = {name: self.medium.init_image.cells(*layer.shape[2:]) for name, layer in self.parameters().items()}
-        return {name: cells for name, cells in found.items() if cells is not None}
+        by_name = {name: self.medium.init_image.cells(*layer.shape[2:]) for name, layer in self.parameters().items()}
+        return {name: cells for name, cells in by_name.items() if cells is not None}
 
     def at(self, values: Mapping[str, Tensor]) -> Pixels:
         """Return pictures of other layers."""
@@ -111,8 +111,6 @@ class Pixels:
     def from_codes(self, codes: Tensor, height: int, width: int, seeds: Sequence[int]) -> Pixels:
         """Return the pixels of a VQGAN's codes (B, h, w)."""
         del seeds
-        if self.medium.scaler is None:
-            raise ValueError("there is no scaler that decodes codes")
         return self.encode(self.medium.scaler.decode(codes), height, width)
 
     def resize(self, height: int, width: int, seeds: Sequence[int]) -> Pixels:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from vqclip.config.schema import Config
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.drawables.scaler import Scaler
 from vqclip.errors import PluginError
@@ -36,15 +36,15 @@ class Moment:
 class Medium:
     """What drawables of one run share: its resolved config, the VQGAN, the init image, and the scaler between grids.
 
-    `options` is the section `canvas.options` of the config. While the init image is not read yet, there is no scaler.
+    `options` is the section `canvas.options` of the config. While the init image is not read yet, both are without one.
     """
 
-    config: Config
+    config: Resolved
     vqgan: ImageTokenizer
     device: torch.device
     options: Mapping[str, Any]
+    scaler: Scaler
     init_image: InitImage = field(default_factory=InitImage)
-    scaler: Scaler | None = None
 
 
 class Drawable(Protocol):

@@ -14,7 +14,7 @@ from torch import Tensor
 from vqclip.evaluation.pictures import Picture
 from vqclip.models.judge import TEXTURE_SIDE, Judge, features
 
-_CANDIDATES = 100
+_CANDIDATES = 100  # prompts among which a picture's must fit it best
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 METRICS = ("kid", "fid", "is", "psnr", "ssim")
 _PAIRED = ("psnr", "ssim")
-_INCEPTION = 2048
-_SSIM_WINDOW = 11
+_INCEPTION = 2048  # features of the Inception network
+_SSIM_WINDOW = 11  # pixels a side
 
 
 def clip_similarities(perceptor: Perceptor, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Tensor:

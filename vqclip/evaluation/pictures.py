@@ -48,7 +48,7 @@ class Picture:
         return mentioned(" | ".join(wanted), load_world())
 
 
-def draw(
+def draw_prompts(
     chosen: Sequence[tuple[int, str]],
     seeds: Sequence[int],
     folder: Path,

@@ -14,7 +14,7 @@ from vqclip.evaluation.judging import Share
 from vqclip.evaluation.pictures import Picture
 from vqclip.writers.picture import save_image
 
-_CELL = 128
+_CELL = 128  # pixels a side of a picture on the sheet
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vqclip.config import Config
+from vqclip.config import Resolved
 
 
 def order_sums() -> None:
@@ -18,7 +18,7 @@ def order_sums() -> None:
 
 
 @contextlib.contextmanager
-def exact(config: Config) -> Iterator[None]:
+def exact(config: Resolved) -> Iterator[None]:
     """Compute by operations whose sums have an order while a `deterministic` run does a step on CUDA.
 
     Torch's settings, which hold for the whole process, are as before between steps. CPUs need nothing of it.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqclip import images, prompts, world
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.errors import WeightsError
 from vqclip.generation.init_image import read_outside
 from vqclip.generation.models import Models
@@ -37,7 +37,7 @@ class Encoded:
 
 
 def encode_all(
-    config: Config,
+    config: Resolved,
     models: Models,
     texts: Sequence[Prompt],
     pictures: Sequence[Prompt],
@@ -71,7 +71,7 @@ def encode_all(
 
 
 def imagined(
-    config: Config, models: Models, targets: Sequence[PromptTargets], texts: Sequence[Prompt]
+    config: Resolved, models: Models, targets: Sequence[PromptTargets], texts: Sequence[Prompt]
 ) -> list[Targets]:
     """Return the targets; with `--target prior` mixed with what pictures of the wanted texts might mean, by seed."""
     network, c = models.embedding, config.target
@@ -79,7 +79,7 @@ def imagined(
         return list(targets)
     if network is None:
         raise WeightsError("--target prior needs an embedding prior: give --set models.embedding=FILE before loading")
-    place = models.teller(network)
+    place = models.clip_index(network)
     given = targets[place]
     wanted = [index for index, text in enumerate(texts) if text.weight > 0]
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from vqclip import images
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage, padded
 from vqclip.errors import UsageError
 from vqclip.types import Notice
@@ -17,7 +17,7 @@ from vqclip.weights import files
 
 
 def read_init_image(
-    config: Config, factor: int, device: torch.device, outside: dict[str, dict[str, Any]], notices: list[Notice]
+    config: Resolved, factor: int, device: torch.device, outside: dict[str, dict[str, Any]], notices: list[Notice]
 ) -> InitImage:
     """Read what `init.image` and `init.mask` name, if they do, for a grid of `factor` pixels a cell.
 

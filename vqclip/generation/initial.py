@@ -19,6 +19,7 @@ from vqclip.types import MASKED, Candidates
 
 if TYPE_CHECKING:
     from vqclip.generation.prepare import Prepared
+    from vqclip.generation.proposer import Proposer
 
 # candidates that are drawn and judged together
 _TOGETHER = 16
@@ -33,17 +34,15 @@ def first_pictures(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Drawable
     config, blank, stage = prepared.config, prepared.blank, prepared.stages[0]
     grid = (stage.height, stage.width)
     if config.init.kind == "prior":
-        if prepared.proposer is None:
-            raise WeightsError("there is no prior: give --prior NAME or FILE, or --init random, image or auto")
         proposed = {seed: candidates(prepared, seed) for seed in dict.fromkeys(seeds)}
         parts = [_to_stage(prepared, proposed[seed].codes[: seeds.count(seed)], seed) for seed in proposed]
         return joined(parts).keep_outside(), proposed if config.output.save_candidates else {}
-    if config.init.kind == "sketch":
+    if prepared.sketcher is not None:
         plain = [padded(prepared.sketcher.picture(seed, plain=True), blank.factor) for seed in seeds]
         return blank.encode(torch.cat(plain).to(prepared.device), *grid).keep_outside(), {}
     nothing = blank.random(seeds, *grid)
     if config.init.kind == "image":
-        if not prepared.init_image:
+        if prepared.init_image.image is None:
             raise UsageError("--init image needs a picture: give --init-image FILE")
         image = prepared.init_image.image.expand(len(seeds), -1, -1, -1)
         return blank.encode(image, *grid).mix(nothing, config.init.strength).keep_outside(), {}
@@ -75,16 +74,24 @@ def candidates(prepared: Prepared, seed: int) -> Candidates:
     return Candidates(torch.cat(codes)[order], score[order], torch.cat(pictures)[order] if shown else None)
 
 
+def _proposer(prepared: Prepared) -> Proposer:
+    """Return the prior of a run that begins with what one proposes; WeightsError if there is none."""
+    if prepared.proposer is None:
+        raise WeightsError("there is no prior: give --prior NAME or FILE, or --init random, image or auto")
+    return prepared.proposer
+
+
 def _together(prepared: Prepared) -> int:
     """Return how many candidates are drawn at a time: fewer of grids larger than the prior's own."""
-    side, stage = prepared.proposer.prior.side, prepared.stages[0]
-    height, width = prepared.proposer.natural(stage.height, stage.width)
+    proposer, stage = _proposer(prepared), prepared.stages[0]
+    side = proposer.prior.side
+    height, width = proposer.natural(stage.height, stage.width)
     return max(_TOGETHER * side**2 // (height * width), 1)
 
 
 def _sample(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
     """Return the codes (n, h, w) of some candidates; what a mask keeps is that of the init image."""
-    proposer, stage = prepared.proposer, prepared.stages[0]
+    proposer, stage = _proposer(prepared), prepared.stages[0]
     height, width = proposer.natural(stage.height, stage.width)
     grid = prepared.scaler.known(height, width) if proposer.tokenizer is None else None
     if grid is None:
@@ -95,7 +102,7 @@ def _sample(prepared: Prepared, seed: int, numbers: Sequence[int]) -> Tensor:
 def _to_stage(prepared: Prepared, codes: Tensor, seed: int) -> Drawable:
     """Return the pictures of codes (n, h, w) at the first stage."""
     blank, stage = prepared.blank, prepared.stages[0]
-    if prepared.proposer.tokenizer is None:
+    if _proposer(prepared).tokenizer is None:
         return blank.from_codes(codes, stage.height, stage.width, [seed] * len(codes))
     return blank.encode(_picture(prepared, codes), stage.height, stage.width)
 
@@ -105,7 +112,7 @@ def _picture(prepared: Prepared, codes: Tensor) -> Tensor:
 
     Those of a prior with a tokenizer of its own cover the first stage, and their overhang is cut off.
     """
-    tokenizer, stage, factor = prepared.proposer.tokenizer, prepared.stages[0], prepared.blank.factor
+    tokenizer, stage, factor = _proposer(prepared).tokenizer, prepared.stages[0], prepared.blank.factor
     if tokenizer is None:
         return prepared.scaler.decode(codes)
     with autocast(codes.device.type, prepared.config.run.precision):

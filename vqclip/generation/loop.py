@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 from torch import Tensor
 
-from vqclip.config import Config
+from vqclip.config import Config, Resolved
 from vqclip.generation import recover
 from vqclip.generation.determinism import exact
 from vqclip.generation.models import Models
@@ -51,7 +51,7 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
             yield _snapshot(run, image)
 
 
-def batches(config: Config) -> list[tuple[int, ...]]:
+def batches(config: Resolved) -> list[tuple[int, ...]]:
     """Return the seeds of each batch: `count` seeds counted up from `seed`, `batch_size` at a time.
 
     Several candidates that are kept are one batch of one seed.

@@ -27,7 +27,7 @@ from vqclip.weights.load import (
     load_prior,
     load_upsampler,
     load_vqgan,
-    told_name,
+    recorded_name,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class Models:
     """A VQGAN, the CLIPs that guide it, maybe a prior and an upsampler, on one device.
 
-    `hashes` holds the sha256 of each one's weights by (kind, name), `known` those of the CLIPs in their order,
+    `hashes` holds the sha256 of each one's weights by (kind, name), `clip_hashes` those of the CLIPs in their order,
     `declined` why prior or upsampler, by kind, were left out, if they were. `source` is what they were loaded by: they
     serve configs that name the same networks, and decoder and towers keep their weights in its precision (see
     `casting`). A prior that only a later config needs is loaded then.
@@ -53,7 +53,7 @@ class Models:
     vqgan: VQGAN
     clips: list[CLIP]
     hashes: dict[tuple[str, str], str] = field(default_factory=dict)
-    known: list[str] = field(default_factory=list)
+    clip_hashes: list[str] = field(default_factory=list)
     prior: Prior | None = None
     declined: dict[str, str] = field(default_factory=dict)
     embedding: EmbeddingPrior | None = None
@@ -67,7 +67,7 @@ class Models:
             if not self.clips:
                 raise UsageError("there is no CLIP: give Models(vqgan=..., clips=[...]) at least one")
             self.vqgan, self.clips = adapt_vqgan(self.vqgan), [adapt_clip(clip) for clip in self.clips]
-            self.known = self.known or [fingerprint(clip) for clip in self.clips]
+            self.clip_hashes = self.clip_hashes or [fingerprint(clip) for clip in self.clips]
 
     @property
     def device(self) -> torch.device:
@@ -81,11 +81,11 @@ class Models:
         device = torch.device(resolve.device(config.run.device))
         if config.run.deterministic and device.type == "cuda":
             determinism.order_sums()
-        found = cls._load_stepped(config, device, resolve.precision(config.run.precision, str(device)))
-        found._take_wanted(config)
+        models = cls._load_stepped(config, device, resolve.precision(config.run.precision, str(device)))
+        models._take_wanted(config)
         if config.models.upsampler:
-            found._take_upsampler(config, device)
-        return found
+            models._take_upsampler(config, device)
+        return models
 
     @classmethod
     def given(cls, config: Config, models: Models | None) -> Models:
@@ -116,20 +116,20 @@ class Models:
             hashes["clip", name] = digest
             clips.append(clip.to(device))
         casting.hold(vqgan, clips, precision)
-        vqgan.network.to(device, memory_format=torch.channels_last)
+        vqgan.network.to(memory_format=torch.channels_last).to(device)
         if config.run.compile == "on":
             resolve.check_compiler()
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
-        known = [hashes["clip", name] for name in config.models.clip]
-        return cls(vqgan.to(device), clips, hashes, known, source=config)
+        clip_hashes = [hashes["clip", name] for name in config.models.clip]
+        return cls(vqgan.to(device), clips, hashes, clip_hashes, source=config)
 
     def _take_embedding(self, config: Config, device: torch.device) -> None:
         name = config.models.embedding
         if not name:
             raise WeightsError("--target prior needs an embedding prior: give --set models.embedding=NAME or FILE")
         embedding, digest = load_embedding(name)
-        if self._teller(embedding) is None:
+        if self._find_clip(embedding) is None:
             raise WeightsError(f"the embedding prior {name!r} understands another CLIP: give --target text")
         self.embedding = embedding.to(device)
         self.hashes["embedding", name] = digest
@@ -188,7 +188,7 @@ class Models:
             return "" if same else "was trained on another number of codes"
         if not self._knows_codes(prior.codebook):
             return "was trained on the codes of another VQGAN"
-        if not isinstance(prior, GPTPrior) and self._teller(prior) is None:
+        if not isinstance(prior, GPTPrior) and self._find_clip(prior) is None:
             return "understands another CLIP"
         return ""
 
@@ -197,7 +197,7 @@ class Models:
         name = config.models.upsampler
         network, digest = load_upsampler(name)
         reason = "" if self._knows_codes(network.codebook) else "was trained on the codes of another VQGAN"
-        if self._teller(network) is None:
+        if self._find_clip(network) is None:
             reason = reason or "understands another CLIP"
         if reason:
             self.declined["upsampler"] = f"going on without the upsampler {name!r}: it {reason}"
@@ -207,16 +207,16 @@ class Models:
 
     def _knows_codes(self, codebook: Tensor) -> bool:
         """Whether a codebook on the CPU is the VQGAN's."""
-        own = self.vqgan.codebook.detach().float().cpu()
-        return codebook.shape == own.shape and torch.allclose(codebook, own, atol=2e-3)
+        wanted = self.vqgan.codebook.detach().float().cpu()
+        return codebook.shape == wanted.shape and torch.allclose(codebook, wanted, atol=2e-3)
 
-    def _teller(self, prior: Prior | EmbeddingPrior | Upsampler) -> int | None:
-        wanted = prior.architecture.clip
-        return self.known.index(wanted) if wanted in self.known else None
+    def _find_clip(self, prior: Prior | EmbeddingPrior | Upsampler) -> int | None:
+        wanted = getattr(prior.architecture, "clip", None)
+        return self.clip_hashes.index(wanted) if wanted in self.clip_hashes else None
 
-    def teller(self, prior: Prior | EmbeddingPrior | Upsampler) -> int:
+    def clip_index(self, prior: Prior | EmbeddingPrior | Upsampler) -> int:
         """Return the place, among the CLIPs, of the one whose embeddings a loaded prior understands."""
-        place = self._teller(prior)
+        place = self._find_clip(prior)
         if place is None:
             raise ValueError("none of the CLIPs is the one that this prior understands")
         return place
@@ -235,7 +235,7 @@ class Models:
 
     def recorded_hashes(self) -> dict[str, str]:
         """Return the sha256 of each network's weights by `kind:name`, of a file only its base name, for metadata."""
-        return {f"{kind}:{told_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
+        return {f"{kind}:{recorded_name(kind, name)}": digest for (kind, name), digest in self.hashes.items()}
 
     def resolve(self, config: Config) -> Resolved:
         """Return the config with every `auto` settled for these networks.
@@ -253,8 +253,9 @@ class Models:
         if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
         clips = [clip.architecture for clip in self.clips]
-        taken = self.prior is not None and config.models.prior
-        usual = self.prior.usual if taken and not (config.init.kind == "auto" and self.out_of_reach(config)) else None
+        prior = self.prior if config.models.prior else None
+        unreached = config.init.kind == "auto" and self.out_of_reach(config)
+        usual = prior.usual if prior is not None and not unreached else None
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
         sketched = self.sketches(config)
@@ -267,7 +268,9 @@ class Models:
         config.run.device = str(self.device)
         if ("vqgan", config.models.vqgan) not in self.hashes:
             self.hashes["vqgan", config.models.vqgan] = fingerprint(self.vqgan)
-        self.hashes |= {("clip", name_of(clip)): digest for clip, digest in zip(self.clips, self.known, strict=True)}
+        self.hashes |= {
+            ("clip", name_of(clip)): digest for clip, digest in zip(self.clips, self.clip_hashes, strict=True)
+        }
         return config
 
     def _reload_whole(self) -> None:
@@ -275,6 +278,8 @@ class Models:
 
         Runs that are under way keep those that they began with.
         """
+        if self.source is None:
+            return  # networks from Python hold what they hold
         full = self._load_stepped(self.source, self.device, "fp32")
         changed = [name for place, name in full.hashes if full.hashes[place, name] != self.hashes.get((place, name))]
         if changed:
@@ -293,20 +298,25 @@ def _check_named(models: Models, config: Config, source: Config) -> None:
         "embedding": config.target.kind == "prior",
     }
     names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
-    pairs = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
+    pairs: list[tuple[str, str, str]] = [(name, getattr(wanted, name), getattr(held, name)) for name in names]
     if len(wanted.clip) == len(held.clip):
         pairs += [("clip", *pair) for pair in zip(wanted.clip, held.clip, strict=True)]
     else:
         pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
-    pairs.append(("compile", *("on" if each.run.compile == "on" else "off" for each in (config, source))))
-    place = torch.device(resolve.device(config.run.device))
-    pairs.append(("device", *(f"{d.type}:{d.index or 0}" for d in (place, models.device))))
+    compiled = ["on" if each.run.compile == "on" else "off" for each in (config, source)]
+    pairs.append(("compile", compiled[0], compiled[1]))
+    pairs.append(("device", _place(torch.device(resolve.device(config.run.device))), _place(models.device)))
     for name, asked, here in pairs:
         if not _same(asked, here):
             raise UsageError(
                 f"the config asks for {name} {asked or 'none'!r} and the models given have {here or 'none'!r}: "
                 "load them with vqclip.Models.load(config)"
             )
+
+
+def _place(device: torch.device) -> str:
+    """Return the name of a device with its number."""
+    return f"{device.type}:{device.index or 0}"
 
 
 def _same(name: str, other: str) -> bool:

@@ -138,9 +138,10 @@ def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()
         notices += _unknown_words([*texts, Prompt(template.replace("{}", " "))], models)
     targets = imagined(config, models, encoded.targets, texts)
     network = models.upsampler if config.models.upsampler else None
-    upsampler = network and _conditioned(network, encoded.targets[models.teller(network)], config)
+    upsampler = None if network is None else _conditioned(network, encoded.targets[models.clip_index(network)], config)
     device, kind = models.device, CANVASES.load(config.canvas.name)
-    medium = Medium(config, models.vqgan, device, config.canvas.options)
+    without = Scaler(models.vqgan, InitImage(), config.run.precision)
+    medium = Medium(config, models.vqgan, device, config.canvas.options, without)
     init_image = read_init_image(config, kind.blank(medium).factor, device, outside, notices)
     scaler = Scaler(models.vqgan, init_image, config.run.precision, upsampler)
     blank = kind.blank(dataclasses.replace(medium, init_image=init_image, scaler=scaler))
@@ -163,7 +164,7 @@ def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()
     )  # fmt: skip
 
 
-def picture_sections(config: Config, painted: bool) -> dict[str, Any]:
+def picture_sections(config: Resolved, painted: bool) -> dict[str, Any]:
     """Return the sections of the losses that a config names, of pictures and views; `painted` if one holds to that."""
     sections = {name: value for name, value in config.losses.items() if name != "prompt"}
     if config.init.weight:
@@ -173,14 +174,14 @@ def picture_sections(config: Config, painted: bool) -> dict[str, Any]:
     return sections
 
 
-def view_sections(config: Config) -> dict[str, Any]:
+def view_sections(config: Resolved) -> dict[str, Any]:
     """Return the sections of all losses that may look at views: the prompt loss first."""
     contrast = {"weight": config.contrast.weight, "scale": config.contrast.scale}
     first = {"prompt": config.losses.get("prompt", 1.0), "contrast": contrast}
     return first | {name: value for name, value in config.losses.items() if name != "prompt"}
 
 
-def _prior_out_of_reach(config: Config, models: Models) -> list[Notice]:
+def _prior_out_of_reach(config: Resolved, models: Models) -> list[Notice]:
     """Say that the prior draws nothing of a run's size; WeightsError if it is to begin the run."""
     unreached = models.out_of_reach(config) if config.models.prior and config.init.kind != "image" else ""
     if unreached and config.init.kind == "prior":
@@ -188,11 +189,11 @@ def _prior_out_of_reach(config: Config, models: Models) -> list[Notice]:
     return [Notice(f"going on without the prior {config.models.prior!r}: {unreached}")] if unreached else []
 
 
-def _conditioned(network: CodeUpsampler, targets: PromptTargets, config: Config) -> ConditionedUpsampler:
+def _conditioned(network: CodeUpsampler, targets: PromptTargets, config: Resolved) -> ConditionedUpsampler:
     return ConditionedUpsampler.of(network, targets.embeddings, targets.weights, config.upsampling)
 
 
-def _too_few_cells(config: Config, factor: int) -> list[Notice]:
+def _too_few_cells(config: Resolved, factor: int) -> list[Notice]:
     """Say that a grid of a few cells draws nothing that could be recognized."""
     width, height = (-(-side // factor) for side in config.size)
     if min(width, height) >= _FEWEST_CELLS:
@@ -202,17 +203,17 @@ def _too_few_cells(config: Config, factor: int) -> list[Notice]:
     return [Notice(f"{grid}, too few to show anything: give --size {least} or more")]
 
 
-def _without_effect(config: Config, init_image: InitImage) -> list[Notice]:
+def _without_effect(config: Resolved, init_image: InitImage) -> list[Notice]:
     """Say which settings of the start do nothing for the kind that it has."""
-    init, found = config.init, []
+    init, texts = config.init, []
     if init.paint and init.kind != "sketch" and not init_image:
-        found.append(f"init.paint does nothing: a start of the kind {init.kind} is not painted")
+        texts.append(f"init.paint does nothing: a start of the kind {init.kind} is not painted")
     if init.strength and init.kind != "image":
-        found.append(f"--strength does nothing: a start of the kind {init.kind} is no picture of yours")
-    return [Notice(text) for text in found]
+        texts.append(f"--strength does nothing: a start of the kind {init.kind} is no picture of yours")
+    return [Notice(text) for text in texts]
 
 
-def _check_kept(config: Config) -> None:
+def _check_kept(config: Resolved) -> None:
     """Raise UsageError if more candidates are to be kept, or a later one of them drawn, than there will be."""
     if config.init.kind == "prior":
         return

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # steps between two states that a run can go back to, or be resumed from
 EVERY = 5
-_TRIES = 3
-_SLOWER = 0.5
+_TRIES = 3  # times in a row that a run goes back before it gives up
+_SLOWER = 0.5  # by which the learning rate is multiplied after numbers that are not finite
 _T = TypeVar("_T")
 
 

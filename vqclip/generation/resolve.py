@@ -15,12 +15,12 @@ from vqclip.errors import MemoryBudgetError, UsageError, one_line
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
 
-_NOISE = 0.5
+_NOISE = 0.5  # of the latents, of a run that begins at random
 _LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.01, 30
 # the rate from a picture or sketch, and how strongly these hold a run to themselves as they are painted
 _LR_SHOWN, _STEPS_SHOWN, _PAINT = 0.06, 30, 6.0
 _STAGES, _STAGES_SHOWN = ("128:0.85", "full:0.15"), ("full:1",)
-_VIEWS, _VIEWS_SMALL, _SMALL = 32, 16, 64
+_VIEWS, _VIEWS_SMALL, _SMALL = 32, 16, 64  # views a step; fewer where no CLIP sees more pixels a side than the last
 # how a prior would be drawn from where there is none
 _WITHOUT_PRIOR = {"guidance": 3.0, "top_k": 0, "top_p": 1.0}
 
@@ -136,7 +136,7 @@ def precision(asked: str, device_name: str) -> str:
         return asked
     if device_name.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    if device_name == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if device_name == "cpu" and torch.backends.mkldnn.is_available():
         # without the instructions bf16 is emulated, and slower than fp32
         return "bf16" if "avx512_bf16" in _cpu_flags() else "fp32"
     return "fp32"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqclip import optim, schedules
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables import Drawable, Moment
 from vqclip.drawables.protocol import part_of, rendered
 from vqclip.errors import NumericError
@@ -27,7 +27,7 @@ from vqclip.types import Candidates, Notice, PackedState
 
 @dataclass(frozen=True)
 class StepReport:
-    """What callbacks are told of a step, after its backward pass and before the optimizer moves anything.
+    """What callbacks get to see of a step, after its backward pass and before the optimizer moves anything.
 
     `image` (B, 3, H, W) is the picture the step began with, `losses` (B,) the weighted losses by name, `views` (B, N)
     those of each view, and `gradients`, shaped as the parameters, what the optimizer is about to follow.
@@ -62,7 +62,7 @@ class Run:
     """B pictures that are optimized together, and the state that steps change."""
 
     def __init__(
-        self, config: Config, parts: Parts, stages: Sequence[Stage], seeds: Sequence[int], state: State
+        self, config: Resolved, parts: Parts, stages: Sequence[Stage], seeds: Sequence[int], state: State
     ) -> None:
         self.config, self.stages, self.seeds, self.state = config, list(stages), tuple(seeds), state
         self.blank, self.proposer, self.terms = parts.blank, parts.proposer, list(parts.terms)
@@ -139,10 +139,10 @@ class Run:
         With `deterministic` each picture of a batch goes alone: float kernels round differently in other batches.
         """
         self.state.optimizer.zero_grad(set_to_none=True)
-        found = [self._backward_part(part, moment.part(part)) for part in self.parts()]
-        image = torch.cat([image for image, _, _ in found])
-        losses = {name: torch.cat([part[name] for _, part, _ in found]) for name in found[0][1]}
-        views = {name: torch.cat([part[name] for _, _, part in found]) for name in found[0][2]}
+        results = [self._backward_part(part, moment.part(part)) for part in self.parts()]
+        image = torch.cat([image for image, _, _ in results])
+        losses = {name: torch.cat([part[name] for _, part, _ in results]) for name in results[0][1]}
+        views = {name: torch.cat([part[name] for _, _, part in results]) for name in results[0][2]}
         gradients = {name: p.grad for name, p in self.state.parameters.items() if p.grad is not None}
         return StepReport(moment.step, self.seeds, image, losses, views, gradients)
 
@@ -160,7 +160,8 @@ class Run:
             torch.stack(list(values.values())).sum().backward(retain_graph=True)
             losses |= {name: value.detach() for name, value in values.items()}
         # the same gradient from a number: given one of the picture's shape, torch first imports its symbolic shapes
-        (image * leaf.grad).sum().backward()
+        gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+        (image * gradient).sum().backward()
         return leaf.detach(), losses, guided.views
 
     def _move(self, parameters: list[Tensor], report: StepReport) -> None:
@@ -192,8 +193,8 @@ class Run:
 
         The end of extra steps moves when there are more of them: its score is shown, and forgotten if the run goes on.
         """
-        state, every = self.state, self.config.best.every
-        planned = state.step % every == 0 or state.step == min(self.stages[state.stage].stop, self.config.steps)
+        state, interval = self.state, self.config.best.every
+        planned = state.step % interval == 0 or state.step == min(self.stages[state.stage].stop, self.config.steps)
         state.shown = None
         if not planned and state.step != self.config.total_steps:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vqclip import images, prompts, seeding
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
-from vqclip.errors import UsageError
+from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.init_image import read_own
 from vqclip.precision import autocast
 from vqclip.prompts import Prompt
@@ -43,18 +43,20 @@ class Sketcher:
 
     reading: Reading
     sprites: MemorySprites
-    own: OwnSprites
+    like_sprites: OwnSprites
     painter: Painter
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, config: Config, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]) -> Sketcher:
-        """Return the sketcher of a resolved run; tells of what it cannot draw.
+    def of(
+        cls, config: Resolved, models: Models, outside: dict[str, dict[str, Any]], notices: list[Notice]
+    ) -> Sketcher:
+        """Return the sketcher of a resolved run; adds to `notices` what it cannot draw.
 
         Raises UsageError for files that are no pictures.
         """
         reading, like = asked.reading_of(config), parse_like(config.init.like)
-        own = OwnSprites(
+        like_sprites = OwnSprites(
             {
                 name: [read_own(path, f"init.like.{name}.{k}", outside) for k, path in enumerate(paths)]
                 for name, paths in like.items()
@@ -68,14 +70,17 @@ class Sketcher:
             with autocast(device.type, precision):
                 return vqgan.decode(vqgan.codes(codes.to(device)))
 
+        if models.memory is None:
+            raise WeightsError("a sketch needs a memory: give --set models.memory=NAME or FILE before loading")
         sprites = MemorySprites(models.memory, decode)
-        return cls(reading, sprites, own, Painter(AllSprites(own, sprites)), (config.size[0], config.size[1]))
+        painter = Painter(AllSprites(like_sprites, sprites))
+        return cls(reading, sprites, like_sprites, painter, (config.size[0], config.size[1]))
 
     def composition(self, seed: int) -> Composition:
         """Return the layout of a seed's sketch."""
         words = zlib.crc32(self.reading.text.encode("utf-8", "surrogatepass"))
         rng = np.random.default_rng([seeding.derive(seed, "sketch"), words])
-        figures = Figures(self.sprites.subjects, self.own.names, self._extent, rng)
+        figures = Figures(self.sprites.subjects, self.like_sprites.names, self._extent, rng)
         laid_out = lay_out(self.reading, figures, rng, int(rng.integers(2**31)))
         return replace(within(laid_out, *self.size), style=self.reading.style)
 
@@ -92,22 +97,24 @@ class Sketcher:
         return images.crop_center(painted, width, height)
 
     def guiding(self, prompt: Prompt, words: frozenset[str]) -> Prompt:
-        """Return a prompt as a CLIP that knows only some words is told of it; one of negative weight stays."""
+        """Return a prompt for a CLIP that knows only some words; one of negative weight stays as it is."""
         if prompt.weight <= 0:
             return prompt
-        return dataclasses.replace(prompt, text=guiding_text(prompt.text, words, self.own.names))
+        return dataclasses.replace(prompt, text=guiding_text(prompt.text, words, self.like_sprites.names))
 
     def _extent(self, name: str) -> tuple[float, float]:
-        return self.own.extent(name) if name.startswith("own:") else self.sprites.extent(name)
+        return self.like_sprites.extent(name) if name.startswith("own:") else self.sprites.extent(name)
 
 
-def styled(config: Config) -> str | None:
+def styled(config: Resolved) -> str | None:
     """Return the style that a run's prompts name, if it is one that the world's painter knows and may paint."""
     return asked.reading_of(config).style if config.models.memory else None
 
 
 def paint_init_image(init_image: InitImage, style: str, seed: int) -> Tensor:
     """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of its size."""
+    if init_image.image is None:
+        raise ValueError("there is no init image to paint")
     height, width = init_image.image.shape[-2:]
     if max(height, width) > _MOST:
         raise UsageError(f"a style is painted on pictures of up to {_MOST} pixels a side: give a smaller --size")
@@ -127,14 +134,14 @@ def _tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def guiding_text(text: str, words: frozenset[str], own: Mapping[str, Any]) -> str:
-    """Return what a CLIP that knows only some words is told of a prompt: the same without what it does not know.
+def guiding_text(text: str, words: frozenset[str], like: Iterable[str]) -> str:
+    """Return a prompt's text for a CLIP that knows only some `words`: the same without what it does not know.
 
-    An empty set means that it knows any.
+    An empty set means that it knows any. `like` are the names of `--like`.
     """
     if not words:
         return text
-    reading = asked.read_once(text, tuple(own))
+    reading = asked.read_once(text, tuple(like))
 
     def knows(phrase: str | None) -> bool:
         return phrase is None or not prompts.unknown_words([prompts.Prompt(phrase)], words)

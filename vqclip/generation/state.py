@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqclip import optim
-from vqclip.config import Config
+from vqclip.config import Resolved
 from vqclip.drawables import Drawable
 from vqclip.types import PackedState
 
@@ -69,7 +69,7 @@ class State:
     slowings: dict[int, float] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, drawable: Drawable, config: Config) -> State:
+    def start(cls, drawable: Drawable, config: Resolved) -> State:
         """Return the state before the first step of a run, or of a stage, that begins with some pictures."""
         # sums over a grid that was loaded again round as before: its memory is laid out the same
         leaves = {
@@ -85,7 +85,7 @@ class State:
         """What the optimizer moves, by name, each (B, ...)."""
         return self.drawable.parameters()
 
-    def restart(self, drawable: Drawable, config: Config) -> None:
+    def restart(self, drawable: Drawable, config: Resolved) -> None:
         """Go on from other pictures, of another grid perhaps: moments, average and best iterate begin anew."""
         fresh = State.start(drawable, config)
         self.drawable, self.optimizer, self.average = fresh.drawable, fresh.optimizer, fresh.average
@@ -126,7 +126,7 @@ class State:
         return PackedState(self.step, copies, numbers, self.kind)
 
     @classmethod
-    def unpack(cls, packed: PackedState, config: Config, blank: Drawable, device: torch.device) -> State:
+    def unpack(cls, packed: PackedState, config: Resolved, blank: Drawable, device: torch.device) -> State:
         """Return the state that was packed; KeyError, TypeError, ValueError or RuntimeError if it is none."""
         numbers = _of_named_parameters(packed.numbers)
         # torch's optimizers keep their counts of steps, which have no dimension, on the CPU
@@ -198,7 +198,7 @@ def _named(name: str, is_tensor: bool) -> str:
     return f"{_OPTIMIZER}z.{key}" if key != name and "." not in key else name
 
 
-def _optimizer_of(packed: PackedState, config: Config) -> str:
+def _optimizer_of(packed: PackedState, config: Resolved) -> str:
     """Return the name of a packed state's optimizer; ValueError for a place that version 0.1 did not have."""
     if packed.optimizer or "kind" not in packed.numbers:
         return packed.optimizer or config.optimizer.name

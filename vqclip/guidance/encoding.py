@@ -18,7 +18,7 @@ from vqclip.types import Notice, Perceptor
 def encode_prompts(
     perceptor: Perceptor, parsed: Sequence[Prompt], template: str = "{}"
 ) -> tuple[list[Tensor], list[Notice]]:
-    """Return the embedding (D,) of each prompt; one that exceeds the context is split, averaged, and told of.
+    """Return the embedding (D,) of each prompt; one that exceeds the context is split and averaged, with a notice.
 
     In what is embedded the prompt, or each of its parts, stands for `{}` in the template; prompts of negative weight
     are embedded as they are. Raises UsageError for a template that leaves no room in the context.
@@ -30,10 +30,10 @@ def encode_prompts(
         )
     embeddings, notices = [], []
     for prompt in parsed:
-        own = partial(str.replace, template if prompt.weight > 0 else "{}", "{}")
+        in_template = partial(str.replace, template if prompt.weight > 0 else "{}", "{}")
 
-        def count(text: str, own: Callable[[str], str] = own) -> int:
-            return perceptor.count_tokens(own(text))
+        def count(text: str, in_template: Callable[[str], str] = in_template) -> int:
+            return perceptor.count_tokens(in_template(text))
 
         parts = split_long(prompt.text, perceptor.context_length, count)
         if len(parts) > 1:
@@ -44,7 +44,7 @@ def encode_prompts(
                 )
             )
         with torch.no_grad():
-            mean = perceptor.encode_text([own(part) for part in parts]).mean(0)
+            mean = perceptor.encode_text([in_template(part) for part in parts]).mean(0)
         embeddings.append(torch.nn.functional.normalize(mean, dim=0))
     return embeddings, notices
 

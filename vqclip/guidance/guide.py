@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqclip import schedules
-from vqclip.config.schema import ViewsConfig
+from vqclip.config.resolved import ResolvedViews
 from vqclip.drawables.protocol import Moment
 from vqclip.guidance.losses.build import Term
 from vqclip.guidance.losses.prompt import contrast_loss
@@ -46,7 +46,7 @@ class Guidance:
         perceptors: Sequence[Perceptor],
         targets: Sequence[Targets],
         terms: Sequence[Term],
-        config: ViewsConfig,
+        config: ResolvedViews,
         precision: str,
         rivals: Sequence[Sequence[Rivals]] = (),
     ) -> None:
@@ -75,12 +75,11 @@ class Guidance:
         grow with their number; the sum over the chunks is the whole.
         """
         if not self.terms:
-            image.grad = torch.zeros_like(image)
             return Guided({}, {})
         count, plan = self.config.count, self.plan(moment.progress)
         seeing = range(len(self.perceptors))
         places = [moment.step % len(self.perceptors)] if self.config.alternate else seeing
-        found: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
+        chunks: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
         for place in places:
             drawn = self._sample(plan, place, image, moment)
             chunk = self.chunk or count
@@ -89,10 +88,10 @@ class Guidance:
                 loss = total(list(losses.values())).sum(1) / (count * len(places))
                 loss.sum().backward()
                 for name, value in losses.items():
-                    found[name].append(value.detach())
+                    chunks[name].append(value.detach())
         scale = count * len(places)
-        sums = {name: total([value.sum(1) / scale for value in values]) for name, values in found.items()}
-        return Guided(sums, {name: torch.cat(values, 1) for name, values in found.items()})
+        sums = {name: total([value.sum(1) / scale for value in values]) for name, values in chunks.items()}
+        return Guided(sums, {name: torch.cat(values, 1) for name, values in chunks.items()})
 
     @torch.no_grad()
     def score(self, image: Tensor, seeds: Sequence[int], views: int, progress: float = 1.0) -> Tensor:

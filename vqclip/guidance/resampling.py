@@ -28,8 +28,8 @@ def ordered(image: Tensor, grid: Tensor) -> Tensor:
         for row, share_y in ((top, top + 1 - y), (top + 1, y - top)):
             # what lies beyond the last pixel has no share of the sum
             place = row.clamp(max=height - 1).long() * width + column.clamp(max=width - 1).long()
-            found = flat.gather(2, place.flatten(1)[:, None].expand(-1, channels, -1))
-            total = total + found * (share_x * share_y).flatten(1)[:, None]
+            colors = flat.gather(2, place.flatten(1)[:, None].expand(-1, channels, -1))
+            total = total + colors * (share_x * share_y).flatten(1)[:, None]
     return total.view(count, channels, rows, columns)
 
 

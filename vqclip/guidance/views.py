@@ -22,6 +22,9 @@ from vqclip.guidance.augmentations import Augmentation
 from vqclip.registry import AUGMENTATIONS
 from vqclip.registry.outside import is_outside, place_of, run_outside
 
+# names, strengths and uniform draws (N, draws) of pixel augmentations
+Pixelwise = tuple[tuple[str, float, Tensor], ...]
+
 
 @dataclass(frozen=True)
 class ViewPlan:
@@ -52,7 +55,7 @@ class Views:
     homography: Tensor
     side: Tensor
     color: Tensor
-    pixel: tuple[tuple[str, float, Tensor], ...] = ()
+    pixel: Pixelwise = ()
     noise: Tensor | None = None
 
     def __len__(self) -> int:
@@ -95,7 +98,7 @@ def sample_views(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, floa
     return Views(place @ geometry, side, color, pixel, noise)
 
 
-def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tuple[Tensor, Tensor, tuple]:
+def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tuple[Tensor, Tensor, Pixelwise]:
     for name in strengths:
         AUGMENTATIONS.check(name)
     geometry = torch.eye(3).expand(n, 3, 3)
@@ -188,7 +191,7 @@ def _render_one(pyramid: list[Tensor], views: Views, view_side: int) -> Tensor:
 
 def _onto_level(grid: Tensor, image: Tensor, pooled: Tensor, level: int) -> Tensor:
     """Move a grid from the image onto a pyramid level, whose last cell may reach over the edge of the image."""
-    covered = torch.tensor([pooled.shape[-1] / image.shape[-1], pooled.shape[-2] / image.shape[-2]]) * 2**level
+    covered: Tensor = torch.tensor([pooled.shape[-1] / image.shape[-1], pooled.shape[-2] / image.shape[-2]]) * 2**level
     return grid / covered + (1 / covered - 1)
 
 
@@ -219,12 +222,14 @@ def _finish(cuts: Tensor, views: Views) -> Tensor:
 def _built(name: str, augmentation: Augmentation, shape: tuple[int, ...], *arguments: Any) -> Tensor:
     """Return what an augmentation builds; PluginError for one from outside that fails or does not fit."""
     if not is_outside(augmentation.build):
-        return augmentation.build(*arguments)
+        known: Tensor = augmentation.build(*arguments)
+        return known
     what = f"the augmentation {name!r}"
-    built = run_outside(what, augmentation.build, *arguments)
-    if not isinstance(built, Tensor) or built.shape != shape:
-        given = tuple(built.shape) if isinstance(built, Tensor) else type(built).__name__
+    built: Any = run_outside(what, augmentation.build, *arguments)
+    tensor = built if isinstance(built, Tensor) else None
+    if tensor is None or tensor.shape != shape:
+        given = type(built).__name__ if tensor is None else tuple(tensor.shape)
         raise PluginError(f"{what} ({place_of(augmentation.build)}) returned {given}: return a tensor {shape}")
-    if not bool(built.isfinite().all()):
+    if not bool(tensor.isfinite().all()):
         raise PluginError(f"{what} ({place_of(augmentation.build)}) returned a number that is not finite")
-    return built
+    return tensor

@@ -92,7 +92,8 @@ class AdaptedVQGAN(nn.Module):
     @property
     def codebook(self) -> Tensor:
         """Codes, (K, C)."""
-        return self.inner.codebook
+        codebook: Tensor = self.inner.codebook
+        return codebook
 
     @property
     def live_codebook(self) -> Tensor:
@@ -101,11 +102,13 @@ class AdaptedVQGAN(nn.Module):
 
     def encode(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) in [0, 1] to latents (B, C, h, w)."""
-        return self.inner.encode(image)
+        z: Tensor = self.inner.encode(image)
+        return z
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents to the nearest codes (B, C, h, w) and their indices (B, h, w)."""
-        return self.inner.quantize(z)
+        codes, indices = self.inner.quantize(z)
+        return codes, indices
 
     def codes(self, indices: Tensor) -> Tensor:
         """Indices (B, h, w) to codes (B, C, h, w)."""
@@ -113,7 +116,8 @@ class AdaptedVQGAN(nn.Module):
 
     def decode(self, z_q: Tensor) -> Tensor:
         """Codes to an image (B, 3, H, W) in [0, 1]."""
-        return self.inner.decode(z_q)
+        image: Tensor = self.inner.decode(z_q)
+        return image
 
 
 class AdaptedCLIP(nn.Module):

@@ -17,7 +17,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from vqclip.models.vqgan import Detokenizer
 
-_PAD = 1
+_PAD = 1  # the token after the last word
 # what stands for the space before a word, among the tokens
 _SPACE = "\u0120"
 
@@ -97,13 +97,13 @@ class DalleMini(nn.Module):
     @property
     def unconditional(self) -> Tensor:
         """The words (n,) of an empty prompt."""
-        return self.tell([""])[0]
+        return self.conditions([""])[0]
 
-    def tell(self, texts: Sequence[str]) -> Tensor:
-        """Return the words (P, n) of texts."""
+    def conditions(self, texts: Sequence[str]) -> Tensor:
+        """Return the conditions (P, n) of texts: the tokens of their words."""
         return torch.tensor([self.pieces(text) for text in texts], device=self.decoder.lm_head.weight.device)
 
-    def told_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
+    def conditions_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
         """Return the part of a condition that belongs to a window of the grid: all of it."""
         del grid_width, top, left, height, width
         return condition
@@ -151,11 +151,11 @@ class _Decoder(nn.Module):
         """Return logits (B, m, tokens) of the m codes that follow those of which nothing is remembered yet."""
         tokens = torch.cat([codes.new_full((len(codes), 1), self.start), codes], 1)
         known, total = caches[0][0].shape[2] if caches[0] else 0, tokens.shape[1]
-        said = None if caches[0] else encoder(words)
+        encoded = None if caches[0] else encoder(words)
         x = self.embed_tokens(tokens[:, known:]) + self.embed_positions.weight[known:total]
         x = self.layernorm_embedding(x)
         for layer, cache in zip(self.layers, caches, strict=True):
-            x = layer(x, said, (words != _PAD)[:, None, None, :], cache)
+            x = layer(x, encoded, (words != _PAD)[:, None, None, :], cache)
         out: Tensor = self.lm_head(self.final_ln(x))
         return out
 
@@ -216,19 +216,19 @@ class _DecoderLayer(nn.Module):
         self.self_attn, self.encoder_attn = _Attention(width, heads), _Attention(width, heads)
         self.glu = _Gated(width, inner)
 
-    def forward(self, x: Tensor, said: Tensor | None, spoken: Tensor, cache: list[Tensor]) -> Tensor:
-        """Return (B, m, width); `said` is what the encoder made of the words, needed once: the cache keeps it."""
+    def forward(self, x: Tensor, encoded: Tensor | None, is_word: Tensor, cache: list[Tensor]) -> Tensor:
+        """Return (B, m, width); `encoded` are the encoded words, needed once: the cache keeps their keys and values."""
         normal = self.pre_self_attn_layer_norm(x)
         keys, values = self.self_attn.keys_and_values(normal)
         known = 0
         if cache:
             known = cache[0].shape[2]
             keys, values = torch.cat([cache[0], keys], 2), torch.cat([cache[1], values], 2)
-        heard = cache[2:] if cache else self.encoder_attn.keys_and_values(cast("Tensor", said))
-        cache[:] = [keys, values, *heard]
+        word_keys, word_values = cache[2:] if cache else self.encoder_attn.keys_and_values(cast("Tensor", encoded))
+        cache[:] = [keys, values, word_keys, word_values]
         place = torch.arange(keys.shape[2], device=x.device)
         x = x + self.self_attn_layer_norm(self.self_attn(normal, keys, values, place <= place[known:, None]))
         normal = self.pre_encoder_attn_layer_norm(x)
-        x = x + self.encoder_attn_layer_norm(self.encoder_attn(normal, *heard, spoken))
+        x = x + self.encoder_attn_layer_norm(self.encoder_attn(normal, word_keys, word_values, is_word))
         out: Tensor = x + self.glu(x)
         return out

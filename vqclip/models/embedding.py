@@ -54,6 +54,7 @@ class EmbeddingPrior(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         self.unconditional = nn.Parameter(torch.zeros(a.dimensions))
+        # `told`, the embedding of text and time, is a name in weight files and stays
         self.told = nn.Linear(a.dimensions + 2 * a.frequencies, a.width)
         self.enter = nn.Linear(a.dimensions, a.width)
         self.layers = nn.ModuleList(_Layer(a.width) for _ in range(a.layers))
@@ -73,7 +74,7 @@ class EmbeddingPrior(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A residual perceptron whose norm is shifted and scaled by what it is told (Peebles and Xie 2023)."""
+    """A residual perceptron whose norm is shifted and scaled by its condition (Peebles and Xie 2023)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

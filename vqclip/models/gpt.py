@@ -17,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from vqclip.errors import UsageError
 
 CONDITIONS = ("class", "coordinates", "none")
-_CELL = 16
+_CELL = 16  # pixels a side of a code's cell in taming's models
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class GPTArchitecture:
 
     `vocabulary` tokens, of which the first `codes` are codes of the VQGAN, are embedded in `width` dimensions. The
     first `unmasked` tokens see one another. `condition` is a class (one of `classes`), coordinates (a token for each
-    code that tells where in the picture it lies) or none (the token `start`).
+    code, with its place in the picture) or none (the token `start`).
     """
 
     vocabulary: int
@@ -48,12 +48,14 @@ class GPTArchitecture:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
         if not (0 <= self.start < self.vocabulary and 0 <= self.classes <= self.vocabulary):
             raise ValueError(f"{self.classes} classes and start {self.start} of {self.vocabulary} tokens")
-        if self.told + self.side**2 - 1 > self.block or self.codes > self.vocabulary:
-            raise ValueError(f"{self.told} tokens of condition and {self.side}x{self.side} codes do not fit its block")
+        if self.condition_tokens + self.side**2 - 1 > self.block or self.codes > self.vocabulary:
+            raise ValueError(
+                f"{self.condition_tokens} tokens of condition and {self.side}x{self.side} codes do not fit its block"
+            )
 
     @property
-    def told(self) -> int:
-        """Tokens of the condition."""
+    def condition_tokens(self) -> int:
+        """Number of tokens of the condition."""
         return self.side**2 if self.condition == "coordinates" else 1
 
 
@@ -61,7 +63,7 @@ class GPTPrior(nn.Module):
     """Codes (B, h, w) and conditions, tokens (B, c), to logits of every code given those before it."""
 
     kind = "causal"
-    # Esser et al. draw from their class model so
+    # as Esser et al. sample from their class model
     usual: ClassVar[Mapping[str, float]] = {"guidance": 1.0, "top_k": 600, "top_p": 0.92}
 
     def __init__(self, architecture: GPTArchitecture) -> None:
@@ -79,7 +81,7 @@ class GPTPrior(nn.Module):
         """Codes along a side of the grids it was trained on; larger ones go through a window."""
         return self.architecture.side
 
-    def tell(self, height: int, width: int, index: int) -> Tensor:
+    def conditions(self, height: int, width: int, index: int) -> Tensor:
         """Return the condition (1, c) of a grid: of a class, by its `index`, of coordinates, or of nothing.
 
         Raises UsageError for a class that it does not know, or for one given in vain.
@@ -101,7 +103,7 @@ class GPTPrior(nn.Module):
         numbers = (rows[:, None] * width * _CELL + columns) / (height * width * _CELL**2)
         return (numbers * a.codes).round().long().clamp(max=a.vocabulary - 1).view(1, -1).to(device)
 
-    def told_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
+    def conditions_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
         """Return the part of a condition (B, c) that belongs to a window of the grid."""
         if self.architecture.condition != "coordinates":
             return condition

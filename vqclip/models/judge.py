@@ -21,9 +21,9 @@ from vqclip.errors import WeightsError
 
 TEXTURE_SIDE = 128
 REFERENCE = 1000
-_LAYOUT = 12
+_LAYOUT = 12  # cells a side of the picture's colors
 _PATTERNS = ((8, 1.0), (8, 3.0))
-_BINS = 10
+_BINS = 10  # of a histogram of local binary patterns
 _GRADIENTS = 7 * 7 * 2 * 2 * 9
 FEATURES = _GRADIENTS + _LAYOUT * _LAYOUT * 3 + 4 * len(_PATTERNS) * _BINS + 3 * 6
 

@@ -1,8 +1,9 @@
 """The prior: a masked transformer from a CLIP embedding to a grid of codes (Chang et al. 2022, "MaskGIT").
 
 It sees a grid in which some codes are masked, and says for each of these how likely every code is there. Like Muse
-(Chang et al. 2023) it is told what the picture shows, and now and then is not, so that both can be compared. One token
-of the transformer stands for a patch of codes: a quarter of the cost, and still each code is masked by itself.
+(Chang et al. 2023) it is conditioned on what the picture shows, and now and then is not, so that both can be compared.
+One token of the transformer stands for a patch of codes: a quarter of the cost, and still each code is masked by
+itself.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class PriorArchitecture:
     """Sizes of a prior: of the codebook, of the grid it was trained on, of a patch of codes, and of the transformer.
 
     There are `codes` of `channels`, `side` to a side of the grid. `clip` is the sha256 of the weight file of the CLIP
-    whose embeddings, of `condition` dimensions, tell it what to show. `kind` is masked (fills in any order), causal
+    whose embeddings, of `condition` dimensions, are its conditions. `kind` is masked (fills in any order), causal
     (writes one code after the other) or flow (clears noise from the latents of all codes at once).
     """
 
@@ -82,16 +83,17 @@ def build(architecture: PriorArchitecture) -> MaskedPrior | AutoregressivePrior 
 
 
 class _Prior(nn.Module):
-    """What both kinds share: codes with their own embeddings, places, and the condition."""
+    """What masked and causal priors share: learned embeddings of codes and places, and the condition."""
 
     codebook: Tensor
-    # how it is drawn from unless one says otherwise
+    # how it is sampled unless the config says otherwise
     usual: ClassVar[Mapping[str, float]] = {"guidance": 3.0, "top_k": 0, "top_p": 1.0}
 
     def __init__(self, architecture: PriorArchitecture, names: int) -> None:
         super().__init__()
         self.architecture = a = architecture
         self.register_buffer("codebook", torch.zeros(a.codes, a.channels))
+        # `own`, the learned embedding of each code beside the codebook's, is a name in weight files and stays
         self.own = nn.Embedding(names, a.code_width)
         self.row, self.column = nn.Embedding(a.side, a.width), nn.Embedding(a.side, a.width)
         self.unconditional = nn.Parameter(torch.zeros(a.condition))
@@ -223,7 +225,7 @@ class AutoregressivePrior(_Prior):
             x = block(x, causal=True)
         return self._logits(x[:, self.architecture.prefix - 1 :]).view(batch, height, width, -1)
 
-    def told_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
+    def conditions_in(self, condition: Tensor, grid_width: int, top: int, left: int, height: int, width: int) -> Tensor:
         """Return the part of a condition that belongs to a window of the grid: all of it."""
         del grid_width, top, left, height, width
         return condition
@@ -274,6 +276,7 @@ class FlowPrior(nn.Module):
         self.unconditional = nn.Parameter(torch.zeros(a.condition))
         self.enter = nn.Linear(a.patch**2 * a.channels, a.width)
         self.prefix = nn.Linear(a.condition, a.prefix * a.width)
+        # `told`, the embedding of condition and time, is a name in weight files and stays
         self.told = nn.Linear(a.condition + 2 * _FREQUENCIES, a.width)
         self.modulate = nn.Linear(a.width, 6 * a.width)
         self.tables = nn.Parameter(torch.zeros(a.layers, 6, a.width))
@@ -323,7 +326,7 @@ _FREQUENCIES = 16
 
 
 class ModulatedBlock(Block):
-    """A transformer's block whose norms are shifted and scaled, and whose additions are weighed, by what it is told."""
+    """A transformer's block whose norms are shifted and scaled, and whose additions are weighed, by its condition."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(width, heads)

@@ -49,14 +49,14 @@ class SmallCLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         mask = torch.full((self.context_length, self.context_length), -math.inf).triu(1)
         self.register_buffer("attn_mask", mask, persistent=False)
-        self._draw(width, text_cfg["layers"])
+        self._initialize(width, text_cfg["layers"])
 
     def encode_image(self, x: Tensor) -> Tensor:
         """Return embeddings (N, D), of any length, of normalized pictures (N, 3, S, S)."""
         out: Tensor = self.visual(x)
         return out
 
-    def _draw(self, width: int, layers: int) -> None:
+    def _initialize(self, width: int, layers: int) -> None:
         """Draw the weights that a training begins with: Radford et al.'s of the text, He et al.'s of the pictures."""
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)

@@ -1,7 +1,7 @@
 """The upsampler: from a grid of codes to one of twice the side, drawn as a prior draws (Chang et al. 2023, "Muse").
 
 Muse enlarges tokens with a second transformer. What a code of the finer grid shows depends on its surroundings and on
-what the picture is told to be, hardly on what stands far away: so this network convolves, and takes grids of any size.
+what the picture is to show, hardly on what stands far away: so this network convolves, and takes grids of any size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ SCALE = 2
 
 @dataclass(frozen=True)
 class UpsamplerArchitecture:
-    """Sizes of an upsampler: `codes` of `channels`; `condition` dimensions, of the CLIP of sha256 `clip`, tell it."""
+    """Sizes of an upsampler: `codes` of `channels`, conditions of `condition` dimensions.
+
+    `clip` is the sha256 of the weight file of the CLIP whose embeddings are the conditions.
+    """
 
     codes: int
     channels: int
@@ -61,6 +64,7 @@ class Upsampler(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         self.register_buffer("codebook", torch.zeros(a.codes, a.channels))
+        # `own`, embeddings of fine codes, and `told`, that of the condition, are names in weight files and stay
         self.own, self.coarse = nn.Embedding(a.codes + 1, a.code_width), nn.Embedding(a.codes, a.code_width)
         self.unconditional = nn.Parameter(torch.zeros(a.condition))
         self.enter = nn.Linear((SCALE**2 + 1) * (a.channels + a.code_width), a.width)
@@ -99,7 +103,7 @@ class Upsampler(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """A residual 3x3 convolution whose norm is shifted and scaled by what it is told; pixels (B, h, w, width)."""
+    """A residual 3x3 convolution whose norm is shifted and scaled by its condition; pixels (B, h, w, width)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

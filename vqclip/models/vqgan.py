@@ -23,7 +23,7 @@ from vqclip.models.convolution import Conv2d
 from vqclip.models.normalization import GroupNorm, norm_silu
 from vqclip.types import VQGANArchitecture
 
-_LIVE_NORM = 1e-2
+_LIVE_NORM = 1e-2  # least norm of a code that is ever chosen
 NO_ENCODER = "holds no encoder, so that it begins with no picture: give --stages full:1, or get it whole"
 
 

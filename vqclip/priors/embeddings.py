@@ -12,9 +12,9 @@ from torch.nn.functional import normalize
 from vqclip import seeding
 from vqclip.types import EmbeddingNetwork
 
-_STEPS = 16
+_STEPS = 16  # of the diffusion
 # DALL-E 2 draws two and keeps the one nearer to the text
-_DRAWN = 2
+_CANDIDATES = 2
 
 
 @torch.no_grad()
@@ -26,17 +26,17 @@ def sample_embeddings(network: EmbeddingNetwork, text: Tensor, seeds: Sequence[i
     """
     count, dimensions = text.shape
     drawn_noise = [
-        torch.randn(_DRAWN, count, dimensions, generator=seeding.generator(seed, "embedding")) for seed in seeds
+        torch.randn(_CANDIDATES, count, dimensions, generator=seeding.generator(seed, "embedding")) for seed in seeds
     ]
     x = torch.stack(drawn_noise).to(text).flatten(0, 2)
-    texts = text.repeat(len(seeds) * _DRAWN, 1)
+    texts = text.repeat(len(seeds) * _CANDIDATES, 1)
     for step in range(_STEPS):
         now, then = 1 - step / _STEPS, 1 - (step + 1) / _STEPS
         clean = _denoised(network, x, now, texts, guidance)
         a, b = math.cos(math.pi / 2 * now), math.sin(math.pi / 2 * now)
         noise = (x - a * clean) / b
         x = math.cos(math.pi / 2 * then) * clean + math.sin(math.pi / 2 * then) * noise
-    candidates = normalize(x, dim=1).view(len(seeds), _DRAWN, count, dimensions)
+    candidates = normalize(x, dim=1).view(len(seeds), _CANDIDATES, count, dimensions)
     nearest = (candidates * text).sum(-1).argmax(1)
     return candidates.gather(1, nearest[:, None, :, None].expand(-1, -1, -1, dimensions))[:, 0]
 

@@ -1,7 +1,7 @@
 """Codes from a prior: parallel decoding with guidance (Chang et al. 2022, "MaskGIT"; Chang et al. 2023, "Muse").
 
 Everything is masked at first. At every step all masked codes are drawn at once, the likeliest of them stay, fewer and
-fewer are masked again. Guidance moves the logits away from those of a prior that is told nothing (Ho and Salimans
+fewer are masked again. Guidance moves the logits away from those of a prior without a condition (Ho and Salimans
 2022), by several prompts at once, and away from negative ones.
 """
 
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from vqclip import seeding
-from vqclip.types import MASKED, CodePrior, CodeUpsampler, FlowingPrior, WritingPrior
+from vqclip.types import MASKED, CausalCodePrior, CodePrior, CodeUpsampler, FlowCodePrior, SampledPrior
 
-# parts in which codes are hidden to ask how likely they are
+# number of parts in which codes are hidden to ask how likely they are
 _HIDDEN = 4
 # codes to a side of the tiles in which large grids are upsampled, and how many of them tiles share; both even
 _TILE, _OVERLAP = 64, 16
-# how far along the flow codes are blurred to ask how likely they are
-_BLURRED = 0.5
+# the time of the flow (0 noise, 1 latents) at which codes are asked how likely they are
+_ASKED_AT = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,18 @@ class Sampling:
 
 
 def sample(
-    prior: CodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+    prior: SampledPrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], sampling: Sampling
 ) -> Tensor:
     """Return codes (n, h, w), one grid for each seed; what is not MASKED in `grid`, (h, w) or (n, h, w), stays.
 
     `conditioning` (P, D) are the conditions, `weights` (P,) what each counts, negative ones to be avoided.
     """
-    samplers: dict[str, Callable[..., Tensor]] = {"masked": _fill, "causal": _write, "flow": _clear}
-    return samplers[prior.kind](prior, conditioning, weights, grid, seeds, how)
+    samplers: dict[str, Callable[..., Tensor]] = {
+        "masked": _sample_masked,
+        "causal": _sample_causal,
+        "flow": _sample_flow,
+    }
+    return samplers[prior.kind](prior, conditioning, weights, grid, seeds, sampling)
 
 
 def upsample(
@@ -61,14 +65,14 @@ def upsample(
     weights: Tensor,
     grid: Tensor | None,
     seeds: Sequence[int],
-    how: Sampling,
+    sampling: Sampling,
 ) -> Tensor:
     """Return codes (n, 2h, 2w) for coarse ones (n, h, w), one grid for each seed, drawn as a masked prior draws.
 
     What is not MASKED in `grid`, (2h, 2w) or (n, 2h, 2w), stays; without it everything is drawn. Large grids are drawn
     in tiles, each knowing what of it belongs to earlier ones.
     """
-    conditions = _conditions(network, conditioning, weights, how.guidance)
+    conditions = _conditions(network, conditioning, weights, sampling.guidance)
     size = (2 * coarse.shape[1], 2 * coarse.shape[2])
     if grid is None:
         grid = torch.full(size, MASKED, device=coarse.device)
@@ -80,30 +84,30 @@ def upsample(
 
         def logits(codes: Tensor, above: Tensor = above) -> Tensor:
             outputs = [network(codes, above, c.expand(len(codes), -1)).float() for c in conditions]
-            return mixed(torch.stack(outputs), weights, how.guidance)
+            return mixed(torch.stack(outputs), weights, sampling.guidance)
 
         tile_seeds = seeds if not number else [seeding.derive(seed, "tile", number) for seed in seeds]
-        grid[part] = _decode(logits, grid[part], tile_seeds, how)
+        grid[part] = _decode(logits, grid[part], tile_seeds, sampling)
     return grid
 
 
-def _fill(
-    prior: CodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+def _sample_masked(
+    prior: CodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], sampling: Sampling
 ) -> Tensor:
-    return _decode(lambda codes: guided(prior, codes, conditioning, weights, how.guidance), grid, seeds, how)
+    return _decode(lambda codes: guided(prior, codes, conditioning, weights, sampling.guidance), grid, seeds, sampling)
 
 
-def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence[int], how: Sampling) -> Tensor:
+def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
     """Return codes (n, h, w), the masked ones of the grid drawn in parallel, the surest first, as MaskGIT does."""
     codes = grid.expand(len(seeds), -1, -1).clone()
     total = (codes == MASKED).flatten(1).sum(1)
-    for step in range(how.steps):
+    for step in range(sampling.steps):
         masked = codes == MASKED
         noise = [seeding.generator(seed, "prior", step) for seed in seeds]
-        drawn, confidence = _draw(logits_of(codes), noise, how)
-        share = math.cos(math.pi / 2 * (step + 1) / how.steps) if step + 1 < how.steps else 0.0
+        drawn, confidence = _sample_codes(logits_of(codes), noise, sampling)
+        share = math.cos(math.pi / 2 * (step + 1) / sampling.steps) if step + 1 < sampling.steps else 0.0
         left = (total * share).floor().view(-1, 1, 1)
-        chance = how.choice * (1 - (step + 1) / how.steps)
+        chance = sampling.choice * (1 - (step + 1) / sampling.steps)
         confidence = confidence + chance * _gumbel(confidence[0].shape, noise).to(confidence)
         confidence = confidence.masked_fill(~masked, math.inf).flatten(1)
         order = confidence.argsort(dim=1, stable=True).argsort(dim=1).view_as(codes)
@@ -112,8 +116,13 @@ def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence
     return codes
 
 
-def _write(
-    prior: WritingPrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+def _sample_causal(
+    prior: CausalCodePrior,
+    conditioning: Tensor,
+    weights: Tensor,
+    grid: Tensor,
+    seeds: Sequence[int],
+    sampling: Sampling,
 ) -> Tensor:
     """Write codes row by row, each knowing those before it; keys and values of these are kept.
 
@@ -123,8 +132,8 @@ def _write(
     codes = grid.expand(len(seeds), -1, -1).clone()
     height, width = codes.shape[1:]
     rows, columns = min(height, prior.side), min(width, prior.side)
-    conditions = _conditions(prior, conditioning, weights, how.guidance)
-    told_all = conditions.repeat_interleave(len(seeds), 0)
+    conditions = _conditions(prior, conditioning, weights, sampling.guidance)
+    all_conditions = conditions.repeat_interleave(len(seeds), 0)
     caches: list[list[Tensor]] = [[] for _ in prior.blocks]
     for place in range(height * width):
         i, j = divmod(place, width)
@@ -132,10 +141,10 @@ def _write(
         if (rows, columns) != (height, width):
             caches = [[] for _ in prior.blocks]
         before = codes[:, top : top + rows, left : left + columns].flatten(1)[:, : (i - top) * columns + j - left]
-        here = prior.told_in(told_all, width, top, left, rows, columns)
-        outputs = prior.following(before.repeat(len(conditions), 1), here, columns, caches).float()
-        logits = mixed(outputs.view(len(conditions), len(seeds), -1), weights, how.guidance)
-        drawn, _ = _draw(logits, [seeding.generator(seed, "prior", place) for seed in seeds], how)
+        in_window = prior.conditions_in(all_conditions, width, top, left, rows, columns)
+        outputs = prior.following(before.repeat(len(conditions), 1), in_window, columns, caches).float()
+        logits = mixed(outputs.view(len(conditions), len(seeds), -1), weights, sampling.guidance)
+        drawn, _ = _sample_codes(logits, [seeding.generator(seed, "prior", place) for seed in seeds], sampling)
         codes[:, i, j] = torch.where(codes[:, i, j] == MASKED, drawn, codes[:, i, j])
     return codes
 
@@ -145,8 +154,8 @@ def _window(place: int, length: int, side: int) -> int:
     return min(max(place - side // 2, 0), length - side)
 
 
-def _clear(
-    prior: FlowingPrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], how: Sampling
+def _sample_flow(
+    prior: FlowCodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], sampling: Sampling
 ) -> Tensor:
     """Follow the flow from noise to latents, in steps, and take the nearest codes.
 
@@ -157,17 +166,17 @@ def _clear(
     known = (codes != MASKED)[..., None]
     clean = prior.latents(codes.clamp(min=0))
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeding.generator(s, "prior")) for s in seeds])
-    noise = noise.to(clean) * how.temperature
+    noise = noise.to(clean) * sampling.temperature
     x = noise
-    for step in range(how.steps):
-        now, then = step / how.steps, (step + 1) / how.steps
-        x = x + (then - now) * _velocity(prior, x, now, conditioning, weights, how.guidance)
+    for step in range(sampling.steps):
+        now, then = step / sampling.steps, (step + 1) / sampling.steps
+        x = x + (then - now) * _velocity(prior, x, now, conditioning, weights, sampling.guidance)
         x = torch.where(known, torch.lerp(noise, clean, then), x)
     return torch.where(codes == MASKED, prior.nearest(x), codes)
 
 
 def _velocity(
-    prior: FlowingPrior, x: Tensor, time: float, conditioning: Tensor, weights: Tensor, scale: float
+    prior: FlowCodePrior, x: Tensor, time: float, conditioning: Tensor, weights: Tensor, scale: float
 ) -> Tensor:
     """Return the guided direction (n, h, w, C) at a time; grids larger than the prior's go through windows."""
     times = torch.full((len(x),), time, device=x.device)
@@ -179,18 +188,18 @@ def _velocity(
 
 
 def _closeness(
-    prior: FlowingPrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
+    prior: FlowCodePrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
 ) -> Tensor:
     """Return how near (n, h, w) each code is to what the flow makes of it after some noise: minus squared distances."""
     clean = prior.latents(codes)
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeding.generator(s, "hidden")) for s in seeds])
-    x = torch.lerp(noise.to(clean), clean, _BLURRED)
-    cleared = x + (1 - _BLURRED) * _velocity(prior, x, _BLURRED, conditioning, weights, scale)
+    x = torch.lerp(noise.to(clean), clean, _ASKED_AT)
+    cleared = x + (1 - _ASKED_AT) * _velocity(prior, x, _ASKED_AT, conditioning, weights, scale)
     return -(cleared - clean).square().mean(-1)
 
 
 def likelihood(
-    prior: CodePrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
+    prior: SampledPrior, codes: Tensor, conditioning: Tensor, weights: Tensor, seeds: Sequence[int], scale: float
 ) -> Tensor:
     """Return the log-probability (n, h, w) of each code (n, h, w) given others, under guidance of `scale`.
 
@@ -198,23 +207,24 @@ def likelihood(
     the codes, dealt at random by the seeds, each time a part is hidden that the others must explain.
     """
     if prior.kind == "flow":
-        return _closeness(cast("FlowingPrior", prior), codes, conditioning, weights, seeds, scale)
+        return _closeness(cast("FlowCodePrior", prior), codes, conditioning, weights, seeds, scale)
+    network = cast("CodePrior", prior)
     if prior.kind == "causal":
-        conditions = _conditions(prior, conditioning, weights, scale)
-        outputs = torch.stack([prior(codes, c.expand(len(codes), -1)).float() for c in conditions])
+        conditions = _conditions(network, conditioning, weights, scale)
+        outputs = torch.stack([network(codes, c.expand(len(codes), -1)).float() for c in conditions])
         return _chosen(mixed(outputs, weights, scale), codes)
     dealt = torch.stack([torch.randperm(codes[0].numel(), generator=seeding.generator(s, "hidden")) for s in seeds])
     part = (dealt % _HIDDEN).view_as(codes).to(codes.device)
     total = torch.zeros(codes.shape, device=codes.device)
     for number in range(_HIDDEN):
         hidden = part == number
-        logits = guided(prior, codes.masked_fill(hidden, MASKED), conditioning, weights, scale)
+        logits = guided(network, codes.masked_fill(hidden, MASKED), conditioning, weights, scale)
         total = torch.where(hidden, _chosen(logits, codes), total)
     return total
 
 
 def guided(prior: CodePrior, codes: Tensor, conditioning: Tensor, weights: Tensor, scale: float) -> Tensor:
-    """Return logits (n, h, w, K): u + scale * (sum of w (c - u)) / (sum of positive w), u being told nothing."""
+    """Return logits (n, h, w, K): u + scale * (sum of w (c - u)) / (sum of positive w), u without a condition."""
     conditions = _conditions(prior, conditioning, weights, scale)
     return mixed(
         torch.stack([windowed(prior, codes, c.expand(len(codes), -1), prior.side) for c in conditions]), weights, scale
@@ -222,9 +232,12 @@ def guided(prior: CodePrior, codes: Tensor, conditioning: Tensor, weights: Tenso
 
 
 def _conditions(
-    prior: CodePrior | CodeUpsampler | FlowingPrior, conditioning: Tensor, weights: Tensor, scale: float
+    prior: CodePrior | CodeUpsampler | FlowCodePrior, conditioning: Tensor, weights: Tensor, scale: float
 ) -> Tensor:
-    """Return what a prior must be told: nothing, then the prompts; a single wanted one by itself needs no nothing."""
+    """Return the conditions of guided sampling: that of no prompt, then the prompts'.
+
+    A single wanted prompt without guidance needs no other.
+    """
     alone = scale == 1 and len(conditioning) == 1 and weights[0] > 0
     return conditioning if alone else torch.cat([prior.unconditional[None], conditioning])
 
@@ -269,15 +282,15 @@ def _chosen(logits: Tensor, codes: Tensor) -> Tensor:
     return logits.float().log_softmax(-1).gather(-1, codes[..., None])[..., 0]
 
 
-def _draw(logits: Tensor, noise: Sequence[torch.Generator], how: Sampling) -> tuple[Tensor, Tensor]:
+def _sample_codes(logits: Tensor, noise: Sequence[torch.Generator], sampling: Sampling) -> tuple[Tensor, Tensor]:
     """Return a code of every place (n, h, w), drawn by the Gumbel trick, and its log-probability."""
-    if 0 < how.top_k < logits.shape[-1]:
-        least = logits.topk(how.top_k, dim=-1).values[..., -1:]
+    if 0 < sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -math.inf)
-    scaled = logits / max(how.temperature, 1e-3)
-    if how.top_p < 1:
+    scaled = logits / max(sampling.temperature, 1e-3)
+    if sampling.top_p < 1:
         ordered, order = scaled.softmax(-1).sort(dim=-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered > how.top_p
+        beyond = ordered.cumsum(-1) - ordered > sampling.top_p
         scaled = scaled.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -math.inf)
     drawn = (scaled + _gumbel(logits[0].shape, noise).to(logits)).argmax(-1)
     return drawn, scaled.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]

@@ -23,7 +23,7 @@ from vqclip.prompts import parse_image_prompt
 from vqclip.sketch.own import with_files
 from vqclip.types import Snapshot
 from vqclip.version import __version__
-from vqclip.weights.load import base_name, told_name
+from vqclip.weights.load import base_name, recorded_name
 from vqclip.writers import metadata, names
 from vqclip.writers.picture import save_image
 
@@ -151,7 +151,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         "vqgan": base_name(config.models.vqgan),
         # the weights alone decide the picture
         "vqgan_config": "",
-        "clip": [told_name("clip", name) for name in config.models.clip],
+        "clip": [recorded_name("clip", name) for name in config.models.clip],
         # what was not used is not asked for again
         "prior": base_name(config.models.prior) if prepared.proposer else "",
         "upsampler": base_name(config.models.upsampler) if prepared.scaler.upsampler else "",

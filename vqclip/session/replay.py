@@ -46,7 +46,7 @@ def read_source(picture: Path) -> tuple[dict[str, Any] | None, foreign.Foreign |
 
 def foreign_notice(picture: Path, found: foreign.Foreign, asked: Iterable[str] = ()) -> Notice:
     """Return what is said of a picture of another program: what was taken, unless `asked` for anew, and what left."""
-    taken = [name for name, _ in found.told() if _TOLD[name] not in set(asked)]
+    taken = [name for name, _ in found.facts() if _TOLD[name] not in set(asked)]
     left = ", ".join(found.left[:_LISTED]) + (", ..." if len(found.left) > _LISTED else "")
     text = f"{picture} was made by {found.program}: took {', '.join(taken) or 'nothing'}; left {left or 'nothing'}"
     return Notice(f"{text}; models and look are vqclip's own")

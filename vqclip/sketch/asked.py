@@ -10,7 +10,7 @@ from vqclip.errors import UsageError
 from vqclip.sketch.own import check_named, parse_like
 from vqclip.words import Reading, read, suggestions
 
-_NEAR = 5
+_NEAR = 5  # suggestions in one message
 
 
 def is_sketched(config: Config) -> bool:
@@ -28,9 +28,9 @@ def reading_of(config: Config) -> Reading:
 
 
 @lru_cache(maxsize=16)
-def read_once(text: str, own: tuple[str, ...]) -> Reading:
+def read_once(text: str, like: tuple[str, ...]) -> Reading:
     """Return the reading of a text; see `vqclip.words.read`."""
-    return read(text, own)
+    return read(text, like)
 
 
 def check_words(config: Config) -> None:

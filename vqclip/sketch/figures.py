@@ -28,18 +28,18 @@ class Figure:
 class Figures:
     """Chooses drawings of one manner where it can, so that the things of a picture look as if drawn by one hand.
 
-    `known` holds the drawings of each subject, `own` the names of a user's own pictures of a thing; `extent` gives
+    `known` holds the drawings of each subject, `like` the names of a user's drawings of a thing; `extent` gives
     the width and height of a drawing by name.
     """
 
     def __init__(
         self,
         known: Mapping[str, Sequence[Drawing]],
-        own: Mapping[str, Sequence[str]],
+        like: Mapping[str, Sequence[str]],
         extent: Callable[[str], tuple[float, float]],
         rng: np.random.Generator,
     ) -> None:
-        self._known, self._own, self._extent, self._rng = known, own, extent, rng
+        self._known, self._like, self._extent, self._rng = known, like, extent, rng
         self._manners = [_MANNERS[k] for k in rng.choice(len(_MANNERS), len(_MANNERS), replace=False, p=_SHARES)]
 
     def knows(self, subject: str) -> bool:
@@ -53,7 +53,7 @@ class Figures:
         """
         if kind == "shape":
             return [Figure(subject, subject)] * count
-        names = list(self._own[subject]) if kind == "own" else self._of_one_manner(self._known[subject])
+        names = list(self._like[subject]) if kind == "own" else self._of_one_manner(self._known[subject])
         order = self._rng.permutation(len(names))
         alike = kind != "own" and self._rng.random() < 0.6
         chosen = [names[order[0 if alike else k % len(names)]] for k in range(count)]

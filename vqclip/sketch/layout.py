@@ -25,7 +25,7 @@ from vqclip.world.composition import Composition, Thing
 # the largest share of the side that one thing takes beside none, one, two ... others
 _LARGEST = (0.8, 0.58, 0.46, 0.4, 0.36)
 _ROW = 0.96  # the width of a row
-_MOST_IN_ROW = 3
+_MOST_IN_ROW = 3  # things; more stand in two rows
 # things with attached ones leave room for them
 _HOSTING = {"on": 0.62, "in": 0.7, "with": 0.85, "under": 1.0, "behind": 0.85, "in front of": 0.9, "above": 0.75}
 # how much of the picture things fill together, and by how much they are enlarged at most to do so

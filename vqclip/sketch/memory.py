@@ -18,7 +18,7 @@ from vqclip.world.drawings import Drawing, drawings_of, load_drawings
 
 # how much steeper an outline is made than scaling leaves it
 _STEEP = 1.7
-_KEPT = 64
+_KEPT = 64  # drawings whose pixels are kept in memory
 
 
 class MemorySprites:

@@ -76,10 +76,10 @@ class OwnSprites:
     def __init__(self, pictures: Mapping[str, Sequence[Image.Image]]) -> None:
         self._pixels: dict[str, np.ndarray] = {}
         self.names: dict[str, tuple[str, ...]] = {}
-        for name, own in pictures.items():
-            keys = [f"own:{name}:{number}" for number in range(len(own))]
+        for name, images in pictures.items():
+            keys = [f"own:{name}:{number}" for number in range(len(images))]
             self.names[name] = tuple(keys)
-            self._pixels |= {key: cut_out(picture) for key, picture in zip(keys, own, strict=True)}
+            self._pixels |= {key: cut_out(picture) for key, picture in zip(keys, images, strict=True)}
 
     def pixels(self, name: str) -> np.ndarray:
         """Return a drawing (H, W, 4) uint8, colors premultiplied by alpha. Raises KeyError if it is unknown."""

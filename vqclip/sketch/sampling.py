@@ -38,7 +38,15 @@ _SHAPE, _COLORED, _SIZED, _RELATED, _FRAMED = 0.03, 0.22, 0.12, 0.7, 0.1
 _SETTING, _BACKGROUND = 0.6, 0.25
 _SEASON, _WEATHER, _TIME = 0.12, 0.1, 0.1
 # settings that are a weather or a time already
-_TOLD = ("in the rain", "in the snow", "at night", "at sunset", "in the night sky", "in space", "under water")
+_WITH_WEATHER_OR_TIME = (
+    "in the rain",
+    "in the snow",
+    "at night",
+    "at sunset",
+    "in the night sky",
+    "in space",
+    "under water",
+)
 _INSIDE = ("in a room", "in a kitchen")
 # weathers and times that are no setting of their own where no place is named
 _MERE_WEATHERS, _MERE_TIMES = ("foggy", "cloudy", "stormy"), ("dawn",)
@@ -66,13 +74,15 @@ def sample_reading(
     """
     named = _named(tuple(subjects))
     while True:
-        reading = _draw(rng, named, styled, most, framed)
+        reading = _sample_reading(rng, named, styled, most, framed)
         # few captions, such as "a water drop in the snow", hold an idiom
         if meaning(read(reading.text)) == meaning(reading):
             return reading
 
 
-def _draw(rng: np.random.Generator, subjects: tuple[str, ...], styled: float, most: int, framed: float) -> Reading:
+def _sample_reading(
+    rng: np.random.Generator, subjects: tuple[str, ...], styled: float, most: int, framed: float
+) -> Reading:
     framing = _pick(rng, FRAMINGS) if rng.random() < framed else None
     count = 1 if framing else 1 + int(rng.choice(len(_NOUNS), p=_NOUNS))
     nouns = _nouns(rng, subjects, min(count, most), framing)
@@ -166,11 +176,11 @@ def _relations(
     """Return the relations of nouns, and the nouns, the second of which may become a container or what is worn."""
     if len(nouns) != 2 or rng.random() >= _RELATED:
         return (), nouns
-    draw = rng.random()
+    chance = rng.random()
     sets = lexicons.load().sets
-    if draw < 0.8:
+    if chance < 0.8:
         return (Relation(_pick(rng, _PAIRS), 0, 1),), nouns
-    holders = "containers" if draw < 0.9 else "worn"
+    holders = "containers" if chance < 0.9 else "worn"
     held = sets["containers"] if holders == "containers" else load_things().lists["worn"]
     fitting = sorted(name for name in held if name in subjects and name != nouns[0].subject and not is_plural(name))
     if not fitting:
@@ -183,17 +193,17 @@ def _relations(
 def _place(rng: np.random.Generator, framing: str | None) -> _Place:
     """Return setting or background, season, weather and time that go together, by their names in a reading."""
     place: _Place = {}
-    draw = rng.random()
-    if draw < _SETTING and framing not in ("pattern", "logo"):
+    chance = rng.random()
+    if chance < _SETTING and framing not in ("pattern", "logo"):
         place["setting"] = _pick(rng, SETTINGS)
-    elif draw < _SETTING + _BACKGROUND:
+    elif chance < _SETTING + _BACKGROUND:
         place["background"] = _pick(rng, list(load_world().colors))
     setting = place.get("setting")
     if framing in ("pattern", "logo") or setting in _INSIDE:
         return place
     if rng.random() < _SEASON and setting != "in space" and setting != "under water":
         place["season"] = _pick(rng, SEASONS)
-    if setting in _TOLD:
+    if setting in _WITH_WEATHER_OR_TIME:
         return place
     if rng.random() < _WEATHER:
         place["weather"] = _pick(rng, WEATHERS if setting else _MERE_WEATHERS)

@@ -61,10 +61,10 @@ def choose_stage(reading: Reading, rng: np.random.Generator) -> Stage:
 
 
 def _open(reading: Reading, rng: np.random.Generator) -> Stage:
-    draw = rng.random()
-    if reading.nouns and draw < _SETTING and reading.framing not in _PLAIN_FRAMINGS:
+    chance = rng.random()
+    if reading.nouns and chance < _SETTING and reading.framing not in _PLAIN_FRAMINGS:
         return Stage(setting=str(rng.choice(_home(reading))))
-    if draw < _SETTING + _COLORED or reading.framing in ("pattern", "logo"):
+    if chance < _SETTING + _COLORED or reading.framing in ("pattern", "logo"):
         worn = {noun.color for noun in reading.nouns}
         colors = [color for color in load_world().colors if color not in worn and color not in _DULL]
         return Stage(background=str(rng.choice(colors)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 _FILE = Path(__file__).with_name("things.yaml")
-_LARGE, _SMALL = 1.6, 0.62
+_LARGE, _SMALL = 1.6, 0.62  # scales beside a thing of usual size
 
 
 @dataclass(frozen=True)

@@ -144,14 +144,14 @@ class Speaker:
         return " ".join(words)
 
     def _cased(self, text: str) -> str:
-        draw = self.rng.random()
-        if draw < 0.55:
+        chance = self.rng.random()
+        if chance < 0.55:
             text = text.lower()
-        elif draw < 0.8:
+        elif chance < 0.8:
             text = text[0].upper() + text[1:]
-        elif draw < 0.83:
+        elif chance < 0.83:
             text = text.title()
-        elif draw < 0.85:
+        elif chance < 0.85:
             text = text.upper()
         return text + "." if self._now(0.06) else text
 
@@ -179,7 +179,7 @@ def _words(nearer: bool) -> Mapping[str, tuple[str, ...]]:
         return lexicon.subjects
     by_subject: dict[str, list[str]] = {}
     for words, entry in lexicon.entries.items():
-        if entry.kind == "noun" and entry.told and not entry.plural and entry.alternative is None:
+        if entry.kind == "noun" and entry.notable and not entry.plural and entry.alternative is None:
             by_subject.setdefault(entry.value[1], []).append(words)
     return {subject: tuple(words) for subject, words in by_subject.items()}
 

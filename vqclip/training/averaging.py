@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-_RATE = 5e-3
+_RATE = 5e-3  # share of the way to the current weights that a step goes, at least
 _Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 

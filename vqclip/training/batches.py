@@ -11,7 +11,7 @@ from torch import Tensor
 from vqclip.world import Scene, World, caption, load_world, replace
 
 _KEYS = ("subject", "shape", "color", "setting", "background", "style")
-_NOTHING = -1
+_NOTHING = -1  # the number of an attribute that a scene does not have
 
 
 class Captioner:
@@ -65,16 +65,16 @@ def foil(scene: Scene, world: World, rng: np.random.Generator, detail: bool = Fa
 
     A detail need not show the subject, so that its foil differs in style or surroundings.
     """
-    draw = rng.random()
-    if draw < 0.5:
+    chance = rng.random()
+    if chance < 0.5:
         return replace(scene, style=_other(rng, world.styles, scene.style))
-    if draw < 0.75 or detail:
+    if chance < 0.75 or detail:
         if scene.background:
             return replace(scene, background=_other(rng, world.colors, scene.background))
         return replace(scene, setting=_other(rng, world.settings, scene.setting))
     if scene.subject:
         return replace(scene, subject=_other(rng, world.subjects, scene.subject))
-    if draw < 0.9:
+    if chance < 0.9:
         return replace(scene, color=_other(rng, world.colors, scene.color))
     return replace(scene, shape=_other(rng, world.shapes, scene.shape))
 

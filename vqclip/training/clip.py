@@ -34,12 +34,12 @@ from vqclip.writers.picture import save_image
 
 SIDE = 64
 SCENE_SIDE = 128
-_MERGES = 4096
+_MERGES = 4096  # of the tokenizer's vocabulary
 _NEARNESS = 3.0
 # what the loss of fakes counts
 _FOOLED = 0.3
-_SMALLEST_BATCH = 8
-_CALIBRATION = 30
+_SMALLEST_BATCH = 8  # scenes a step
+_CALIBRATION = 30  # batches that the norms of the tower are averaged over
 # views (n, 3, S, S); a caption of each, then one that is wrong in one thing of each; which captions are wrong for
 # which (n, n); labels (n, 6)
 Batch: TypeAlias = tuple[Tensor, list[str], Tensor, Tensor]

@@ -22,8 +22,8 @@ from vqclip.weights import files
 from vqclip.world import captions, load_world
 from vqclip.writers.picture import save_image
 
-_UNTOLD = 0.1
-_DRAWN = 256
+_UNCONDITIONED = 0.1  # share of a batch whose condition is withheld, for guidance
+_VALIDATION_SCENES = 256  # held-out scenes
 # picture embeddings (B, D), texts (B, D), times (B,), noise (B, D), which texts are withheld (B,)
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -63,7 +63,7 @@ class EmbeddingTask:
             said = self.data.clip.encode_text(texts).float()
         times = torch.from_numpy(rng.random(self.batch, dtype=np.float32))
         noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))
-        return pictures, said, times, noise, torch.from_numpy(rng.random(self.batch) < _UNTOLD)
+        return pictures, said, times, noise, torch.from_numpy(rng.random(self.batch) < _UNCONDITIONED)
 
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch: embeddings that noise has blurred are named from it and from the text."""
@@ -87,7 +87,10 @@ class EmbeddingTask:
         The sheet shows, above each caption, the held-out picture that is nearest to what was drawn.
         """
         del index
-        network, scenes = cast("EmbeddingPrior", self.average.module.eval()), self.data.held_out.scenes[:_DRAWN]
+        network, scenes = (
+            cast("EmbeddingPrior", self.average.module.eval()),
+            self.data.held_out.scenes[:_VALIDATION_SCENES],
+        )
         x = torch.from_numpy(np.array(self.data.held_out.images[: len(scenes)])).permute(0, 3, 1, 2).float() / 255
         pictures = seen_by(self.data.clip, x)
         said = [captions(scene, load_world()) for scene in scenes]

@@ -22,8 +22,8 @@ from vqclip.training.scenes import SceneSet
 from vqclip.weights.load import load_clip, load_vqgan
 
 SIDE = 128
-_UNTOLD = 0.1
-# how often a caption tells what to show, else its picture; framed scenes come last, nearer to use, where captions tell
+_UNCONDITIONED = 0.1  # share of a batch whose condition is withheld, for guidance
+# how often a caption is the condition, else its picture; framed scenes come last, nearer to use, where captions are
 _BY_TEXT, _BY_TEXT_FRAMED = 0.5, 0.8
 
 
@@ -63,14 +63,14 @@ class Encodings:
         return cls(vqgan, clip, digest, scenes, held_out, codes, seen, Captioner(scenes.scenes), coarse)
 
     def conditions(self, chosen: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return what is told (B, D) of chosen scenes, by picture or by caption, and which of it (B,) is withheld."""
+        """Return conditions (B, D) of chosen scenes, by picture or by caption, and which of them (B,) are withheld."""
         conditions = torch.from_numpy(self.seen[chosen].astype(np.float32))
         texts, _ = self.captioner.captions(chosen, rng)
         by_text = rng.random(len(chosen)) < (_BY_TEXT_FRAMED if self.scenes.framed else _BY_TEXT)
         with torch.no_grad(), autocast("cpu"):
             said = self.clip.encode_text([text for text, chosen in zip(texts, by_text, strict=True) if chosen] or [""])
         conditions[torch.from_numpy(by_text)] = said.float()[: by_text.sum()]
-        return conditions, torch.from_numpy(rng.random(len(chosen)) < _UNTOLD)
+        return conditions, torch.from_numpy(rng.random(len(chosen)) < _UNCONDITIONED)
 
     @property
     def width(self) -> int:

@@ -171,7 +171,7 @@ def _pack(folder: Path, atlas: Atlas, table: tuple[Drawing, ...]) -> Atlas:
     with atlas.writing(table, ids) as pixels:
         for row, name in enumerate(tqdm(ids, desc="drawings", unit="drawing")):
             try:
-                pixels[row] = fit(rasterizer.draw(by_id[name], atlas.side), atlas.side)
+                pixels[row] = fit(rasterizer.rasterize(by_id[name], atlas.side), atlas.side)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 failed.append(f"{name}: {one_line(error)[:80]}")
         if failed:
@@ -204,7 +204,7 @@ class Rasterizer:
         self.folder = folder
         self._icons: dict[str, dict[str, Any]] = {}
 
-    def draw(self, drawing: Drawing, side: int) -> Image.Image:
+    def rasterize(self, drawing: Drawing, side: int) -> Image.Image:
         """Return a drawing, RGBA, its longest side at least `side` pixels where it is a vector drawing.
 
         Raises KeyError, OSError or ValueError where the packages lack it or it cannot be read.

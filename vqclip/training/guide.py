@@ -32,10 +32,10 @@ from vqclip.words.reading import SETTINGS, STYLES, Noun, Reading
 from vqclip.world import caption_words, load_world
 from vqclip.writers.picture import save_image
 
-_MERGES, _CONTEXT = 8192, 64
-# after how many steps it is told how well held-out drawings are named, and by how many pictures
-_TOLD_EVERY, _TOLD = 250, 256
-_ATTACKED, _LONG = 512, 100
+_MERGES, _CONTEXT = 8192, 64  # of the tokenizer's vocabulary; tokens of a text
+# after how many steps a line says how well held-out drawings are named, and of how many pictures
+_VALIDATE_EVERY, _VALIDATED = 250, 256
+_ATTACKED, _LONG = 512, 100  # pictures that are attacked; characters up to which a text is not cut
 _PROMPT = "a picture of {}"
 
 
@@ -106,7 +106,7 @@ class GuideTask(CLIPTask):
     def step(self, index: int, progress: float, batch: Batch) -> dict[str, float]:
         """One batch, see `CLIPTask.step`; tells now and then how well held-out drawings are named."""
         shown = super().step(index, progress, batch)
-        if (index + 1) % _TOLD_EVERY == 0:
+        if (index + 1) % _VALIDATE_EVERY == 0:
             say(f"step {index + 1}: {self._quick_look()}")
         return shown
 
@@ -135,7 +135,7 @@ class GuideTask(CLIPTask):
         network = self.clip.network
         network.eval()
         try:
-            x, readings = self._held_out()[:_TOLD], self.readings[:_TOLD]
+            x, readings = self._held_out()[:_VALIDATED], self.readings[:_VALIDATED]
             scores = measure(self.clip, x, readings, self.subjects, None)
         finally:
             network.train()

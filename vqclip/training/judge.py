@@ -27,8 +27,8 @@ from vqclip.world.scene import Scene
 from vqclip.writers.picture import save_image
 
 NONE = "none"
-_CHUNK = 128
-_SMOOTHING = 0.05
+_CHUNK = 128  # pictures that a process renders at a time
+_SMOOTHING = 0.05  # of the labels
 
 
 class JudgeTask:

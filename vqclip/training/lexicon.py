@@ -309,7 +309,7 @@ def build(wordnet: Path, emojibase: Path) -> str:
 
 
 def _entry(subject: str, kind: str) -> Entry:
-    return Entry("noun", ("subject", subject), told=kind == "nearer")
+    return Entry("noun", ("subject", subject), notable=kind == "nearer")
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from vqclip.world.atlas import Atlas, digest
 from vqclip.world.drawings import load_drawings
 from vqclip.world.fields import blur
 
-_TOGETHER = 16
-_OUTLINE = 64
+_TOGETHER = 16  # drawings encoded at a time
+_OUTLINE = 64  # cells a side of an outline
 
 
 def memorize(folder: Path, output: Path, vqgan: str = "tiny") -> Memory:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vqclip.training.precision import fast_dtype
 
-_MOMENTUM, _ROUNDS = 0.95, 5
+_MOMENTUM, _ROUNDS = 0.95, 5  # the average of gradients; how often the polynomial is applied
 # a polynomial of singular values that brings those in (0, 1] near 1 when it is applied a few times (Jordan et al. 2024)
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 

@@ -24,8 +24,8 @@ from vqclip.words.reading import SETTINGS
 from vqclip.world.composition import AllSprites, Composition, Painter, Thing
 from vqclip.world.styles import ALL_STYLES
 
-_TIMES = 2
-_PAINTED = 12
+_TIMES = 2  # passes that are timed
+_PAINTED = 12  # pictures that are timed
 
 
 @dataclass(frozen=True)

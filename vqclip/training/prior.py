@@ -34,8 +34,8 @@ from vqclip.weights.load import load_judge
 from vqclip.world import Scene, captions, load_world
 from vqclip.writers.picture import save_image
 
-_SMOOTHING = 0.1
-_DRAWN = 96
+_SMOOTHING = 0.1  # of the labels
+_VALIDATION_SCENES = 96  # held-out scenes
 # codes (B, h, w), what chance decides of them (the kind's own), conditions (B, D), which are withheld (B,)
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -112,7 +112,7 @@ class PriorTask:
     def validate(self, folder: Path, index: int) -> dict[str, float]:
         """Draw held-out captions and let the judge name what came out; writes `validation.png`."""
         del index
-        prior, scenes = cast("CodePrior", self.average.module.eval()), self.data.held_out.scenes[:_DRAWN]
+        prior, scenes = cast("CodePrior", self.average.module.eval()), self.data.held_out.scenes[:_VALIDATION_SCENES]
         pictures = []
         for number, scene in enumerate(scenes):
             conditioning = self.data.clip.encode_text([captions(scene, load_world())]).to(self.device)
@@ -163,9 +163,9 @@ class FlowTask(PriorTask):
     def loss(self, codes: Tensor, chance: Tensor, condition: Tensor) -> Tensor:
         """Squared error of the direction from noise to latents, most often in the middle (Esser et al. 2024)."""
         clean = cast("FlowPrior", self.prior).latents(codes)
-        draw = torch.Generator(clean.device).manual_seed(int(chance))
-        noise = torch.randn(clean.shape, generator=draw, device=clean.device)
-        time = torch.randn(len(clean), generator=draw, device=clean.device).sigmoid()
+        generator = torch.Generator(clean.device).manual_seed(int(chance))
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        time = torch.randn(len(clean), generator=generator, device=clean.device).sigmoid()
         noisy = torch.lerp(noise, clean, time[:, None, None, None])
         return nn.functional.mse_loss(self.prior(noisy, time, condition).float(), clean - noise)
 

@@ -15,7 +15,7 @@ from vqclip import atomic
 from vqclip.errors import OutputError
 from vqclip.terminal import bar_room
 
-_CHUNK = 64
+_CHUNK = 64  # pictures that a process renders at a time
 # after how many chunks it is noted that they are done
 _NOTED = 4
 

@@ -29,7 +29,7 @@ from vqclip.weights import files
 from vqclip.weights.catalog import locate
 from vqclip.weights.load import fill
 
-_WARM_UP = 100
+_WARM_UP = 100  # steps in which the learning rate rises
 # the options that say what scenes show
 _CHOSEN = ("styles", "subjects")
 # parts of the way at which steps are timed, steps timed in each, the first of them that do not count, and the share of
@@ -42,7 +42,7 @@ class TrainOptions:
     """How long and where to train. Give `steps` (deterministic on one stack) or `minutes` (measured into steps).
 
     `clip` is the CLIP, a name or a file, by whose features a VQGAN's reconstructions are compared (None for none), or
-    whose embeddings tell a prior what to draw; `vqgan` the one whose codes a prior learns.
+    whose embeddings are the conditions of a prior; `vqgan` the one whose codes a prior learns.
     `start` are weight files (or names) of the same architecture; training begins from their mean, not at random. With
     `keep_codes` a VQGAN's decoder alone is trained: its codes, and what a prior learned of them, stay. `framed` scenes,
     whose subjects are large and in the middle, are what a prior or upsampler is taught last, so that it shows what it

@@ -16,10 +16,10 @@ from vqclip.words.inflection import is_plural, pluralize
 from vqclip.words.reading import MOST, SEASONS, SETTINGS, STYLES, TIMES, WEATHERS, Noun, Reading
 from vqclip.world import detail_of, load_world
 
-_MOST_NOUNS = 3
+_MOST_NOUNS = 3  # of a caption that the labels hold
 # how often a caption leaves out a thing
 _STYLE_LEFT, _PLACE_LEFT, _WHEN_LEFT, _COLOR_LEFT, _NOUNS_LEFT = 0.12, 0.15, 0.25, 0.1, 0.08
-_NEARER = 0.12
+_NEARER = 0.12  # how often a caption names a near neighbour, such as "poodle" for a dog
 # how often a foil is wrong in each thing, where it can be
 _WRONG = {"style": 0.34, "subject": 0.2, "place": 0.2, "count": 0.1, "color": 0.1, "relation": 0.12, "when": 0.06}
 _OPPOSITE = {"left of": "right of", "right of": "left of", "on": "under", "under": "on", "above": "under",

@@ -28,8 +28,8 @@ from vqclip.world import captions, load_world
 
 # coarse codes to a side of the parts that are seen
 _PART = 8
-_MOST_WRONG = 0.2
-_DRAWN = 96
+_MOST_WRONG = 0.2  # share of the coarse codes that are replaced by others, at most
+_VALIDATION_SCENES = 96  # held-out scenes
 
 Batch: TypeAlias = "tuple[Tensor, Tensor, Tensor, Tensor, Tensor]"
 
@@ -100,7 +100,7 @@ class UpsamplerTask:
         """Enlarge held-out pictures of half the side and let the judge name what came out; writes `validation.png`."""
         del index
         network, data = cast("Upsampler", self.average.module.eval()), self.data
-        scenes, pictures = data.held_out.scenes[:_DRAWN], []
+        scenes, pictures = data.held_out.scenes[:_VALIDATION_SCENES], []
         for number, scene in enumerate(scenes):
             x = torch.from_numpy(np.array(data.held_out.images[number])).permute(2, 0, 1)[None].float() / 255
             small = nn.functional.interpolate(x, (SIDE, SIDE), mode="area")

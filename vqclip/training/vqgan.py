@@ -42,7 +42,7 @@ ARCHITECTURE = VQGANArchitecture(
     norm_groups=8,
 )
 SIDE = 128
-_DECAY = 0.99
+_DECAY = 0.99  # of the moving averages of the codes
 _RESTART_EVERY, _RESTART_BELOW = 50, 0.05
 _COMMIT = 0.25
 _SPREAD = 1.0

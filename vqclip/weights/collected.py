@@ -19,8 +19,8 @@ from vqclip.errors import WeightsError, one_line
 from vqclip.weights import containers, files
 from vqclip.weights.pickled import read_tensors
 
-_MAX_JSON = 8 << 20
-_MOST_PARTS = 1000
+_MAX_JSON = 8 << 20  # bytes of an index
+_MOST_PARTS = 1000  # files of one checkpoint
 _PART_OF = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.\w+)")
 # in a folder, the first that is there
 _INDEXES = ("diffusion_pytorch_model.safetensors.index.json", "model.safetensors.index.json",

@@ -27,7 +27,7 @@ MAX_PICKLE = 4 << 20
 MAX_HEADER = 8 << 20
 # floats are packed to nine tenths; a few times more is room for the zeros of codes that were never used
 _MOST_PACKED = 8
-_PART = 1 << 20
+_PART = 1 << 20  # bytes that are unpacked at a time
 _EMPTY = "nothing was read"
 
 

@@ -43,7 +43,7 @@ def convert_vqgan(
     if decoder_only and architecture.encoder:
         architecture = VQGANArchitecture(**(vars(architecture) | {"encoder": False}))
         tensors = {name: value for name, value in tensors.items() if not name.startswith(("encoder.", "quant_conv."))}
-    record = _told(source, info) | {"dtype": dtype}
+    record = _origin(source, info) | {"dtype": dtype}
     files.save(target, "vqgan", architecture.to_json(), tensors, record, _DTYPES[dtype])
     return architecture
 
@@ -56,10 +56,10 @@ def convert_clip(
     held = collected.read_all(source)
     tensors = under(held, "logit_scale") or held
     _check_finite(source, tensors)
-    files.save(target, "clip", architecture.to_json(), tensors, _told(source, info), torch.float32)
+    files.save(target, "clip", architecture.to_json(), tensors, _origin(source, info), torch.float32)
 
 
-def _told(source: Path, info: Mapping[str, Any] | None) -> dict[str, Any]:
+def _origin(source: Path, info: Mapping[str, Any] | None) -> dict[str, Any]:
     record = {"source": source.name, "conversion": VERSION, **(info or {})}
     return record if "source_sha256" in record else record | {"source_sha256": collected.sha256(source)}
 

@@ -19,7 +19,7 @@ from vqclip.weights.pickled import read_tensors
 
 # heads of 64 dimensions, as mini and mega have; the files do not say how many
 _HEAD = 64
-_MAX_TEXT = 16 << 20
+_MAX_TEXT = 16 << 20  # bytes of a vocabulary
 _NAMES = ("encoder.pt", "decoder.pt", "vocab.json", "merges.txt")
 
 

@@ -26,8 +26,8 @@ from filelock import FileLock
 from vqclip.errors import WeightsError, one_line
 from vqclip.version import __version__
 
-_BLOCK = 1 << 20
-_TRIES = 4
+_BLOCK = 1 << 20  # bytes that are read at a time
+_TRIES = 4  # failures in a row without a new byte after which a mirror is given up
 # a server that sends nothing for so many seconds has stalled
 _PATIENCE = 30.0
 _AGENT = {"User-Agent": f"vqclip/{__version__}", "Accept-Encoding": "identity"}
@@ -111,8 +111,8 @@ class _Download:
     def __init__(self, url: str, target: Path, wanted: Wanted, progress: Progress) -> None:
         self.url, self.target, self.wanted, self.progress = url, target, wanted, progress
         # mirrors may have different files
-        own = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        self.part, self.note = Path(f"{target}.{own}.part"), Path(f"{target}.{own}.json")
+        digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        self.part, self.note = Path(f"{target}.{digest}.part"), Path(f"{target}.{digest}.json")
 
     def arrived(self) -> int:
         """Return how many bytes are there."""

@@ -51,13 +51,13 @@ def load_vqgan(name: str, config: str = "") -> tuple[VQGAN, str]:
 
 def _read_vqgan(path: Path, config: str) -> tuple[VQGANArchitecture, dict[str, Tensor], str]:
     """Return architecture, tensors and sha256 of a VQGAN's file, vqclip's own or another program's."""
-    if config or not _own(path):
+    if config or not _is_own(path):
         return *read_vqgan(path, Path(config) if config else None), collected.sha256(path)
     file = files.read(path, "vqgan")
     return VQGANArchitecture.from_json(file.architecture), file.tensors, file.sha256
 
 
-def _own(path: Path) -> bool:
+def _is_own(path: Path) -> bool:
     """Whether a file is to be read as vqclip's own: it is, or it is nothing that another program's could be."""
     if path.is_dir() or path.name.endswith(".index.json") or containers.is_gzip(path) or files.is_pickle(path):
         return False
@@ -180,8 +180,8 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     return _frozen(prior), dalle.sha256(files_of)
 
 
-def told_name(kind: str, name: str) -> str:
-    """Return what metadata tell of a name: itself if the catalog or open_clip knows it, of a path the last part."""
+def recorded_name(kind: str, name: str) -> str:
+    """Return a name as metadata record it: itself if the catalog or open_clip knows it, of a path the last part."""
     if kind == "clip" and "/" in name and catalog.public_clip(name):
         return name
     return base_name(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 
-_FLOAT = 4
+_FLOAT_BYTES = 4  # of fp32
 # Fitted to measured peaks (benchmarks/memory.py). Floats that autograd keeps: of a decoder's residual block per pixel
 # and channel; of a view per input pixel in the bundled tower and in OpenAI's ResNets of width 64; of a transformer's
 # layer per token and channel.
@@ -35,7 +35,7 @@ def decoder_bytes(architecture: VQGANArchitecture, width: int, height: int) -> i
     tokens = (width // architecture.factor) * (height // architecture.factor)
     attentions = 1 + len(architecture.attn_levels) * (architecture.num_res_blocks + 1)
     # taming's attention writes the whole matrix of tokens by tokens, twice
-    return int((total + 2 * tokens**2 * attentions) * _FLOAT)
+    return int((total + 2 * tokens**2 * attentions) * _FLOAT_BYTES)
 
 
 def view_bytes(clip: CLIPArchitecture) -> int:
@@ -45,12 +45,12 @@ def view_bytes(clip: CLIPArchitecture) -> int:
     height, width = (side, side) if isinstance(side, int) else side
     layers = vision.get("layers", 12)
     if vision.get("timm_model_name"):
-        return int(height * width * _PER_VIEW_PIXEL * _FLOAT)
+        return int(height * width * _PER_VIEW_PIXEL * _FLOAT_BYTES)
     if not isinstance(layers, int):
-        return int(height * width * _PER_RESNET_PIXEL * vision.get("width", 64) / 64 * _FLOAT)
+        return int(height * width * _PER_RESNET_PIXEL * vision.get("width", 64) / 64 * _FLOAT_BYTES)
     patch = vision.get("patch_size", 16)
     tokens = (height // patch) * (width // patch) + 1
-    return int(layers * tokens * vision.get("width", 768) * _PER_TOKEN * _FLOAT)
+    return int(layers * tokens * vision.get("width", 768) * _PER_TOKEN * _FLOAT_BYTES)
 
 
 def run_bytes(
@@ -64,7 +64,7 @@ def run_bytes(
 ) -> int:
     """Return the estimated peak memory of a run in bytes: libraries, weights, decoder, one chunk of views, pictures."""
     views = chunk * batch * max((view_bytes(clip) for clip in clips), default=0)
-    pictures = 16 * size[0] * size[1] * 3 * _FLOAT * batch
+    pictures = 16 * size[0] * size[1] * 3 * _FLOAT_BYTES * batch
     of_decoder, of_views = (1.0, 1.0) if precision == "fp32" else (_HALF_DECODER, _HALF_VIEWS)
     decoder = batch * decoder_bytes(architecture, *size)
     return int(_BASE + weights + of_decoder * decoder + of_views * views + pictures)

@@ -25,12 +25,12 @@ _FRAMEWORKS = (
     "ml_collections", "mmcv", "mmengine", "transformers", "yacs",
 )  # fmt: skip
 _PLAIN = ("list", "dict", "set", "tuple", "int", "float", "bool", "str", "bytes", "complex", "object", "slice", "range")
-_NAMES = 200
+_NAMES = 200  # things beside tensors that a checkpoint may name
 _UNKNOWN = re.compile(r"GLOBAL ([\w.]+) (?:was not an allowed global|whose module)")
 _FILLED = re.compile(r"Can only (SETITEM|append)[^<]*<class '[\w.]*Stub(\d+)'>")
 # tensors may share memory, but not all of them all of it
 _MOST_SHARED = 4
-_DEPTH = 5
+_DEPTH = 5  # levels of dicts in which tensors are looked for
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -54,7 +54,7 @@ def read_net2net(path: Path) -> tuple[GPTArchitecture, dict[str, Tensor], Tensor
     return architecture, tensors, codebook
 
 
-_PICTURES = "is told what to draw by pictures (depth, segmentation): only classes, coordinates and nothing can be told"
+_PICTURES = "is conditioned by pictures (depth, segmentation): only classes, coordinates and none are supported"
 
 
 def _said(path: Path) -> Mapping[str, Any] | None:

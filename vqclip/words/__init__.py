@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from vqclip.words import lexicon as lexicons
 from vqclip.words.grammar import Grammar
-from vqclip.words.lexicon import own_entries
+from vqclip.words.lexicon import like_entries
 from vqclip.words.reading import (
     FRAMINGS,
     RELATIONS,
@@ -44,13 +44,13 @@ __all__ = [
 ]
 
 
-def read(text: str, own: Sequence[str] = ()) -> Reading:
+def read(text: str, like: Sequence[str] = ()) -> Reading:
     """Return what a text says in words that the models know; any text can be read.
 
-    `own` are names of the user's own things, such as "my dog": they go before all other words, and their nouns have
-    the kind "own". Pure, without torch, and quick: the tables are read once.
+    `like` are names of things of which the user gives drawings (`--like`), such as "my dog": they go before all other
+    words, and their nouns have the kind "own". Pure, without torch, and quick: the tables are read once.
     """
     lexicon = lexicons.load()
     text = plain(text)
     tokens = tokenize(text, lexicon.emoji)
-    return Grammar(text, lexicon).run(segment(text, tokens, lexicon, own_entries(own)))
+    return Grammar(text, lexicon).run(segment(text, tokens, lexicon, like_entries(like)))

@@ -43,7 +43,7 @@ class Grammar:
         self.nouns = self.clauses.nouns
         self.replaced: list[tuple[str, str]] = []
         self.unknown: list[str] = []
-        self.found: dict[str, str] = {}  # style, framing, season, weather, time, background
+        self.attributes: dict[str, str] = {}  # style, framing, season, weather, time, background
         self.places: list[Unit] = []
         self.weak: Unit | None = None
         self.now = _Pending()
@@ -85,7 +85,7 @@ class Grammar:
         kind, subject = unit.entry.value
         if self._left_out(unit, subject, written):
             return
-        if kind == "subject" and subject == "ring" and now.color and not unit.entry.told:
+        if kind == "subject" and subject == "ring" and now.color and not unit.entry.notable:
             kind = "shape"
         subject = self._one_of(subject)
         noun = Noun(
@@ -95,7 +95,7 @@ class Grammar:
             self.clauses.add_part(noun)
         else:
             self.clauses.add(noun, now.relation, now.joined)
-        if unit.entry.told or now.modified:
+        if unit.entry.notable or now.modified:
             self.replaced.append((written, noun.subject))
         elif now.count and now.count.entry.value > MOST:
             self.replaced.append((written, replace(noun, count=MOST).phrase()))
@@ -166,7 +166,7 @@ class Grammar:
         if color is None or self.now.strange:
             return
         if self.now.relation in ("on", "in front of") or not self.nouns:
-            self.found.setdefault("background", color)
+            self.attributes.setdefault("background", color)
         elif self.nouns[-1].color is None:
             self.nouns[-1] = replace(self.nouns[-1], color=color)
 
@@ -203,7 +203,7 @@ class Grammar:
     def _silent(self, unit: Unit) -> None:
         word = unit.text.lower()
         if word in ("background", "backdrop") and self.now.color:
-            self.found.setdefault("background", self.now.color)
+            self.attributes.setdefault("background", self.now.color)
             self.now = _Pending()
         elif word == "of":
             before = self.units[self.index - 1] if self.index else None
@@ -224,11 +224,11 @@ class Grammar:
 
     def _when(self, unit: Unit) -> None:
         name, value = unit.entry.value
-        self.found.setdefault(name, value)
+        self.attributes.setdefault(name, value)
 
     def _style(self, unit: Unit) -> None:
-        style = self.found.setdefault("style", unit.entry.value)
-        if unit.entry.told or style != unit.entry.value:
+        style = self.attributes.setdefault("style", unit.entry.value)
+        if unit.entry.notable or style != unit.entry.value:
             self.replaced.append((unit.text, style))
         self.now.relation = None
 
@@ -245,7 +245,7 @@ class Grammar:
             self.places.append(replace(unit, entry=Entry("place", "in a meadow")))
             self.now, self.clauses.closed = _Pending(), True
             return
-        self.found.setdefault("framing", unit.entry.value)
+        self.attributes.setdefault("framing", unit.entry.value)
         self.now.relation = None
 
     def _photo(self, unit: Unit) -> None:
@@ -256,21 +256,21 @@ class Grammar:
     # --- the end
 
     def _reading(self) -> Reading:
-        if self.weak is not None and "style" not in self.found:
+        if self.weak is not None and "style" not in self.attributes:
             self._style(replace(self.weak, kind="style"))
         swims = not self.nouns or self.nouns[0].subject in self.lexicon.sets["swimmers"]
         places = [(_where(unit.entry.value, swims), unit) for unit in self.places]
-        setting, replaced = choose(places, self.found, self.lexicon.sky)
+        setting, replaced = choose(places, self.attributes, self.lexicon.sky)
         self.replaced += replaced
         unknown = tuple(dict.fromkeys(self.unknown))
         return Reading(
             self.text.strip(),
-            _settled(self.nouns, self.found.get("framing") in ("field", "pattern")),
+            _settled(self.nouns, self.attributes.get("framing") in ("field", "pattern")),
             tuple(self.clauses.relations),
             setting,
             replaced=tuple(dict.fromkeys(self.replaced)),
             unknown=unknown,
-            **self.found,
+            **self.attributes,
         )
 
 

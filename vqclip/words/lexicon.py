@@ -25,13 +25,13 @@ class Entry:
     """What some words mean.
 
     `kind` is "noun", "place", "when", "style", "weak style", "framing", "relation", "count", "color", "size", "verb",
-    "silent", "without" or "photo". `told`: whether the user would want to know of it. `alternative`: another meaning
-    that the words around may ask for.
+    "silent", "without" or "photo". `notable`: whether a notice tells the user of it. `alternative`: another
+    meaning that the words around may ask for.
     """
 
     kind: str
     value: Any = None
-    told: bool = False
+    notable: bool = False
     plural: bool = False
     alternative: Entry | None = None
 
@@ -71,7 +71,7 @@ class Lexicon:
 
 
 def _many(entry: Entry) -> Entry:
-    return Entry(entry.kind, entry.value, entry.told, True, entry.alternative)
+    return Entry(entry.kind, entry.value, entry.notable, True, entry.alternative)
 
 
 @lru_cache(maxsize=1)
@@ -141,7 +141,7 @@ def _add_phrases(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str
         if kind in ("place", "style", "weak style"):
             _add(entries, [value] if kind != "weak style" else [], Entry(kind, value))
             _add(entries, lists.get("same", []), Entry(kind, value))
-            _add(entries, lists.get("nearer", []), Entry(kind, value, told=True))
+            _add(entries, lists.get("nearer", []), Entry(kind, value, notable=True))
     _add(entries, vocabulary["water"]["names"], Entry("place", "in water"))
     _add(entries, vocabulary["sky"]["names"], Entry("place", "sky"))
     for name in ("season", "weather", "time"):
@@ -154,8 +154,8 @@ def _add_phrases(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[str
         _add(entries, names, Entry("count", int(number)))
     _add(entries, ["and", "plus", "as well as", "along with", "and also"], Entry("and"))
     _add(entries, ["between", "in between"], Entry("between"))
-    _add(entries, vocabulary["told"]["without"], Entry("without"))
-    _add(entries, vocabulary["told"]["photographs"], Entry("photo"))
+    _add(entries, vocabulary["left out"]["without"], Entry("without"))
+    _add(entries, vocabulary["left out"]["photographs"], Entry("photo"))
     _add(entries, vocabulary["silent"]["words"], Entry("silent"))
     _add(entries, vocabulary["silent"]["adjectives"], Entry("silent"))
     for verb in vocabulary["silent"]["verbs"]:
@@ -196,7 +196,9 @@ def _add_synonyms(
                 if table == "nouns":
                     entries.setdefault(key(words), Entry("unknown"))
             elif value in subjects:
-                _add_synonym(entries, words, Entry("noun", ("subject", value), told=kind == "nearer"), table == "nouns")
+                _add_synonym(
+                    entries, words, Entry("noun", ("subject", value), notable=kind == "nearer"), table == "nouns"
+                )
                 if kind == "same":
                     subjects[value].append(words)
     return plurals, frozenset(mere)
@@ -232,7 +234,7 @@ def _add_homographs(entries: dict[str, Entry], vocabulary: Mapping[str, Mapping[
         entries[places] = replace(entries[places], alternative=replace(entries[one], plural=True))
 
 
-def own_entries(names: Iterable[str]) -> dict[str, Entry]:
+def like_entries(names: Iterable[str]) -> dict[str, Entry]:
     """Return the entries of the user's own things: names as they were given, singular and plural."""
     entries: dict[str, Entry] = {}
     for name in names:

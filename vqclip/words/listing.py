@@ -25,7 +25,7 @@ _KINDS = {
 def vocabulary() -> dict[str, dict[str, tuple[str, ...]]]:
     """Return all that is known: by kind, names and the other words that mean the same."""
     lexicon = lexicons.load()
-    found: dict[str, dict[str, tuple[str, ...]]] = {
+    by_heading: dict[str, dict[str, tuple[str, ...]]] = {
         "subjects": {name: others for name, others in sorted(lexicon.subjects.items()) if name not in PLACES},
         "shapes": dict.fromkeys(lexicon.shapes, ()),
     }
@@ -33,13 +33,13 @@ def vocabulary() -> dict[str, dict[str, tuple[str, ...]]]:
     for name, entry in lexicon.entries.items():
         meaning = entry.alternative if entry.kind == "noun" and entry.alternative else entry
         kind, value = meaning.value if meaning.kind == "when" else (meaning.kind, meaning.value)
-        if not meaning.told and isinstance(value, str):
+        if not meaning.notable and isinstance(value, str):
             words.setdefault((kind, value), []).append(name)
     for heading, (kind, names) in _KINDS.items():
         names = names or tuple(value for known, value in words if known == kind)
         others = {name: (other for other in words.get((kind, name), ()) if other != name.lower()) for name in names}
-        found[heading] = {name: tuple(dict.fromkeys(other)) for name, other in others.items()}
-    return found
+        by_heading[heading] = {name: tuple(dict.fromkeys(other)) for name, other in others.items()}
+    return by_heading
 
 
 def matching(pattern: str) -> dict[str, dict[str, tuple[str, ...]]]:

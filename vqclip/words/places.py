@@ -28,7 +28,7 @@ def choose(
     for name, unit in places:
         if name in _SOFT and name != chosen:
             traits.setdefault(*_SOFT[name])
-        elif name != "sky" and (unit.entry.told or name != chosen):
+        elif name != "sky" and (unit.entry.notable or name != chosen):
             replaced.append((unit.text, chosen))
     return chosen, replaced
 

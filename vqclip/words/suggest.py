@@ -10,7 +10,7 @@ from vqclip.words.lexicon import Entry, Lexicon
 from vqclip.words.tokens import plain, tokenize
 
 _SHORTEST = 5  # letters of a word that is taken for a mistyped one
-_CLOSE = 0.8
+_CLOSE = 0.8  # the least similarity, 0..1, of a word that is meant
 _CORRECTED = ("noun", "place", "style", "color", "when")
 
 
@@ -21,7 +21,7 @@ def correct(word: str, lexicon: Lexicon) -> Entry | None:
     nearest = _nearest(word, lexicon)
     if nearest is None:
         return None
-    return Entry(nearest.kind, nearest.value, told=True, plural=nearest.plural)
+    return Entry(nearest.kind, nearest.value, notable=True, plural=nearest.plural)
 
 
 @lru_cache(maxsize=4096)
@@ -44,7 +44,7 @@ def _by_initial(lexicon: Lexicon) -> dict[str, list[str]]:
     """Return the single words that a mistyped one may be corrected to, by their first letters."""
     by_initial: dict[str, list[str]] = {}
     for name, entry in lexicon.entries.items():
-        if entry.kind in _CORRECTED and " " not in name and len(name) >= _SHORTEST and not entry.told:
+        if entry.kind in _CORRECTED and " " not in name and len(name) >= _SHORTEST and not entry.notable:
             by_initial.setdefault(name[0], []).append(name)
     return by_initial
 

@@ -50,12 +50,12 @@ class Unit:
     modifies: bool = False  # stands before the noun that it belongs to: "pirate" in "a pirate ship"
 
 
-def segment(text: str, tokens: list[Token], lexicon: Lexicon, own_entries: Mapping[str, Entry]) -> list[Unit]:
+def segment(text: str, tokens: list[Token], lexicon: Lexicon, like_entries: Mapping[str, Entry]) -> list[Unit]:
     """Return the units of a prompt in order; what is not known is a unit of kind "unknown"."""
     units: list[Unit] = []
     place = 0
     while place < len(tokens):
-        entry, last = _longest(tokens, place, lexicon, own_entries)
+        entry, last = _longest(tokens, place, lexicon, like_entries)
         first, end = tokens[place], tokens[last - 1]
         written = text[first.start : end.end]
         lead = first.article, first.breaks, end.possessive
@@ -64,9 +64,9 @@ def segment(text: str, tokens: list[Token], lexicon: Lexicon, own_entries: Mappi
     return _settle(units)
 
 
-def _longest(tokens: list[Token], place: int, lexicon: Lexicon, own_entries: Mapping[str, Entry]) -> tuple[Entry, int]:
+def _longest(tokens: list[Token], place: int, lexicon: Lexicon, like_entries: Mapping[str, Entry]) -> tuple[Entry, int]:
     reach = _reach(tokens, place, lexicon.longest)
-    for table in (own_entries, lexicon):
+    for table in (like_entries, lexicon):
         for last in range(reach, place, -1):
             words = " ".join(token.word for token in tokens[place:last])
             entry = table.find(words) if isinstance(table, Lexicon) else table.get(words)
@@ -87,7 +87,7 @@ def _joined(first: Token, second: Token, lexicon: Lexicon) -> Entry | None:
     if lexicon.entries.get(first.word, Entry("unknown")).kind in ("relation", "and", "silent"):
         return None
     entry = lexicon.find(first.word + second.word)
-    return entry if entry is not None and entry.kind == "noun" and not entry.told else None
+    return entry if entry is not None and entry.kind == "noun" and not entry.notable else None
 
 
 def _reach(tokens: list[Token], place: int, longest: int) -> int:

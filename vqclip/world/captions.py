@@ -15,10 +15,10 @@ def caption(scene: Scene, world: World, rng: np.random.Generator) -> str:
     noun = _noun(scene, world, rng)
     content, bare = _content(scene, world, noun)
     text = _template(scene, world, rng).format(x=content, bare=bare, s=scene.style)
-    draw = rng.random()
-    if draw < 0.45:
+    chance = rng.random()
+    if chance < 0.45:
         return text.lower()
-    return text[0].upper() + text[1:] if draw < 0.65 else text
+    return text[0].upper() + text[1:] if chance < 0.65 else text
 
 
 def detail_of(text: str) -> str:

@@ -20,7 +20,7 @@ from vqclip.world.styles import ALL_STYLES, StyleContext
 
 # streams of random numbers, one per stage: changing one attribute leaves the other stages alone
 _GROUND, _STYLE, _AIR = 11, 33, 44
-_SMALLEST = 16
+_SMALLEST = 16  # pixels a side
 # less coverage than this is no part of a thing's box
 _VISIBLE = 0.3
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_PAD = 4
+_PAD = 4  # cells repeated on each side, so that the field has no seam
 
 
 def to_image(picture: np.ndarray) -> Image.Image:

@@ -16,7 +16,7 @@ FONT_VARIABLE = "VQCLIP_FONT"
 FONT_NAMES = ("NotoColorEmoji.ttf", "NotoColorEmoji-Regular.ttf")
 # the only bitmap size ("strike") in Noto Color Emoji's CBDT table
 STRIKE = 109
-_CANVAS = 176
+_CANVAS = 176  # pixels a side, with room around a glyph
 # how many missing glyphs an error message lists
 _NAMED = 12
 _UNASSIGNED = "\U0010fffd"
@@ -65,11 +65,11 @@ def load_glyphs(path: Path, emoji: Mapping[str, str]) -> dict[str, Image.Image]:
         font = ImageFont.truetype(BytesIO(Path(path).read_bytes()), STRIKE)
     except OSError as error:
         raise UsageError(f"{path} is no usable colour emoji font with {STRIKE} px bitmaps: {error}") from error
-    blank = _draw(font, _UNASSIGNED).tobytes()
+    blank = _glyph(font, _UNASSIGNED).tobytes()
     glyphs: dict[str, Image.Image] = {}
     missing: list[str] = []
     for name, text in emoji.items():
-        picture = _draw(font, text)
+        picture = _glyph(font, text)
         box = picture.getbbox()
         if box is None or picture.tobytes() == blank:
             missing.append(name)
@@ -81,7 +81,7 @@ def load_glyphs(path: Path, emoji: Mapping[str, str]) -> dict[str, Image.Image]:
     return glyphs
 
 
-def _draw(font: ImageFont.FreeTypeFont, text: str) -> Image.Image:
+def _glyph(font: ImageFont.FreeTypeFont, text: str) -> Image.Image:
     picture = Image.new("RGBA", (_CANVAS, _CANVAS))
     ImageDraw.Draw(picture).text((12, 12), text, font=font, embedded_color=True)
     return picture

@@ -10,7 +10,7 @@ from vqclip.world.fields import LUMA, smoothstep
 
 # chroma below which a pixel counts as gray, and the least share of colored ink that makes a color the main one
 _GRAY, _COLORED = 0.12, 0.2
-_BINS = 36
+_BINS = 36  # of hues around the circle
 # how far from the main hue, in degrees, a pixel still takes the new color wholly, and from where on not at all
 _NEAR, _FAR = 45.0, 80.0
 

@@ -18,7 +18,7 @@ from vqclip.world.styles import STYLES, StyleContext
 
 # streams of random numbers, one per stage: changing one attribute of a scene leaves the other stages alone
 _GROUND, _OBJECT, _STYLE = 11, 22, 33
-_SMALLEST = 16
+_SMALLEST = 16  # pixels a side
 
 
 class Renderer:

@@ -32,9 +32,9 @@ def sample_composition(
     subjects = list(drawings)
     count = 1 + int(rng.choice(len(_COUNTS), p=_COUNTS))
     things = [_thing(rng, drawings[subjects[int(rng.integers(len(subjects)))]], k, count) for k in range(count)]
-    draw = rng.random()
-    setting = _pick(rng, settings) if draw < _IN_SETTING else None
-    background = _pick(rng, list(load_world().colors)) if _IN_SETTING <= draw < _IN_SETTING + _ON_COLOR else None
+    chance = rng.random()
+    setting = _pick(rng, settings) if chance < _IN_SETTING else None
+    background = _pick(rng, list(load_world().colors)) if _IN_SETTING <= chance < _IN_SETTING + _ON_COLOR else None
     composition = Composition(
         things=tuple(things),
         setting=setting,

@@ -124,11 +124,11 @@ def _content(
 def _surroundings(
     world: World, rng: np.random.Generator, settings: float, backgrounds: float, color: str | None
 ) -> tuple[str | None, str | None]:
-    draw = rng.random()
-    if draw < settings:
+    chance = rng.random()
+    if chance < settings:
         return _pick(rng, world.settings), None
     # a white shape on a plain, nearly white ground could not be seen
-    if draw < settings + backgrounds or color == "white":
+    if chance < settings + backgrounds or color == "white":
         return None, _pick(rng, [name for name in world.colors if name != color])
     return None, None
 

@@ -18,7 +18,7 @@ from vqclip.images import DAMAGE
 
 # in bytes; a JPEG segment holds 65 535, of which the rest of the block takes some
 MAX_BYTES = 40_000
-_MAX_READ = 2 * 2**20
+_MAX_READ = 2 * 2**20  # bytes of one entry
 _EXIF_IFD, _EXIF_VERSION, _USER_COMMENT = 0x8769, 0x9000, 0x9286
 # types of EXIF's fields
 _LONG, _UNDEFINED = 4, 7
@@ -92,7 +92,7 @@ def _utf16(body: bytes, little: bool) -> str | None:
     texts = [body[: len(body) // 2 * 2].decode(name, "replace").rstrip("\0 ") for name in names]
     latin = [sum(c.isascii() for c in text) for text in texts]
     # the line of settings is in ASCII, whatever the prompt is in
-    sure = [text for text, own, other in zip(texts, latin, latin[::-1], strict=True) if own > 4 * other + 8]
+    sure = [text for text, count, other in zip(texts, latin, latin[::-1], strict=True) if count > 4 * other + 8]
     best = sure[0] if sure else min(texts, key=_oddity)
     return None if _CONTROL.search(best) else best
 

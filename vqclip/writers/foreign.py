@@ -18,10 +18,10 @@ from vqclip import prompts
 from vqclip.writers import comfyui, metadata
 
 MAX_SEED, _MAX_SIDE, _MAX_STEPS = 2**64 - 1, 16_384, 1_000_000
-_MAX_LINE = 100_000
+_MAX_LINE = 100_000  # characters
 # the program of a picture of vqclip's that lost its record, but not the text for other tools
 OWN = "vqclip"
-_SHOWN = 200
+_SHOWN = 200  # characters of a name
 _NETWORK = re.compile(r"<(\w{1,20}):([^<>]{1,200})>")
 _EMBEDDING = re.compile(r"\bembedding:([\w.-]{1,100})")
 # `(word:1.3)` of most programs; `(word)1.3` and `word++` of InvokeAI
@@ -43,10 +43,10 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a picture of `program` tells of itself.
+    """What the metadata of a picture of `program` say.
 
-    Texts are plain: brackets and weights inside them are gone. `size` is width and height in pixels. What is not told
-    is empty or None; `left` names what else the metadata hold.
+    Texts are plain: brackets and weights inside them are gone. `size` is width and height in pixels. What they
+    leave out is empty or None; `left` names what else the metadata hold.
     """
 
     program: str
@@ -58,7 +58,7 @@ class Foreign:
     left: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
-        """Return what is told as values of config keys, the texts in the grammar of prompts."""
+        """Return what the picture gives as values of config keys, the texts in the grammar of prompts."""
         values = {
             "prompts": self._grammar(self.prompt),
             "negative": self._grammar(self.negative),
@@ -73,8 +73,8 @@ class Foreign:
             return None
         return (text if self.program == OWN else str(prompts.Prompt(text)),)
 
-    def told(self) -> list[tuple[str, str]]:
-        """Return names and values of what is told, for people; each value is one printable line."""
+    def facts(self) -> list[tuple[str, str]]:
+        """Return the names and values that the picture gives, for people; each value is one printable line."""
         size = "" if self.size is None else f"{self.size[0]}x{self.size[1]}"
         values = {
             "prompt": self.prompt,
@@ -95,7 +95,7 @@ def read(path: str | Path) -> Foreign | None:
     for reader in (_comfyui, _invokeai, _dream, _json, _parameters):
         with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
             record = reader(texts)
-            if record is not None and record.told():
+            if record is not None and record.facts():
                 return _plain(record)
     return None
 

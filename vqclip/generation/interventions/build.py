@@ -26,14 +26,14 @@ def build_interventions(run: Run) -> list[Intervention]:
     vqclip's own act in every run, by the settings that they always had; others if `interventions` names them.
     """
     given = run.config.interventions
-    found: list[Intervention] = []
+    interventions: list[Intervention] = []
     for name in INTERVENTIONS:
         record = INTERVENTIONS.load(name)
         if not is_outside(record):
-            found.append(record(run))
+            interventions.append(record(run))
         elif name in given and given[name] is not False:
-            found.append(_Guarded(name, run, given[name]))
-    return found
+            interventions.append(_Guarded(name, run, given[name]))
+    return interventions
 
 
 def check_interventions(given: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from vqclip.drawables.protocol import part_of
 from vqclip.types import MASKED
 
 if TYPE_CHECKING:
+    from vqclip.generation.proposer import Proposer
     from vqclip.generation.run import Run
 
 # steps in which the few hidden codes are drawn
@@ -30,31 +31,32 @@ class Remask:
 
     def __call__(self, run: Run) -> None:
         """Draw codes again if the step that comes now is one of those."""
-        every, step = run.config.prior.remask_every, run.state.step
-        if not every or not step or step % every or run.proposer is None:
+        interval, step = run.config.prior.remask_every, run.state.step
+        if not interval or not step or step % interval or run.proposer is None:
             return
-        if not isinstance(run.state.drawable, LatentGrid) or not run.proposer.judges(*run.state.drawable.size):
+        output = run.state.output
+        if not isinstance(output, LatentGrid) or not run.proposer.judges(*output.size):
             return
         for part in run.parts():
-            self._draw_again(run, part)
+            self._draw_again(run, run.proposer, part_of(output, part), part)
 
     @torch.no_grad()
-    def _draw_again(self, run: Run, part: slice) -> None:
+    def _draw_again(self, run: Run, proposer: Proposer, shown: LatentGrid, part: slice) -> None:
         state, config = run.state, run.config
-        vqgan, shown = run.blank.medium.vqgan, part_of(state.output, part)
+        vqgan = shown.medium.vqgan
         before, codes = vqgan.quantize(shown.z)
         seeds = [seeding.derive(seed, "remask", state.step) for seed in run.seeds[part]]
-        hidden = self._least_likely(run, codes, seeds)
-        drawn = run.proposer.fill(codes.masked_fill(hidden, MASKED), seeds, _STEPS)
+        hidden = self._least_likely(run, proposer, codes, seeds)
+        drawn = proposer.fill(codes.masked_fill(hidden, MASKED), seeds, _STEPS)
         after = vqgan.codes(drawn)
         pictures = (shown.decode(grid) for grid in (before, after))
         was, becomes = (run.guidance.score(p, run.seeds[part], config.best.views) for p in pictures)
         changed = (hidden & (drawn != codes))[:, None] & (becomes <= was).view(-1, 1, 1, 1)
         state.put("z", part, changed, after)
 
-    def _least_likely(self, run: Run, codes: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+    def _least_likely(self, run: Run, proposer: Proposer, codes: torch.Tensor, seeds: list[int]) -> torch.Tensor:
         """Return which codes (B, h, w) to hide: of those that may change, the share that the prior likes least."""
-        likelihood = run.proposer.likelihood(codes, seeds)
+        likelihood = proposer.likelihood(codes, seeds)
         cells = run.state.drawable.cells()
         if cells:
             likelihood = likelihood.masked_fill(~cells["z"][:, 0], torch.inf)

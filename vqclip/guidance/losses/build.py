@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,13 +33,15 @@ class Term:
         something else than one finite number each, with a finite gradient.
         """
         if not is_outside(self.loss):
-            return self.weight * self.loss(inputs)
+            known: Tensor = self.loss(inputs)
+            return self.weight * known
         what = f"the loss {self.name!r}"
-        value = run_outside(what, self.loss, inputs)
+        value: Any = run_outside(what, self.loss, inputs)
         wrong = _wrong_value(value, count) or _wrong_gradient(value, roots)
         if wrong:
             raise PluginError(f"{what} ({place_of(self.loss)}) {wrong}")
-        return self.weight * value
+        tensor: Tensor = value
+        return self.weight * tensor
 
 
 def build_terms(sections: Mapping[str, Any], context: LossContext) -> list[Term]:
@@ -73,11 +74,12 @@ def check_terms(sections: Mapping[str, Any], context: LossContext) -> None:
 
 def _built(name: str, record: Any, options: Any, context: LossContext) -> Any:
     """Return the loss of a record: a function as it is, of a class an object."""
-    if not inspect.isclass(record):
+    if not isinstance(record, type):
         return record
+    kind: Any = record
     if not is_outside(record):
-        return record(options, context)
-    return run_outside(f"the loss {name!r}", record, options, context)
+        return kind(options, context)
+    return run_outside(f"the loss {name!r}", kind, options, context)
 
 
 def _check_needs(name: str, wanted: frozenset[str], context: LossContext) -> None:

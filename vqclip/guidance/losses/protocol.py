@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
-from vqclip.config.schema import Config
+from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.drawables.protocol import Drawable, Moment
 from vqclip.guidance.targets import Target
@@ -75,7 +75,7 @@ class LossContext:
     are; `blank` makes drawables of the run's kind; `rivals[k]` are those of the prompts as CLIP k understands them.
     """
 
-    config: Config
+    config: Resolved
     perceptors: Sequence[Perceptor] = ()
     rivals: Sequence[Sequence[Rivals]] = ()
     seeds: tuple[int, ...] = ()
