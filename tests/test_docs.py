@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import math
@@ -51,6 +52,26 @@ def all_options() -> set[str]:
         assert command is not None
         found |= options_of(command)
     return found
+
+
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+
+
+def test_the_walk_of_a_prompt_has_twelve_hops_at_most_and_each_is_there() -> None:
+    hops = re.findall(r"^\| \d+ \| `([\w.]+):([\w.]+)` \|", ARCHITECTURE, re.MULTILINE)
+    assert 8 <= len(hops) <= 12
+    for module, name in hops:
+        thing: object = importlib.import_module(module)
+        for part in name.split("."):
+            thing = getattr(thing, part)
+        assert callable(thing)
+
+
+def test_what_is_added_from_outside_is_added_by_a_test() -> None:
+    rows = re.findall(r"^\| .* \| \d+ \| `(test_\w+\.py)::(test_\w+)` \|$", ARCHITECTURE, re.MULTILINE)
+    assert len(rows) >= 10
+    for file, test in rows:
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text("utf-8"), f"{file} has no {test}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix())
