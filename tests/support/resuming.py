@@ -57,12 +57,12 @@ def frames(path: str) -> list[np.ndarray]:
     return [np.frombuffer(frame, np.uint8).reshape(size[1], size[0], 3) for frame in reader]
 
 
-def rewritten(change: Callable[[dict[str, Any]], None]) -> None:
-    """Change what the state of cat.run tells, as somebody else might."""
+def rewritten(change: Callable[[dict[str, Any]], None], rename: Callable[[str], str] = str) -> None:
+    """Change what the state of cat.run tells, and names of its tensors, as somebody else might."""
     path = Path("cat.run/state.safetensors")
     with safetensors.safe_open(path, "pt") as file:
         told = json.loads(file.metadata()["run"])
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        tensors = {rename(name): file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     change(told)
     safetensors.torch.save_file(tensors, path, {"format": savepoint.FORMAT, "run": json.dumps(told)})
     Path("cat.run/state-before.safetensors").unlink(missing_ok=True)
