@@ -34,4 +34,4 @@ def resume(run: Path, **options: Any) -> int:
     progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
     with running.Stopper() as stopper:
         outcome = running.carry_out(job, progress, stopper)
-        return running.told_code(outcome, progress, stopper)
+        return running.exit_code(outcome, progress, stopper)
