@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.command_line import CommandLine
+from support.paths import ROOT
 from support.pictures import sha
 from support.runs import draw, models, small, snapshots
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from vqclip.errors import PluginError, UsageError
 from vqclip.generation.models import Models
 from vqclip.guidance.augmentations import Augmentation
 from vqclip.guidance.losses.protocol import LossContext, LossInputs, ViewInputs, needs
-from vqclip.registry import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, Registry
+from vqclip.registry import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, Registry, plugins
 from vqclip.registry.plugins import load_plugin
 
 TABLES = (AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES)
@@ -37,6 +39,7 @@ def _as_before() -> Iterator[None]:
     for table, names in before:
         for name in set(table) - names:
             table.remove(name)
+    plugins._LOADED.clear()
 
 
 def test_a_loss_from_outside_is_a_function_and_one_line() -> None:
@@ -373,6 +376,7 @@ def test_callbacks_are_told_losses_views_and_gradients_of_every_step() -> None:
 
 
 def plugin(path: Path, body: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text(f"import vqclip\n{body}\n", "utf-8")
     return path
 
@@ -397,3 +401,49 @@ def test_plugins_that_fail_are_named(tmp_path: Path, body: str, word: str) -> No
     for name in ("missing.py", "broken.txt"):
         with pytest.raises(UsageError, match="give a file of Python"):
             load_plugin(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "changed"),
+    [("palette", ("--set", "losses.palette=50"), True),
+     ("posterize", ("--set", "views.augmentations.posterize=3"), True),
+     ("blocks", ("--canvas", "blocks", "--set", "canvas.options.side=8"), True),
+     ("shake", ("--set", "interventions.shake={every: 2, strength: 0.5}"), True)],
+)  # fmt: skip
+def test_the_plugins_among_the_examples_draw(
+    name: str, flags: tuple[str, ...], changed: bool, cli: CommandLine
+) -> None:
+    file = ROOT / "examples" / "plugins" / f"{name}.py"
+    assert cli.draw("a red car", "-o", "plain.png", "--set", "init.kind=random").code == 0
+    told = cli.draw("a red car", "-o", "mine.png", "--set", "init.kind=random", "--plugin", file, *flags)
+    assert told.code == 0 and f"the plugin {name}.py runs as code of yours" in told.err
+    assert (sha("mine.png") != sha("plain.png")) is changed
+    again = cli("generate", "--from", "mine.png", "-o", "again.png", "--device", "cpu", "--plugin", file)
+    assert again.code == 0 and sha("again.png") == sha("mine.png")
+
+
+def test_a_picture_asks_for_its_plugin_and_never_loads_one(cli: CommandLine, tmp_path: Path) -> None:
+    file = plugin(tmp_path / "bright2.py", LOSS.replace("'bright'", "'bright2'"))
+    flags = ("a cat", "--set", "losses.bright2=1", "--plugin", file)
+    assert cli.draw(*flags, "-o", "cat.png", "--keep-run").code == 0
+    LOSSES.remove("bright2")
+    plugins._LOADED.clear()
+    told = cli("generate", "--from", "cat.png", "-o", "again.png")
+    assert told.code == 2 and "--plugin FILE" in told.complaints[0] and "bright2.py" in told.complaints[0]
+    told = cli("resume", "cat.run", "--steps", "5")
+    assert told.code == 2 and "bright2" in told.complaints[0]
+    other = plugin(tmp_path / "other" / "bright2.py", LOSS.replace("'bright'", "'bright2'") + " * 2")
+    told = cli("generate", "--from", "cat.png", "-o", "again.png", "--plugin", other)
+    assert told.code == 2 and "another sha256" in told.err
+    told = cli.draw("a cat", "--plugin", tmp_path / "none.py")
+    assert told.code == 2 and "give a file of Python" in told.complaints[0]
+
+
+def test_a_job_with_a_plugin_is_done_by_another_process(tmp_path: Path) -> None:
+    file = plugin(tmp_path / "bright3.py", LOSS.replace("'bright'", "'bright3'"))
+    load_plugin(file)
+    config = small(losses={"bright3": 2.0}, output={"file": str(tmp_path / "cat.png")})
+    job = vqclip.Job(config, plugins=(str(file),))
+    with get_context("spawn").Pool(1) as pool:
+        (outcome,) = pool.map(vqclip.run_job, [job])
+    assert sha(outcome.pictures[0]) == sha(draw(small(losses={"bright3": 2.0})).image)

@@ -38,6 +38,7 @@ from vqclip.weights import catalog
 @click.option(
     "--from", "source", type=FILE, help="Draw a picture again; of other programs, its prompt, seed, size and steps."
 )
+@click.option("--plugin", "plugins", multiple=True, type=FILE, help="A Python file that registers losses and the like.")
 @click.option("--print-config", is_flag=True, help="Print the config as YAML and stop.")
 @click.option("--quiet", is_flag=True, help="Show nothing but the files' names.")
 @click.option("--json-progress", is_flag=True, help="A JSON line a step on stderr.")
@@ -52,6 +53,7 @@ def generate(prompt: tuple[str, ...], flags: dict[str, Any], **options: Any) -> 
     """
     from vqclip.session import replay  # numpy and PIL, which --help need not wait for
 
+    running.load_plugins(options["plugins"], Progress.of(quiet=options["quiet"], as_json=options["json_progress"]))
     record, foreign = replay.read_source(options["source"]) if options["source"] else (None, None)
     asked = _asked(prompt, flags, options)
     if "init.image" in asked and not {"init.kind", "init.mask"} & set(asked) and not replay.began_with_image(record):
@@ -108,7 +110,8 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
             if code:
                 progress.notice(Notice(f"{len(every) - number} of {len(every)} prompts are not drawn"))
                 return code
-            job = Job(one, options["yes"], taken=tuple(taken), record=record, offline=options["offline"])
+            job = Job(one, options["yes"], taken=tuple(taken), record=record, offline=options["offline"],
+                      plugins=tuple(str(path) for path in options["plugins"]))  # fmt: skip
             outcome = running.carry_out(job, progress, stopper, models)
             taken |= {os.path.abspath(path) for path in (*outcome.pictures, *outcome.videos, *outcome.others)}
             code = running.exit_code(outcome, progress, stopper)

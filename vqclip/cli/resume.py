@@ -16,6 +16,7 @@ from vqclip.cli.values import FILE
 @click.argument("run", type=FILE)
 @click.option("--steps", type=int, help="Draw on to so many steps; those beyond the planned ones are as its last one.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting, with --force.")
+@click.option("--plugin", "plugins", multiple=True, type=FILE, help="A plugin that the run was drawn with.")
 @click.option("--force", is_flag=True, help="Go on although settings, weights or files have changed.")
 @click.option("--keep-run", is_flag=True, help="Keep the run's folder, to draw on later.")
 @click.option("--quiet", is_flag=True, help="Show nothing but the files' names.")
@@ -30,8 +31,10 @@ def resume(run: Path, **options: Any) -> int:
     from vqclip.session.job import Job, Resume
 
     wanted = Resume(run, options["steps"], options["sets"], options["force"], options["keep_run"])
-    job = Job(replace=options["yes"], resume=wanted, offline=options["offline"])
     progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
+    running.load_plugins(options["plugins"], progress)
+    plugins = tuple(str(path) for path in options["plugins"])
+    job = Job(replace=options["yes"], resume=wanted, offline=options["offline"], plugins=plugins)
     with running.Stopper() as stopper:
         outcome = running.carry_out(job, progress, stopper)
         return running.exit_code(outcome, progress, stopper)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqclip import prompts
 from vqclip.cli import ends, streams
 from vqclip.cli.progress import Progress
 from vqclip.errors import OutputError
+from vqclip.registry.plugins import load_plugin
 from vqclip.types import Notice
 
 if TYPE_CHECKING:
@@ -56,6 +59,12 @@ class Stopper:
 
     def _save(self, number: int, frame: object) -> None:
         self.control.save()
+
+
+def load_plugins(paths: Sequence[Path], progress: Progress) -> None:
+    """Run the Python files that the user named, and say what each registered."""
+    for path in paths:
+        progress.notice(Notice(load_plugin(path).notice()))
 
 
 def carry_out(job: Job, progress: Progress, stopper: Stopper, models: Models | None = None) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,8 @@ from vqclip.guidance.losses.protocol import LossContext
 from vqclip.guidance.targets import PromptTargets
 from vqclip.priors.conditioning import ConditionedUpsampler
 from vqclip.prompts import Prompt, parse_image_prompt
-from vqclip.registry import CANVASES
+from vqclip.registry import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, Registry
+from vqclip.registry.plugins import used
 from vqclip.types import CodeUpsampler, Notice, PackedState
 
 # cells of a side below which no picture was ever recognized
@@ -123,7 +124,9 @@ class Prepared:
 
 def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()) -> Prepared:
     """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
-    outside: dict[str, dict[str, Any]] = {}
+    outside: dict[str, dict[str, Any]] = {
+        f"plugin.{plugin.name}": {"name": plugin.name, "sha256": plugin.sha256} for plugin in used(variants_of(config))
+    }
     texts = prompts.parse_all(config.prompts, config.negative)
     pictures = [parse_image_prompt(text) for text in config.image_prompts]
     check_weights([*texts, *pictures])
@@ -162,6 +165,19 @@ def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()
         config, models, guidance, plan, blank, init_image, proposer, scaler, context, shared, sketcher, outside,
         callbacks=list(callbacks),
     )  # fmt: skip
+
+
+def variants_of(config: Resolved) -> set[tuple[str, str]]:
+    """Return the registered variants that a config names, as (kind, name)."""
+    named: list[tuple[Registry, Iterable[str]]] = [
+        (LOSSES, config.losses),
+        (AUGMENTATIONS, config.views.augmentations),
+        (INTERVENTIONS, config.interventions),
+        (CANVASES, [config.canvas.name]),
+        (OPTIMIZERS, [config.optimizer.name]),
+        (SCHEDULES, [config.optimizer.schedule]),
+    ]
+    return {(registry.kind, name) for registry, names in named for name in names}
 
 
 def picture_sections(config: Resolved, painted: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +33,22 @@ class Plugin(NamedTuple):
         )
 
 
+# those of this process, by their sha256
+_LOADED: dict[str, Plugin] = {}
+
+
+def loaded() -> tuple[Plugin, ...]:
+    """Return the plugins that this process has loaded."""
+    return tuple(_LOADED.values())
+
+
+def used(variants: Collection[tuple[str, str]]) -> tuple[Plugin, ...]:
+    """Return the loaded plugins that registered one of some variants, given as (kind, name)."""
+    return tuple(plugin for plugin in loaded() if set(plugin.variants) & set(variants))
+
+
 def load_plugin(path: str | Path) -> Plugin:
-    """Run a Python file and return what it registered.
+    """Run a Python file, unless this process has, and return what it registered.
 
     Raises UsageError for a file that is none, and PluginError, with its line, for one that fails or registers nothing.
     """
@@ -41,6 +56,8 @@ def load_plugin(path: str | Path) -> Plugin:
     if file.suffix != ".py" or not file.is_file():
         raise UsageError(f"--plugin {path}: give a file of Python, such as my_loss.py")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest in _LOADED:
+        return _LOADED[digest]
     name = f"vqclip_plugin_{digest[:12]}"
     before = len(registered())
     spec = importlib.util.spec_from_file_location(name, file)
@@ -58,4 +75,5 @@ def load_plugin(path: str | Path) -> Plugin:
     variants = tuple(registered()[before:])
     if not variants:
         raise PluginError(f'the plugin {file.name} registers nothing: call vqclip.register.loss("NAME")(LOSS) in it')
-    return Plugin(file.name, digest, variants)
+    _LOADED[digest] = Plugin(file.name, digest, variants)
+    return _LOADED[digest]

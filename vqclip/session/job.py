@@ -10,6 +10,7 @@ from typing import Any
 from vqclip.config import Config, checked
 from vqclip.errors import UsageError
 from vqclip.registry import SINKS
+from vqclip.registry.plugins import load_plugin
 
 # shells count 128 and the number of the signal, here that of Ctrl-C
 _STOPPED = 130
@@ -38,7 +39,8 @@ class Job:
     `replace` lets files of the configured names be replaced, otherwise the new ones are numbered; paths in `taken` are
     replaced by no means. `record` is the metadata of a picture that is drawn again: what has changed since is refused,
     or told. `sinks` names those of the registry `SINKS` that may write (None: all that the config asks for). `offline`
-    forbids the network whatever the environment says.
+    forbids the network whatever the environment says. `plugins` are Python files that register what the config
+    names; they run in the process that carries the job out.
 
     A job can be pickled. It holds a copy of the config, so that later changes of that have no effect. Raises UsageError
     for a wrong config and for unknown sinks.
@@ -51,10 +53,13 @@ class Job:
     record: Mapping[str, Any] | None = None
     sinks: tuple[str, ...] | None = None
     offline: bool = False
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.resume is None):
             raise UsageError("a job needs a config, or a run to resume, and not both: give Job(config) or Job(resume=)")
+        for path in self.plugins:
+            load_plugin(path)
         if self.config is not None:
             object.__setattr__(self, "config", checked(self.config))
         for name in self.sinks or ():

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vqclip.generation.control import Control
+from vqclip.registry.plugins import load_plugin
 from vqclip.session.events import Event
 from vqclip.session.job import Job, Outcome
 from vqclip.session.outputs import check_outputs
@@ -57,6 +58,8 @@ class Session:
         that name the same networks; they are loaded if there are none. `control` is shared with whoever stops it. Each
         of `callbacks` is called in every step with a `StepReport`: the losses, also of each view, and the gradients.
         """
+        for path in job.plugins:  # of a job that another process made
+            load_plugin(path)
         continuation = None if job.resume is None else Continuation.find(job.resume)
         if job.config is not None:
             from vqclip.generation.prepare import check_wanted

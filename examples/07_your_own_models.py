@@ -1,6 +1,6 @@
 """Bring networks of your own, and look into every step.
 
-python examples/06_your_own_models.py
+python examples/07_your_own_models.py
 
 A VQGAN needs what `vqclip.types.ImageTokenizer` describes, a CLIP what `vqclip.types.Perceptor` describes. Here they
 are the bundled ones, with a CLIP that sees everything in gray.
