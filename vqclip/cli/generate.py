@@ -114,7 +114,7 @@ def _draw(config: Config, record: dict[str, Any] | None, options: dict[str, Any]
                       plugins=tuple(str(path) for path in options["plugins"]))  # fmt: skip
             outcome = running.carry_out(job, progress, stopper, models)
             taken |= {os.path.abspath(path) for path in (*outcome.pictures, *outcome.videos, *outcome.others)}
-            code = running.told_code(outcome, progress, stopper)
+            code = running.exit_code(outcome, progress, stopper)
     return code
 
 

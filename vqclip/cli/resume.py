@@ -37,4 +37,4 @@ def resume(run: Path, **options: Any) -> int:
     job = Job(replace=options["yes"], resume=wanted, offline=options["offline"], plugins=plugins)
     with running.Stopper() as stopper:
         outcome = running.carry_out(job, progress, stopper)
-        return running.told_code(outcome, progress, stopper)
+        return running.exit_code(outcome, progress, stopper)

@@ -83,7 +83,7 @@ def carry_out(job: Job, progress: Progress, stopper: Stopper, models: Models | N
     return outcome
 
 
-def told_code(outcome: Outcome, progress: Progress, stopper: Stopper) -> int:
+def exit_code(outcome: Outcome, progress: Progress, stopper: Stopper) -> int:
     """Say of a job that was stopped how it can go on; return the exit code."""
     if not outcome.stopped:
         return outcome.exit_code

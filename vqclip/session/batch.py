@@ -26,7 +26,7 @@ class Batch:
     """What the sinks of a batch share.
 
     `wanted` are the places in the batch of the pictures that are written; `paths` and `folders` hold the file and the
-    run's folder of each. `found` is the savepoint that the batch goes on from, if it does. The lock of the first
+    run's folder of each. `point` is the savepoint that the batch goes on from, if it does. The lock of the first
     folder is held until `close`. Making one raises OutputError, and ResumeError for a savepoint of another batch or a
     folder that another process draws in.
     """
@@ -42,7 +42,7 @@ class Batch:
         self.prepared, self.config = prepared, prepared.config
         self.number, self.seeds, self.outputs = number, seeds, outputs
         self.wanted = [k for k in range(len(seeds)) if self.config.only in (None, k)]
-        self.found = None if begin is None else begin[1]
+        self.point = None if begin is None else begin[1]
         if begin is not None and len(begin[1].pictures) != len(self.wanted):
             held = len(begin[1].pictures)
             raise ResumeError(f"{begin[0]} holds the state of {held} pictures, not {len(self.wanted)}")
@@ -102,9 +102,9 @@ class Batch:
         files: dict[str, str] = {}
         fields: dict[str, Any] = {}
         for sink, position in zip(self.sinks, positions, strict=True):
-            own = sink.fields(position)
-            files |= own.pop("files", {})
-            fields |= own
+            of_sink = sink.fields(position)
+            files |= of_sink.pop("files", {})
+            fields |= of_sink
         return dataclasses.replace(point, files=files, **fields)
 
     def close(self, whole: bool, remove: bool) -> Path | None:

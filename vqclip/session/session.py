@@ -104,14 +104,14 @@ class Session:
 
         What there is so far is kept, as after an error of the session's own. Raises what goes wrong thereby.
         """
-        told: list[Event] = []
+        remaining: list[Event] = []
         try:
-            told.append(self._events.throw(error))
-            told.extend(self._events)
+            remaining.append(self._events.throw(error))
+            remaining.extend(self._events)
         except BaseException as raised:
             if raised is not error:
                 raise
-        return told
+        return remaining
 
     def __enter__(self) -> Session:
         return self

@@ -75,15 +75,15 @@ class Work:
         for remark in remarks(prepared.config) if point is None else ():
             yield NoticeGiven(Notice(remark))
         outputs = Outputs(prepared.config, self.job.replace, point, self.job.taken)
-        every = list(enumerate(batches(prepared.config)))
+        numbered = list(enumerate(batches(prepared.config)))
         first = 0 if point is None else point.batch
-        if begin is not None and not 0 <= first < len(every):
+        if begin is not None and not 0 <= first < len(numbered):
             raise ResumeError(f"{begin[0]} holds the state of pictures that its config does not name: draw them anew")
         # a run that ended and is drawn on is one of these alone
-        last = first + 1 if point is not None and point.ended else len(every)
+        last = first + 1 if point is not None and point.ended else len(numbered)
         snapshots = stream(prepared, None if point is None else (first, point.packed))
         with contextlib.closing(snapshots):
-            for number, seeds in every[first:last]:
+            for number, seeds in numbered[first:last]:
                 yield from self._draw(Batch(prepared, number, seeds, outputs, begin), snapshots)
                 begin = None
                 if self._stopped:
@@ -198,7 +198,7 @@ class Work:
                 whole = batch.last.last and failed is None
         finally:
             # what is wrong before the first picture is a mistake in what was asked for: there is nothing to go on with
-            mistaken = batch.last is None and batch.found is None and isinstance(failed, VqclipError)
+            mistaken = batch.last is None and batch.point is None and isinstance(failed, VqclipError)
             kept = self._keeps_states and not mistaken and not (whole and not batch.config.output.keep_run)
             self._folder = batch.close(whole, remove=not kept)
         return whole

@@ -31,13 +31,13 @@ def rows_of(snapshot: Snapshot, places: Sequence[int], seconds: float) -> list[d
     scores = None if snapshot.best_score is None else snapshot.best_score.tolist()
     rows = []
     for k in places:
-        own = {f"loss.{name}": values[k] for name, values in losses.items()}
+        of_picture = {f"loss.{name}": values[k] for name, values in losses.items()}
         numbers = {
             "seconds": seconds,
             "lr": snapshot.lr,
             "score": None if scores is None else scores[k],
-            "loss": sum(own.values()),
-            **own,
+            "loss": sum(of_picture.values()),
+            **of_picture,
         }
         row = {"seed": str(snapshot.seeds[k]), "picture": str(k), "step": str(snapshot.step)}
         rows.append(row | {name: "" if value is None else f"{value:.6g}" for name, value in numbers.items()})
@@ -81,12 +81,12 @@ class Table:
         except (OSError, UnicodeDecodeError):
             raise self._foreign() from None
         # the last line may be cut short
-        found = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-        columns = tuple(found.fieldnames or ())
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        columns = tuple(reader.fieldnames or ())
         if columns[: len(COLUMNS)] != COLUMNS:
             raise self._foreign()
         self.columns = columns
-        self._write([row for row in found if keep(row)])
+        self._write([row for row in reader if keep(row)])
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add rows; columns that are new among them are added to all. Raises OutputError."""
@@ -143,16 +143,16 @@ class MetricsSink(Sink):
 
     def begin(self) -> None:
         """Choose the table's name, or go on with that of the job. Raises OutputError."""
-        outputs, found = self.batch.outputs, self.batch.found
+        outputs, point = self.batch.outputs, self.batch.point
         known = outputs.shared.get("metrics")
         self.path = known or outputs.next(str(self.config.output.metrics), drawn=False)
         outputs.take(self.path)
         outputs.shared["metrics"] = self.path
-        self.table, self.watch, self.reached = Table(self.path), Stopwatch(), found.step if found else 0
+        self.table, self.watch, self.reached = Table(self.path), Stopwatch(), point.step if point else 0
         if known is None:
             self.table.start()
         else:
-            self._leave_out_after(self.reached if found and found.packed else -1)
+            self._leave_out_after(self.reached if point and point.packed else -1)
 
     def step(self, snapshot: Snapshot) -> None:
         """Write the rows of a step; the first grid has none, and a state that goes on had its own."""

@@ -20,10 +20,10 @@ class SavepointSink(Sink):
     def begin(self) -> None:
         """Keep what a run that is killed from here on can go on with; one that goes on has it already."""
         batch = self.batch
-        self.saver = Saver(list(batch.folders.values()), batch.found)
+        self.saver = Saver(list(batch.folders.values()), batch.point)
         self.versions = versions()
         self.latest: PackedState | None = None
-        if batch.found is None:
+        if batch.point is None:
             self._note(None)
 
     def step(self, snapshot: Snapshot) -> None:

@@ -40,8 +40,8 @@ class TensorBoardSink(Sink):
         """Open a writer for each picture; one that goes on hides the steps that come again."""
         from torch.utils.tensorboard import SummaryWriter
 
-        folder, found = Path(str(self.config.output.tensorboard)), self.batch.found
-        first = found.step + 1 if found else None
+        folder, point = Path(str(self.config.output.tensorboard)), self.batch.point
+        first = point.step + 1 if point else None
         self.watch = Stopwatch()
         self.writers: dict[int, Any] = {
             k: SummaryWriter(str(folder / path.stem), purge_step=first) for k, path in self.batch.paths.items()

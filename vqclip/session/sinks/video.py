@@ -56,10 +56,10 @@ class VideoSink(Sink):
 
     def begin(self) -> None:
         """Choose the names, or take those of the savepoint, and open the writers. Raises OutputError."""
-        found = self.batch.found
+        point = self.batch.point
         self.plan = frame_plan(self.config)
         # the last step that has a frame, frames since the last segment, and where that ended
-        self.framed = self.cut_at = found.step if found else 0
+        self.framed = self.cut_at = point.step if point else 0
         self.since_cut = 0
         self.writers: dict[int, VideoWriter] = {}
         for place, k in enumerate(self.batch.wanted):
@@ -133,13 +133,13 @@ class VideoSink(Sink):
         return max(self.plan.frames - self.plan.before(step) if self.config.output.length else 0, 1)
 
     def _writer(self, k: int, place: int) -> VideoWriter:
-        found, outputs = self.batch.found, self.batch.outputs
-        known = found is not None and place < len(found.videos)
+        point, outputs = self.batch.point, self.batch.outputs
+        known = point is not None and place < len(point.videos)
         name = str(self.config.output.video)
-        path = Path(found.videos[place]) if found and known else outputs.next(name, drawn=False)
+        path = Path(point.videos[place]) if point and known else outputs.next(name, drawn=False)
         outputs.take(path)
         comment = " | ".join(self.config.prompts) if self.config.output.metadata else None
-        segments = found.segments if found and known else 0
+        segments = point.segments if point and known else 0
         size = (self.config.size[0], self.config.size[1])
         folder = self.batch.folders[k]
         return VideoWriter(path, folder, size, self.plan.fps, comment=comment, start_segment=segments)
