@@ -277,7 +277,7 @@ def test_a_sketch_begins_a_run_and_the_seed_decides(networks: Models) -> None:
     results = [vqclip.generate(config_of(steps=2, seed=seed), networks) for seed in (7, 7, 8)]
     assert sha(results[0].image) == sha(results[1].image) != sha(results[2].image)
     config = results[0].config
-    assert config.init.kind == "sketch" and config.stages == ["full:1"] and config.init.paint == 6
+    assert config.init.kind == "sketch" and config.stages == ["full:1"] and config.init.paint == 12
     assert "memory:tiny" in results[0].pictures[0].record["weights"]
 
 

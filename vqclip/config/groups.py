@@ -89,11 +89,13 @@ class InitConfig:
 
 @dataclass
 class CanvasConfig:
-    """What is optimized, by its registered name, with the `options` that it has."""
+    """What is optimized, by its registered name, with the `options` that it has.
 
-    name: str = setting(
-        "vqgan", "What is optimized: vqgan, its latents, or pixels.", flags="--canvas", choices=CANVASES
-    )
+    Without a name a rule decides: the latents of the VQGAN, or pixels where a run begins with a picture or a sketch and
+    the VQGAN's record says that it draws these too coarsely.
+    """
+
+    name: str | None = setting("vqgan", "What is optimized: {choices}.", flags="--canvas", choices=CANVASES)
     options: dict[str, Any] = setting({}, "Options of what is optimized.")
 
 

@@ -57,8 +57,11 @@ class ResolvedModels(Fixed, ModelsConfig):
     """The networks of a run."""
 
 
+@dataclass(kw_only=True)
 class ResolvedCanvas(Fixed, CanvasConfig):
     """What is optimized."""
+
+    name: str = field()
 
 
 class ResolvedTarget(Fixed, TargetConfig):

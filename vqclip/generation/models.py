@@ -20,6 +20,7 @@ from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import NO_ENCODER, VQGAN
 from vqclip.sketch.asked import check_words, is_sketched
+from vqclip.weights import catalog
 from vqclip.weights.load import (
     load_clip,
     load_embedding,
@@ -259,7 +260,8 @@ class Models:
         networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
         sketched = self.sketches(config)
-        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched)
+        canvas = "vqgan" if self.source is None else catalog.shown_on(self.source.models.vqgan)
+        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched, canvas)
 
     def _named_from_python(self, config: Config) -> Config:
         """Return a config that names networks from Python as what they are, and remember their hashes."""

@@ -12,13 +12,14 @@ import torch
 from vqclip import seeding
 from vqclip.config import Config, Resolved
 from vqclip.errors import MemoryBudgetError, UsageError, one_line
+from vqclip.registry import CANVASES
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
 
 _NOISE = 0.5  # of the latents, of a run that begins at random
 _LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.01, 30
 # the rate from a picture or sketch, and how strongly these hold a run to themselves as they are painted
-_LR_SHOWN, _STEPS_SHOWN, _PAINT = 0.06, 30, 6.0
+_SHOWN, _STEPS_SHOWN = {"lr": 0.06, "paint": 6.0}, 30
 _STAGES, _STAGES_SHOWN = ("128:0.85", "full:0.15"), ("full:1",)
 _VIEWS, _VIEWS_SMALL, _SMALL = 32, 16, 64  # views a step; fewer where no CLIP sees more pixels a side than the last
 # how a prior would be drawn from where there is none
@@ -32,11 +33,13 @@ def resolve(
     usual: Mapping[str, float] | None = None,
     weights: int = 0,
     sketched: bool = False,
+    shown_on: str = "vqgan",
 ) -> Resolved:
     """Return the config with what a rule decides settled: seed, device, precision, init, noise, rate, views, sampling.
 
     `usual` is how the prior is usually drawn from, None if there is none; `weights` what the networks weigh in bytes,
-    `sketched` whether a sketch begins the run where nothing else was asked for.
+    `sketched` whether a sketch begins the run where nothing else was asked for, `shown_on` the canvas of
+    runs that begin with a picture or a sketch, where none was.
 
     Raises UsageError for a device this machine lacks, and MemoryBudgetError if the estimate exceeds its memory.
     """
@@ -50,9 +53,13 @@ def resolve(
         repainted = config.init.image and not (config.init.mask and has_prior)
         drawn = "sketch" if sketched else "prior" if has_prior else "random"
         draft.init.kind = "image" if repainted else drawn
-    _settle_start(draft)
+    if draft.canvas.name is None:
+        draft.canvas.name = shown_on if draft.init.kind in ("sketch", "image") else "vqgan"
+    # of canvases from outside that do not say otherwise, as of the VQGAN
+    shown = {**_SHOWN, **getattr(CANVASES.load(draft.canvas.name), "shown", {})}
+    _settle_start(draft, shown["paint"])
     if config.optimizer.lr is None:
-        draft.optimizer.lr = _rate(draft.init.kind, config.steps)
+        draft.optimizer.lr = _rate(draft.init.kind, config.steps, shown["lr"])
     if config.views.count is None:
         draft.views.count = _views(draft.init.kind, config, clips)
     for name, value in (usual or _WITHOUT_PRIOR).items():
@@ -69,13 +76,13 @@ def resolve(
     return Resolved.of(draft)
 
 
-def _settle_start(draft: Config) -> None:
+def _settle_start(draft: Config, paint: float) -> None:
     """Settle what the kind of the first grid decides: strength, painting, stages, noise."""
     kind, init = draft.init.kind, draft.init
     if init.strength is None:
         init.strength = 0.0
     if init.paint is None:
-        init.paint = _PAINT if kind in ("sketch", "image") else 0.0
+        init.paint = paint if kind in ("sketch", "image") else 0.0
     if not draft.stages:
         # a coarse grid loses the small shapes of a picture that is there already
         draft.stages = list(_STAGES_SHOWN if kind in ("sketch", "image") else _STAGES)
@@ -84,14 +91,14 @@ def _settle_start(draft: Config) -> None:
         draft.latent.noise = _NOISE if kind == "random" else 0.0
 
 
-def _rate(kind: str, steps: int) -> float:
+def _rate(kind: str, steps: int, rate_shown: float) -> float:
     """Return the learning rate of a run of `steps` from a first grid of some kind.
 
     A grid that a prior proposed shows the prompt already. Adam moves a cell by up to the rate at every step, whether or
     not that still serves: 500 steps at the rate of 30 would take the picture apart.
     """
     if kind in ("image", "sketch"):
-        return _LR_SHOWN * min(1.0, _STEPS_SHOWN / max(steps, 1))
+        return rate_shown * min(1.0, _STEPS_SHOWN / max(steps, 1))
     return _LR if kind != "prior" else _LR_PROPOSED * min(1.0, _STEPS_PROPOSED / max(steps, 1))
 
 

@@ -60,7 +60,8 @@ class Weights:
 
     A bundled one is the file `file` in `checkpoints/`. Others come from `sources`; `size` in bytes and `sha256` are
     those of the original, where they are known, and `architecture` is what its file must hold. What consists of several
-    files, `parts` by name, is kept as a folder of them, unchanged.
+    files, `parts` by name, is kept as a folder of them, unchanged. `shown_on` is the canvas, of a VQGAN, of runs that
+    begin with a picture or a sketch and name none.
     """
 
     kind: str
@@ -73,13 +74,16 @@ class Weights:
     size: int | None = None
     sha256: str | None = None
     sources: tuple[Source, ...] = ()
+    shown_on: str = "vqgan"
     parts: Mapping[str, Source] | None = None
 
 
 _TINY = "the 186 subjects, 12 shapes, 10 settings and 13 styles of world.yaml"
 _TERMS = "MIT; glyphs of the training pictures: OFL 1.1"
-_NETWORKS = ("vqgan", "clip", "prior", "upsampler", "judge")
+_NETWORKS = ("clip", "prior", "upsampler", "judge")
 _BUNDLED = (
+    # its decoder has 5.9 MB, and blurs what a sketch or a photo shows
+    Weights("vqgan", "tiny", _TINY, _TERMS, "tiny-vqgan.safetensors", shown_on="pixels"),
     *(Weights(kind, "tiny", _TINY, _TERMS, f"tiny-{kind}.safetensors") for kind in _NETWORKS),
     Weights(
         "memory",
@@ -123,6 +127,12 @@ def find(kind: str, name: str) -> Weights:
         if (record.kind, record.name) == (kind, name):
             return record
     raise unknown_name(kind, name, names(kind))
+
+
+def shown_on(name: str) -> str:
+    """Return `Weights.shown_on` of a VQGAN, by its name; of a file, and where nothing is said, "vqgan"."""
+    known = {record.name: record.shown_on for record in records() if record.kind == "vqgan"}
+    return known.get(name, "vqgan")
 
 
 def place(record: Weights) -> Path:
