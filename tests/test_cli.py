@@ -272,10 +272,17 @@ def test_quiet_shows_nothing_but_the_names(cli: CommandLine) -> None:
     assert (ran.code, ran.out, ran.err) == (0, "cat.png\n", "")
 
 
-def test_progress_in_a_log_tells_rate_time_and_loss(cli: CommandLine) -> None:
+def test_progress_in_a_log_tells_rate_time_and_how_good_the_picture_is(cli: CommandLine) -> None:
     lines = [line for line in cli.draw("a red cat", "-o", "cat.png").err.splitlines() if line.startswith("step")]
-    assert len(lines) == 3
-    assert all(word in lines[-1] for word in ("step 3/3", "loss 0.", "steps/s", "s left"))
+    assert len(lines) == 3 and "loss 0." in lines[0]
+    # the held-out views judge at the end
+    assert all(word in lines[-1] for word in ("step 3/3", "score 0.", "steps/s", "s left")) and "loss" not in lines[-1]
+
+
+def test_the_score_that_is_shown_never_rises_within_a_stage(cli: CommandLine) -> None:
+    told = cli.draw("a red cat", "-o", "cat.png", "--steps", "8", "--set", "best.every=1", "--lr", "0.5")
+    scores = [float(line.partition("score ")[2].split()[0]) for line in told.err.splitlines() if "score " in line]
+    assert len(scores) == 8 and scores == sorted(scores, reverse=True)
 
 
 def test_progress_of_several_pictures_names_the_one_that_is_drawn(cli: CommandLine) -> None:

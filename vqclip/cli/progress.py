@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 _LINES = 20
 
 
+def _value(snapshot: Snapshot) -> str:
+    """Return how good the picture is: by the held-out views, once they have judged; before, by the loss of a step.
+
+    The score is that of the best picture so far of a stage, so it falls. A loss is of other views in every step, and a
+    step that was taken back, as it was no number, has none.
+    """
+    if snapshot.best_score is not None:
+        return f"score {float(snapshot.best_score.mean()):.4f}"
+    return "" if math.isnan(snapshot.loss) else f"loss {snapshot.loss:.4f}"
+
+
 class Progress:
     """Shows snapshots and notices on stderr; `style` is bar, lines, json or none.
 
@@ -90,8 +101,8 @@ class Progress:
         if snapshot.step > self._from[0]:
             _, left = self._rate(snapshot)
             shown = "?" if left is None else tqdm.format_interval(left)
-            loss = "" if math.isnan(snapshot.loss) else f", loss {snapshot.loss:.4f}"
-            self._bar.set_postfix_str(f"{shown} left{loss}", refresh=False)
+            value = _value(snapshot)
+            self._bar.set_postfix_str(f"{shown} left{', ' if value else ''}{value}", refresh=False)
             self._bar.update(snapshot.step - self._bar.n)
         if snapshot.last:
             self._close()
@@ -101,9 +112,8 @@ class Progress:
         if snapshot.step > self._from[0] and (snapshot.step % every == 0 or snapshot.last):
             rate, left = self._rate(snapshot)
             step = f"{self._name(snapshot)}step {snapshot.step}/{snapshot.steps}"
-            # a step that was taken back, as it was no number, has none
-            loss = "" if math.isnan(snapshot.loss) else f"  loss {snapshot.loss:.4f}"
-            click.echo(f"{step}{loss}  {rate:.2f} steps/s  {left or 0:.0f} s left", err=True)
+            value = _value(snapshot)
+            click.echo(f"{step}{'  ' if value else ''}{value}  {rate:.2f} steps/s  {left or 0:.0f} s left", err=True)
 
     def _name(self, snapshot: Snapshot) -> str:
         seeds = list(dict.fromkeys(snapshot.seeds))
