@@ -15,9 +15,11 @@ from support.pictures import photo, sha
 from support.runs import draw, prepared, run_of, small, threads
 
 from vqclip import images
+from vqclip.config import from_dict, make_config
 from vqclip.drawables import Drawable, Moment, joined
 from vqclip.drawables.protocol import part_of, rendered
 from vqclip.errors import UsageError
+from vqclip.generation.models import Models
 from vqclip.registry import CANVASES
 
 ALL = list(CANVASES)
@@ -164,3 +166,33 @@ def test_losses_that_need_latents_say_so(cli: CommandLine) -> None:
     told = cli.draw("a cat", "--canvas", "pixels", "--set", "losses.commitment=1", "-o", "cat.png")
     assert told.code == 2 and len(told.complaints) == 1
     assert "losses.commitment needs latents" in told.complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("init", "canvas", "paint"),
+    [({"kind": "sketch"}, "pixels", 12), ({"kind": "random"}, "vqgan", 0), ({"kind": "prior"}, "vqgan", 0),
+     ({"image": "in.png"}, "pixels", 3)],
+)  # fmt: skip
+def test_what_is_shown_already_is_optimized_as_pixels_with_the_bundled_models(
+    init: dict[str, str], canvas: str, paint: float
+) -> None:
+    config = make_config("a cat", init=init, run={"device": "cpu"})
+    resolved = Models.load(config).resolve(config)
+    assert (resolved.canvas.name, resolved.init.paint) == (canvas, paint)
+    named = make_config("a cat", init=init, canvas={"name": "vqgan"}, run={"device": "cpu"})
+    assert Models.load(named).resolve(named).canvas.name == "vqgan"
+
+
+def test_a_config_without_a_preset_of_its_own_canvas_is_of_latents() -> None:
+    """Records of pictures that were drawn before there were canvases are drawn again on the one there was."""
+    assert from_dict({"prompts": ["a cat"]}).canvas.name == "vqgan"
+
+
+def test_a_picture_without_a_style_is_held_to_itself(tmp_path: Path) -> None:
+    init = {"image": str(photo(tmp_path / "in.png"))}
+    far = [
+        np.abs(np.asarray(draw(on("pixels", init=init | paint, optimizer={"lr": 0.3}, steps=8)).image).astype(int)
+               - np.asarray(Image.open(init["image"]))).mean()
+        for paint in ({"paint": 0.0}, {})
+    ]  # fmt: skip
+    assert far[1] < far[0] / 2

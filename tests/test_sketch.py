@@ -277,7 +277,7 @@ def test_a_sketch_begins_a_run_and_the_seed_decides(networks: Models) -> None:
     results = [vqclip.generate(config_of(steps=2, seed=seed), networks) for seed in (7, 7, 8)]
     assert sha(results[0].image) == sha(results[1].image) != sha(results[2].image)
     config = results[0].config
-    assert config.init.kind == "sketch" and config.stages == ["full:1"] and config.init.paint == 12
+    assert config.init.kind == "sketch" and config.stages == ["full:1"] and config.init.paint == 6
     assert "memory:tiny" in results[0].pictures[0].record["weights"]
 
 
@@ -408,7 +408,8 @@ def test_an_init_image_is_held_to_the_style_that_is_named(tmp_path: Path, networ
     painted = prepare(config, networks).painted((7,))
     assert painted is not None and painted.shape == (1, 3, 64, 64)
     plain = networks.resolve(config_of("a cat", init={"image": str(file)}))
-    assert prepare(plain, networks).painted((7,)) is None
+    itself = prepare(plain, networks)
+    assert torch.equal(itself.painted((7,)), itself.init_image.image) and plain.init.paint == config.init.paint / 4
 
 
 def test_another_vqgan_goes_on_without_the_memory(networks: Models) -> None:

@@ -32,6 +32,8 @@ _SMALL: dict[str, Any] = {
     "latent": {"noise": 0.0},
     # three steps of the preset's rate, meant for grids that show something already, change no code
     "optimizer": {"lr": 0.1},
+    # pixels, on which the preset's sketches are, have tests of their own
+    "canvas": {"name": "vqgan"},
     # runs with a prior, an upsampler or a memory have tests of their own
     "models": {"prior": "", "upsampler": "", "memory": ""},
     # in bf16, which `auto` may choose, other batches and threads round by per cents

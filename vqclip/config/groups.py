@@ -81,7 +81,9 @@ class InitConfig:
     weight: float = setting(0.0, "Pull towards the init image.", (0, 1e6), "--init-weight -iw")
     like: list[str] = setting([], "NAME=FILE[,FILE]: your own drawings of NAME.", flags="--like", traits=Trait.REPEATED)
     anyway: bool = setting(False, "Draw even if no word of the prompt is known.", flags="--anyway")
-    paint: float | None = setting(None, "Pull towards the start as it is painted in the prompt's style.", (0, 1e6))
+    paint: float | None = setting(
+        None, "Pull towards the start, painted in the prompt's style if it names one.", (0, 1e6)
+    )
     candidates: int = setting(1, "Grids of a prior, of which the best is taken.", (1, 1024), "--candidates")
     keep: int = setting(1, "Refine so many of them, each its own picture.", (1, 256), "--keep")
     rivals: float = setting(1.0, "Weight of what a candidate could be taken for.", (0, 1e6))

@@ -98,16 +98,18 @@ class Prepared:
         return run
 
     def painted(self, seeds: tuple[int, ...]) -> Tensor | None:
-        """Return what each picture is held to, (B, 3, H, W) in [0, 1]: its sketch, or the init image in a style."""
+        """Return what each picture is held to, (B, 3, H, W) in [0, 1]: its sketch, or the init image, in the style."""
         device = self.device
         if not self.config.init.paint:
             return None
         if self.sketcher is not None:
             factor = self.blank.factor
             return torch.cat([padded(self.sketcher.picture(seed), factor) for seed in seeds]).to(device)
-        style = styled(self.config) if self.init_image else None
-        if not style:
+        if self.init_image.image is None:
             return None
+        style = styled(self.config)
+        if not style:
+            return self.init_image.image.expand(len(seeds), -1, -1, -1)
         return torch.cat([paint_init_image(self.init_image, style, seed) for seed in seeds]).to(device)
 
     def _run(self, seeds: Sequence[int], state: State) -> Run:

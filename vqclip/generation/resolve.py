@@ -12,6 +12,7 @@ import torch
 from vqclip import seeding
 from vqclip.config import Config, Resolved
 from vqclip.errors import MemoryBudgetError, UsageError, one_line
+from vqclip.generation.sketching import styled
 from vqclip.registry import CANVASES
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import memory
@@ -20,6 +21,7 @@ _NOISE = 0.5  # of the latents, of a run that begins at random
 _LR, _LR_PROPOSED, _STEPS_PROPOSED = 0.1, 0.01, 30
 # the rate from a picture or sketch, and how strongly these hold a run to themselves as they are painted
 _SHOWN, _STEPS_SHOWN = {"lr": 0.06, "paint": 6.0}, 30
+_PLAIN = 0.25
 _STAGES, _STAGES_SHOWN = ("128:0.85", "full:0.15"), ("full:1",)
 _VIEWS, _VIEWS_SMALL, _SMALL = 32, 16, 64  # views a step; fewer where no CLIP sees more pixels a side than the last
 # how a prior would be drawn from where there is none
@@ -57,7 +59,9 @@ def resolve(
         draft.canvas.name = shown_on if draft.init.kind in ("sketch", "image") else "vqgan"
     # of canvases from outside that do not say otherwise, as of the VQGAN
     shown = {**_SHOWN, **getattr(CANVASES.load(draft.canvas.name), "shown", {})}
-    _settle_start(draft, shown["paint"])
+    # a picture that no style is painted on is held to itself, loosely enough that the prompt shows
+    plain = draft.init.kind == "image" and not styled(config)
+    _settle_start(draft, shown["paint"] * (_PLAIN if plain else 1))
     if config.optimizer.lr is None:
         draft.optimizer.lr = _rate(draft.init.kind, config.steps, shown["lr"])
     if config.views.count is None:

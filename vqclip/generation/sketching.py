@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vqclip import images, prompts, seeding
-from vqclip.config import Resolved
+from vqclip.config import Config, Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation.init_image import read_own
@@ -106,7 +106,7 @@ class Sketcher:
         return self.like_sprites.extent(name) if name.startswith("own:") else self.sprites.extent(name)
 
 
-def styled(config: Resolved) -> str | None:
+def styled(config: Config) -> str | None:
     """Return the style that a run's prompts name, if it is one that the world's painter knows and may paint."""
     return asked.reading_of(config).style if config.models.memory else None
 
