@@ -254,7 +254,8 @@ class Rasterizer:
             from resvg_py import svg_to_bytes
         except ImportError:
             raise UsageError("drawing SVG files needs resvg-py: install vqclip[train]") from None
-        return svg_to_bytes
+        render: Callable[..., Any] = svg_to_bytes
+        return render
 
     def _render(self, text: str, **size: int) -> Image.Image:
         png = bytes(self._svg_to_bytes(svg_string=text, **size))
