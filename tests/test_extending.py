@@ -14,6 +14,7 @@ import torch
 from support.command_line import CommandLine
 from support.paths import ROOT
 from support.pictures import sha
+from support.registries import restored
 from support.runs import draw, models, small, snapshots
 from torch import Tensor, nn
 
@@ -24,22 +25,17 @@ from vqclip.errors import PluginError, UsageError
 from vqclip.generation.models import Models
 from vqclip.guidance.augmentations import Augmentation
 from vqclip.guidance.losses.protocol import LossContext, LossInputs, ViewInputs, needs
-from vqclip.registry import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, Registry, plugins
+from vqclip.registry import LOSSES, plugins
 from vqclip.registry.plugins import load_plugin
 
-TABLES = (AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES)
 HERE = Path(__file__).name
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     """Take out what a test registered."""
-    before: list[tuple[Registry, set[str]]] = [(table, set(table)) for table in TABLES]
-    yield
-    for table, names in before:
-        for name in set(table) - names:
-            table.remove(name)
-    plugins._LOADED.clear()
+    with restored():
+        yield
 
 
 def test_a_loss_from_outside_is_a_function_and_one_line() -> None:
@@ -431,7 +427,7 @@ def test_a_picture_asks_for_its_plugin_and_never_loads_one(cli: CommandLine, tmp
     told = cli("generate", "--from", "cat.png", "-o", "again.png")
     assert told.code == 2 and "--plugin FILE" in told.complaints[0] and "bright2.py" in told.complaints[0]
     told = cli("resume", "cat.run", "--steps", "5")
-    assert told.code == 2 and "bright2" in told.complaints[0]
+    assert told.code == 2 and "bright2.py" in told.complaints[0] and "--plugin FILE" in told.complaints[0]
     other = plugin(tmp_path / "other" / "bright2.py", LOSS.replace("'bright'", "'bright2'") + " * 2")
     told = cli("generate", "--from", "cat.png", "-o", "again.png", "--plugin", other)
     assert told.code == 2 and "another sha256" in told.err

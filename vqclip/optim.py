@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vqclip.config.resolved import ResolvedOptimizer
+from vqclip.errors import PluginError
 from vqclip.registry import OPTIMIZERS
-from vqclip.registry.outside import is_outside, run_outside
+from vqclip.registry.outside import is_outside, place_of, run_outside
 
 
 def build(config: ResolvedOptimizer, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -26,10 +27,12 @@ def build(config: ResolvedOptimizer, parameters: Sequence[Tensor]) -> torch.opti
     }
     settings = {name: value for name, value in wanted.items() if name in accepted}
     if is_outside(kind):
-        made: torch.optim.Optimizer = run_outside(
-            f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings)
-        )
-        return made
+        made: Any = run_outside(f"the optimizer {config.name!r}", lambda: kind(list(parameters), **settings))
+        if not isinstance(made, torch.optim.Optimizer):
+            place, given = place_of(kind), type(made).__name__
+            raise PluginError(f"the optimizer {config.name!r} ({place}) is of the type {given}: return one of torch's")
+        fitting: torch.optim.Optimizer = made
+        return fitting
     optimizer: torch.optim.Optimizer = kind(list(parameters), **settings)
     return optimizer
 

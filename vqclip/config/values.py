@@ -78,7 +78,8 @@ def typed(key: str, value: Any, hint: Any, setting: Setting) -> Any:
         return origin(_item(key, _plain(item), declared[0]) for item in _items(key, value, declared[0], whole))
     if origin is dict:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise UsageError(f"{key} is {shown(value)}: give names with numbers, such as {{NAME: 0.5}}")
+            wanted = "numbers or options" if declared[1] is Any else "numbers"
+            raise UsageError(f"{key} is {shown(value)}: give names with {wanted}, such as {{NAME: 0.5}}")
         read = _loose if declared[1] is Any else _single
         return {name: read(f"{key}.{name}", _plain(item), declared[1]) for name, item in value.items()}
     if type(None) in declared:
@@ -86,6 +87,18 @@ def typed(key: str, value: Any, hint: Any, setting: Setting) -> Any:
             return None
         hint = next(kind for kind in declared if kind is not type(None))
     return _single(key, value, hint)
+
+
+def is_plain(hint: Any) -> bool:
+    """Whether a declared type is one that `typed` reads."""
+    origin, declared = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (list, tuple):
+        return declared[0] in _CONVERT
+    if origin is dict:
+        return declared[0] is str and (declared[1] is Any or declared[1] in _CONVERT)
+    if type(None) in declared:
+        return len(declared) == 2 and next(kind for kind in declared if kind is not type(None)) in _CONVERT
+    return hint in _CONVERT
 
 
 def shown(value: Any) -> str:

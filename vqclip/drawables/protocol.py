@@ -13,6 +13,7 @@ from vqclip.config import Resolved
 from vqclip.drawables.init_image import InitImage
 from vqclip.drawables.scaler import Scaler
 from vqclip.errors import PluginError
+from vqclip.registry import CANVASES
 from vqclip.registry.outside import is_outside, place_of, run_outside
 from vqclip.types import ImageTokenizer
 
@@ -120,6 +121,39 @@ class Drawable(Protocol):
         """Return the pictures that were packed; KeyError or ValueError if they are none."""
 
 
+# what a class of `Drawable` must have, as `vars(Drawable)` says it
+_MEMBERS = (
+    "offers", "factor", "refusal", "size", "codes", "parameters", "cells", "at", "render", "settle", "random", "encode",
+    "from_codes", "resize", "mix", "keep_outside", "pack", "unpack",
+)  # fmt: skip
+
+
+def new_blank(name: str, medium: Medium) -> Drawable:
+    """Return a drawable of no pictures of a registered kind; PluginError for one from outside that is no `Drawable`.
+
+    Raises UsageError for options that do not fit.
+    """
+    kind: Any = CANVASES.load(name)
+    if not is_outside(kind):
+        known: Drawable = kind.blank(medium)
+        return known
+    what = f"the canvas {name!r} ({place_of(kind)})"
+    if not hasattr(kind, "blank"):
+        raise PluginError(f"{what} lacks blank: give what vqclip.drawables.Drawable describes")
+    blank: Any = kind.blank(medium)
+    missing = [member for member in _MEMBERS if not hasattr(blank, member)]
+    if missing:
+        raise PluginError(f"{what} lacks {', '.join(missing)}: give what vqclip.drawables.Drawable describes")
+    if not isinstance(blank.factor, int) or blank.factor < 1:
+        raise PluginError(f"{what} has the factor {blank.factor!r:.40}: give the pixels a cell, a whole number from 1")
+    if not isinstance(blank.offers, (set, frozenset)):
+        raise PluginError(f"{what} offers {blank.offers!r:.40}: give a frozenset of names, which may be empty")
+    if not blank.parameters():
+        raise PluginError(f"{what} has no parameters: return at least one tensor by its name")
+    drawable: Drawable = blank
+    return drawable
+
+
 def part_of(drawable: _D, which: slice) -> _D:
     """Return some pictures of a drawable; gradients reach the whole."""
     return drawable.at({name: value[which] for name, value in drawable.parameters().items()})
@@ -131,17 +165,18 @@ def rendered(drawable: Drawable, moment: Moment | None = None) -> Tensor:
         return drawable.render(moment)
     what, count = "the canvas", len(next(iter(drawable.parameters().values())))
     image = run_outside(what, drawable.render, moment)
-    wrong = _wrong_image(image, count, moment is not None)
+    sides = [cells * drawable.factor for cells in drawable.size]
+    wrong = _wrong_image(image, (count, 3, *sides), moment is not None)
     if wrong:
         raise PluginError(f"{what} ({place_of(drawable)}) {wrong}")
     return image
 
 
-def _wrong_image(image: Any, count: int, with_gradient: bool) -> str:
+def _wrong_image(image: Any, shape: tuple[int, ...], with_gradient: bool) -> str:
     """Say what is wrong with images that a drawable from outside rendered; nothing if they are right."""
-    if not isinstance(image, Tensor) or image.dim() != 4 or image.shape[:2] != (count, 3):
+    if not isinstance(image, Tensor) or tuple(image.shape) != shape:
         given = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-        return f"rendered {given}: return images ({count}, 3, H, W) in [0, 1]"
+        return f"rendered {given}: return images {shape} in [0, 1]"
     if not bool(image.isfinite().all()):
         return "rendered a number that is not finite"
     return "rendered images without a gradient" if with_gradient and not image.requires_grad else ""

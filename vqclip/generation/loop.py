@@ -13,6 +13,7 @@ from vqclip.generation.models import Models
 from vqclip.generation.prepare import Prepared, prepare
 from vqclip.generation.run import Run
 from vqclip.generation.stages import work
+from vqclip.registry.outside import blamed
 from vqclip.types import PackedState, Snapshot
 
 
@@ -38,7 +39,7 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
     first, packed = begin or (0, None)
     for seeds in batches(prepared.config)[first:]:
         prepared.control.checkpoint()
-        with exact(prepared.config):
+        with blamed(), exact(prepared.config):
             run = prepared.run(seeds) if packed is None else prepared.resumed(seeds, packed)
             image = run.render(run.state.output)
         run.notices[:0] = notices
@@ -46,7 +47,7 @@ def stream(prepared: Prepared, begin: tuple[int, PackedState | None] | None = No
         notices, packed = [], None
         while not run.ended:
             prepared.control.checkpoint()
-            with exact(prepared.config):
+            with blamed(), exact(prepared.config):
                 image = recover.step(run)
             yield _snapshot(run, image)
 

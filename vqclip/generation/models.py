@@ -65,7 +65,7 @@ class Models:
     def __post_init__(self) -> None:
         """Fit networks from Python to what a run asks; UsageError for those of another interface."""
         if self.source is None:
-            if not self.clips:
+            if not isinstance(self.clips, (list, tuple)) or not self.clips:
                 raise UsageError("there is no CLIP: give Models(vqgan=..., clips=[...]) at least one")
             self.vqgan, self.clips = adapt_vqgan(self.vqgan), [adapt_clip(clip) for clip in self.clips]
             self.clip_hashes = self.clip_hashes or [fingerprint(clip) for clip in self.clips]

@@ -14,6 +14,7 @@ from vqclip import prompts
 from vqclip.config import Config, Resolved
 from vqclip.drawables import Drawable, InitImage, Medium
 from vqclip.drawables.init_image import padded
+from vqclip.drawables.protocol import new_blank
 from vqclip.drawables.scaler import Scaler
 from vqclip.errors import ResumeError, UsageError, WeightsError
 from vqclip.generation import initial, recover, stages
@@ -33,6 +34,7 @@ from vqclip.guidance.targets import PromptTargets
 from vqclip.priors.conditioning import ConditionedUpsampler
 from vqclip.prompts import Prompt, parse_image_prompt
 from vqclip.registry import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, Registry
+from vqclip.registry.outside import blamed
 from vqclip.registry.plugins import used
 from vqclip.types import CodeUpsampler, Notice, PackedState
 
@@ -124,8 +126,11 @@ class Prepared:
         return run
 
 
+@blamed()
 def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()) -> Prepared:
     """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
+    if not isinstance(callbacks, Sequence) or not all(callable(each) for each in callbacks):
+        raise UsageError("callbacks are a list of functions, each of a StepReport: give [my_callback]")
     outside: dict[str, dict[str, Any]] = {
         f"plugin.{plugin.name}": {"name": plugin.name, "sha256": plugin.sha256} for plugin in used(variants_of(config))
     }
@@ -144,12 +149,12 @@ def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()
     targets = imagined(config, models, encoded.targets, texts)
     network = models.upsampler if config.models.upsampler else None
     upsampler = None if network is None else _conditioned(network, encoded.targets[models.clip_index(network)], config)
-    device, kind = models.device, CANVASES.load(config.canvas.name)
+    device = models.device
     without = Scaler(models.vqgan, InitImage(), config.run.precision)
     medium = Medium(config, models.vqgan, device, config.canvas.options, without)
-    init_image = read_init_image(config, kind.blank(medium).factor, device, outside, notices)
+    init_image = read_init_image(config, new_blank(config.canvas.name, medium).factor, device, outside, notices)
     scaler = Scaler(models.vqgan, init_image, config.run.precision, upsampler)
-    blank = kind.blank(dataclasses.replace(medium, init_image=init_image, scaler=scaler))
+    blank = new_blank(config.canvas.name, dataclasses.replace(medium, init_image=init_image, scaler=scaler))
     context = LossContext(config, models.clips, encoded.rivals, blank=blank, init_image=init_image)
     check_terms(picture_sections(config, False), context)
     check_interventions(config.interventions)

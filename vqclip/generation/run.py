@@ -97,7 +97,8 @@ class Run:
         rate = schedules.factor(config.optimizer.schedule, planned, config.steps, config.optimizer.warmup)
         optim.set_lr(state.optimizer, config.optimizer.lr * rate * state.slowed)
         report = recover.in_memory(self, lambda: self._backward(moment))
-        state.losses = report.losses
+        # callbacks may do with the report what they like
+        state.losses = dict(report.losses)
         parameters = list(state.parameters.values())
         self._check_finite([*state.losses.values(), *(p.grad for p in parameters if p.grad is not None)])
         self._move(parameters, report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from vqclip import optim
 from vqclip.config import Resolved
 from vqclip.drawables import Drawable
+from vqclip.errors import PluginError
 from vqclip.types import PackedState
 
 # names of the first moment in torch's optimizers
@@ -112,6 +113,7 @@ class State:
         numbers: dict[str, float] = {"step": self.step, "stage": self.stage, "slowed": self.slowed}
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
+                self._check_kept(key, value)
                 (tensors if isinstance(value, Tensor) else numbers)[f"{_OPTIMIZER}{name}.{key}"] = value
         numbers |= {f"{_CHUNK}{step}": views for step, views in self.chunks.items()}
         numbers |= {f"{_SLOWED}{step}": factor for step, factor in self.slowings.items()}
@@ -124,6 +126,12 @@ class State:
             numbers["best"] = self.best.step
         copies = {name: value.detach().clone() for name, value in tensors.items()}
         return PackedState(self.step, copies, numbers, self.kind)
+
+    def _check_kept(self, key: str, value: Any) -> None:
+        """Raise PluginError for what an optimizer keeps and no savepoint can."""
+        if not (value is None or isinstance(value, (Tensor, int, float))):
+            kind = type(value).__name__
+            raise PluginError(f"the optimizer {self.kind!r} keeps {key!r} of the type {kind}: keep tensors and numbers")
 
     @classmethod
     def unpack(cls, packed: PackedState, config: Resolved, blank: Drawable, device: torch.device) -> State:

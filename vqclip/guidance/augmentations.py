@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vqclip.errors import PluginError
+
 # luma weights of ITU-R BT.601
 LUMA = (0.299, 0.587, 0.114)
 
@@ -30,6 +32,13 @@ class Augmentation:
     draws: int
     build: Callable[..., Tensor]
     unit: str
+
+    def __post_init__(self) -> None:
+        """Raise PluginError for a kind that there is not, and for a number of draws that is none."""
+        if self.kind not in ("geometry", "color", "pixel"):
+            raise PluginError(f"an augmentation of the kind {self.kind!r}: give geometry, color or pixel")
+        if not isinstance(self.draws, int) or self.draws < 0:
+            raise PluginError(f"an augmentation with {self.draws!r} draws: give a whole number from 0")
 
 
 def _homography(rows: list[list[Tensor | float]], n: int) -> Tensor:

@@ -49,7 +49,7 @@ class Views:
 
     `homography` (N, 3, 3) takes view coordinates [-1, 1] to offsets in short sides from the image's centre; `side`
     (N,) is the crop's side relative to the image's short side; `color` (N, 3, 4); `pixel` holds the uniform draws of
-    each pixel augmentation with its strength; `noise` (N, 3, S, S) is None where no pixel augmentation asks for it.
+    each pixel augmentation with its strength; `noise` (N, 3, S, S) is None where no pixel augmentation may use it.
     """
 
     homography: Tensor
@@ -93,7 +93,7 @@ def sample_views(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, floa
     place[:, 2, 2] = 1
     geometry, color, pixel = _augment(plan.strengths or {}, n, seed, step)
     noise = None
-    if any(name == "noise" for name, _, _ in pixel):
+    if any(name == "noise" or is_outside(AUGMENTATIONS.load(name).build) for name, _, _ in pixel):
         noise = torch.randn(n, 3, view_side, view_side, generator=seeding.generator(seed, "view noise", step))
     return Views(place @ geometry, side, color, pixel, noise)
 
@@ -108,7 +108,10 @@ def _augment(strengths: Mapping[str, float], n: int, seed: int, step: int) -> tu
         strength = strengths.get(name, 0.0)
         if strength <= 0:
             continue
-        augmentation: Augmentation = AUGMENTATIONS.load(name)
+        augmentation = AUGMENTATIONS.load(name)
+        if not isinstance(augmentation, Augmentation):
+            given = type(augmentation).__name__
+            raise PluginError(f"the augmentation {name!r} is of the type {given}: register an Augmentation")
         u = torch.rand(n, augmentation.draws, generator=seeding.generator(seed, f"views/{name}", step))
         if augmentation.kind == "geometry":
             geometry = geometry @ _built(name, augmentation, (n, 3, 3), u, strength)
@@ -232,4 +235,7 @@ def _built(name: str, augmentation: Augmentation, shape: tuple[int, ...], *argum
         raise PluginError(f"{what} ({place_of(augmentation.build)}) returned {given}: return a tensor {shape}")
     if not bool(tensor.isfinite().all()):
         raise PluginError(f"{what} ({place_of(augmentation.build)}) returned a number that is not finite")
+    cut = any(isinstance(each, Tensor) and each.requires_grad for each in arguments) and not tensor.requires_grad
+    if cut and torch.is_grad_enabled():
+        raise PluginError(f"{what} ({place_of(augmentation.build)}) returned views without a gradient")
     return tensor

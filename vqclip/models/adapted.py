@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqclip.errors import UsageError
+from vqclip.errors import PluginError, UsageError
+from vqclip.models.clip import CLIP
+from vqclip.models.vqgan import VQGAN
+from vqclip.registry.outside import place_of, run_outside
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 
 _VQGAN = ("factor", "codebook", "encode", "quantize", "decode")
@@ -22,9 +25,9 @@ def adapt_vqgan(given: Any) -> Any:
 
     Raises UsageError that names what is missing.
     """
-    return (
-        given if hasattr(given, "architecture") else AdaptedVQGAN(_complete("VQGAN", given, _VQGAN, "ImageTokenizer"))
-    )
+    if isinstance(given, (VQGAN, AdaptedVQGAN)):
+        return given
+    return AdaptedVQGAN(_complete("VQGAN", given, _VQGAN, "ImageTokenizer"))
 
 
 def adapt_clip(given: Any) -> Any:
@@ -32,7 +35,7 @@ def adapt_clip(given: Any) -> Any:
 
     Raises UsageError that names what is missing.
     """
-    if hasattr(given, "architecture"):
+    if isinstance(given, (CLIP, AdaptedCLIP)):
         return given
     return AdaptedCLIP(_complete("CLIP", given, _CLIP, "Perceptor"))
 
@@ -66,6 +69,42 @@ def _complete(what: str, given: Any, wanted: Sequence[str], protocol: str) -> An
     return given
 
 
+def _whole(what: str, given: Any, name: str) -> int:
+    """Return an attribute that is a whole number from 1; UsageError for another one."""
+    value = getattr(given, name)
+    if not isinstance(value, int) or value < 1:
+        raise UsageError(f"the {what} {type(given).__name__} has {name} {value!r:.40}: give a whole number from 1")
+    return value
+
+
+def _called(what: str, method: Any, shape: Sequence[int | None], *arguments: Any) -> Tensor:
+    """Return what a network from Python returns, a tensor of a shape (None: any side).
+
+    Raises PluginError if it fails, returns something else, or lets no gradient through.
+    """
+    result: Any = run_outside(what, method, *arguments)
+    wrong = ""
+    if not isinstance(result, Tensor) or not _has_shape(result, shape):
+        given = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        wanted = ", ".join("any" if side is None else str(side) for side in shape)
+        wrong = f"returned {given}: return a tensor ({wanted})"
+    elif torch.is_grad_enabled() and _wants_gradient(arguments[0]):
+        wrong = "" if result.requires_grad else "returned a tensor without a gradient"
+    if wrong:
+        raise PluginError(f"{what} ({place_of(method)}) {wrong}")
+    tensor: Tensor = result
+    return tensor
+
+
+def _has_shape(tensor: Tensor, shape: Sequence[int | None]) -> bool:
+    sides = zip(tensor.shape, shape, strict=False)
+    return tensor.dim() == len(shape) and all(wanted in (None, side) for side, wanted in sides)
+
+
+def _wants_gradient(argument: Any) -> bool:
+    return isinstance(argument, Tensor) and argument.requires_grad
+
+
 class AdaptedVQGAN(nn.Module):
     """A VQGAN from Python behind the interface of `vqclip.models.vqgan.VQGAN`."""
 
@@ -75,7 +114,10 @@ class AdaptedVQGAN(nn.Module):
     def __init__(self, inner: Any) -> None:
         super().__init__()
         self.inner = inner
-        self.factor = int(inner.factor)
+        self.factor = _whole("VQGAN", inner, "factor")
+        self.what = f"the VQGAN {type(inner).__name__}"
+        if not isinstance(inner.codebook, Tensor) or inner.codebook.dim() != 2:
+            raise UsageError(f"{self.what} has no codebook (K, C): give the codes as a tensor")
         levels = max(math.ceil(math.log2(self.factor)), 0) + 1
         codes, width = self.codebook.shape
         # of what is not known the estimate of memory takes a small decoder
@@ -102,12 +144,20 @@ class AdaptedVQGAN(nn.Module):
 
     def encode(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) in [0, 1] to latents (B, C, h, w)."""
-        z: Tensor = self.inner.encode(image)
-        return z
+        width = self.codebook.shape[1]
+        return _called(f"{self.what}.encode", self.inner.encode, (len(image), width, None, None), image)
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents to the nearest codes (B, C, h, w) and their indices (B, h, w)."""
-        codes, indices = self.inner.quantize(z)
+        found: Any = run_outside(f"{self.what}.quantize", self.inner.quantize, z)
+        shapes = [tuple(each.shape) for each in found if isinstance(each, Tensor)] if isinstance(found, tuple) else []
+        if shapes != [tuple(z.shape), (len(z), *z.shape[2:])]:
+            given = ", ".join(map(str, shapes)) or type(found).__name__
+            raise PluginError(
+                f"{self.what}.quantize ({place_of(self.inner.quantize)}) returned {given}: return the codes "
+                f"{tuple(z.shape)} and their indices {(len(z), *z.shape[2:])}"
+            )
+        codes, indices = found
         return codes, indices
 
     def codes(self, indices: Tensor) -> Tensor:
@@ -116,8 +166,8 @@ class AdaptedVQGAN(nn.Module):
 
     def decode(self, z_q: Tensor) -> Tensor:
         """Codes to an image (B, 3, H, W) in [0, 1]."""
-        image: Tensor = self.inner.decode(z_q)
-        return image
+        height, width = (self.factor * side for side in z_q.shape[2:])
+        return _called(f"{self.what}.decode", self.inner.decode, (len(z_q), 3, height, width), z_q)
 
 
 class AdaptedCLIP(nn.Module):
@@ -128,7 +178,12 @@ class AdaptedCLIP(nn.Module):
     def __init__(self, inner: Any) -> None:
         super().__init__()
         self.inner = inner
-        self.image_size, self.context_length = int(inner.image_size), int(inner.context_length)
+        self.image_size, self.context_length = (
+            _whole("CLIP", inner, name) for name in ("image_size", "context_length")
+        )
+        self.what = f"the CLIP {type(inner).__name__}"
+        # numbers of an embedding, once a text was encoded
+        self.width: int | None = None
         self.words = frozenset(getattr(inner, "words", ()))
         parameter = next(inner.parameters(), None) if isinstance(inner, nn.Module) else None
         self.register_buffer("mean", torch.zeros(1, device=None if parameter is None else parameter.device))
@@ -137,12 +192,15 @@ class AdaptedCLIP(nn.Module):
 
     def encode_image(self, views: Tensor) -> Tensor:
         """Views (N, 3, S, S) in [0, 1] to unit vectors (N, D)."""
-        return nn.functional.normalize(self.inner.encode_image(views).float(), dim=-1)
+        what, shape = f"{self.what}.encode_image", (len(views), self.width)
+        return nn.functional.normalize(_called(what, self.inner.encode_image, shape, views).float(), dim=-1)
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Texts to unit vectors (P, D)."""
-        return nn.functional.normalize(self.inner.encode_text(texts).float(), dim=-1)
+        encoded = _called(f"{self.what}.encode_text", self.inner.encode_text, (len(texts), None), texts)
+        self.width = encoded.shape[1]
+        return nn.functional.normalize(encoded.float(), dim=-1)
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, start and end included."""
-        return int(self.inner.count_tokens(text))
+        return int(run_outside(f"{self.what}.count_tokens", self.inner.count_tokens, text))

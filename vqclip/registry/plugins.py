@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +47,18 @@ def used(variants: Collection[tuple[str, str]]) -> tuple[Plugin, ...]:
     return tuple(plugin for plugin in loaded() if set(plugin.variants) & set(variants))
 
 
+def check_loaded(files: Iterable[str], what: str) -> None:
+    """Raise UsageError if this process lacks a plugin that something was drawn with.
+
+    `files` are the names of files from outside, of plugins `plugin.NAME`, as records and savepoints hold them.
+    """
+    here = {plugin.name for plugin in loaded()}
+    for key in files:
+        name = key.removeprefix("plugin.")
+        if name != key and name not in here:
+            raise UsageError(f"{what} was drawn with the plugin {name!r}: give it again with --plugin FILE")
+
+
 def load_plugin(path: str | Path) -> Plugin:
     """Run a Python file, unless this process has, and return what it registered.
 
@@ -69,7 +81,7 @@ def load_plugin(path: str | Path) -> Plugin:
         spec.loader.exec_module(module)
     except VqclipError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = failed_at(file.name, error)
         raise PluginError(f"the plugin {place} raised {type(error).__name__}: {one_line(error)}") from error
     variants = tuple(registered()[before:])

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from vqclip.errors import UsageError
 from vqclip.registry.lazy import Registry
+from vqclip.registry.outside import remember_file
 from vqclip.registry.tables import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, SINKS
 
 _T = TypeVar("_T")
@@ -71,6 +72,7 @@ def _adder(registry: Registry, name: str) -> Callable[[_T], _T]:
             raise UsageError(f"the {registry.kind} {name!r} is of the type {kind}: give a function or a class")
         _replace(registry, name, variant)
         _REGISTERED.append((registry.kind, name))
+        remember_file(getattr(variant, "build", variant) if registry is AUGMENTATIONS else variant)
         return variant
 
     return add

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqclip.errors import OutputError, ResumeError
+from vqclip.errors import OutputError, PluginError, ResumeError
 from vqclip.registry import SINKS
+from vqclip.registry.outside import blamed, place_of
 from vqclip.session import savepoint
 from vqclip.session.events import BatchStarted, Event, NoticeGiven
 from vqclip.session.outputs import Outputs
 from vqclip.session.savepoint import Savepoint
 from vqclip.session.sinks import Sink
+from vqclip.session.sinks.sink import sink_of
 from vqclip.types import Notice, Snapshot
 from vqclip.writers import names
 
@@ -67,13 +70,15 @@ class Batch:
 
         Raises OutputError.
         """
-        kinds = [SINKS.load(name) for name in SINKS if wanted is None or name in wanted]
+        kinds = [sink_of(name) for name in SINKS if wanted is None or name in wanted]
         kinds.sort(key=lambda kind: kind.rank)
-        self.sinks = [kind(self) for kind in kinds if kind.wanted(self.config)]
+        with blamed():
+            self.sinks = [kind(self) for kind in kinds if kind.wanted(self.config)]
         paths, folders = tuple(self.paths.values()), tuple(self.folders.values())
         self.emit(BatchStarted(self.number, tuple(self.seeds[k] for k in self.wanted), paths, folders))
         for sink in self.sinks:
-            sink.begin()
+            with blamed():
+                sink.begin()
 
     def emit(self, event: Event) -> None:
         """Tell of something, when the sink that does so has returned."""
@@ -102,19 +107,23 @@ class Batch:
         files: dict[str, str] = {}
         fields: dict[str, Any] = {}
         for sink, position in zip(self.sinks, positions, strict=True):
-            of_sink = sink.fields(position)
+            of_sink = dict(sink.fields(position))
             files |= of_sink.pop("files", {})
+            if not of_sink.keys() <= {each.name for each in dataclasses.fields(point)}:
+                raise PluginError(f"the sink {type(sink).__name__} ({place_of(sink)}) returned fields of no Savepoint")
             fields |= of_sink
         return dataclasses.replace(point, files=files, **fields)
 
     def close(self, whole: bool, remove: bool) -> Path | None:
-        """Close the sinks, let go of the folders, and remove them or leave them for the run to go on.
+        """Close all sinks, let go of the folders, and remove them or leave them for the run to go on.
 
-        Return the folder that it can go on from, if there is one.
+        Return the folder that it can go on from, if there is one. What a sink raises is raised after all the rest.
         """
         try:
-            for sink in self.sinks:
-                sink.close(whole)
+            with contextlib.ExitStack() as stack:
+                # the last callback is the first to be called
+                for sink in reversed(self.sinks):
+                    stack.callback(blamed()(sink.close), whole)
         finally:
             self._lock.release()
             self.closed = True

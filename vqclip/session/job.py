@@ -58,6 +58,8 @@ class Job:
     def __post_init__(self) -> None:
         if (self.config is None) == (self.resume is None):
             raise UsageError("a job needs a config, or a run to resume, and not both: give Job(config) or Job(resume=)")
+        if self.resume is not None and not isinstance(self.resume, Resume):
+            raise UsageError(f"resume is of the type {type(self.resume).__name__}: give Resume(FOLDER or PICTURE)")
         for path in self.plugins:
             load_plugin(path)
         if self.config is not None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from vqclip.config import Config, checked
 from vqclip.registry import SINKS
+from vqclip.registry.outside import blamed
 from vqclip.session import savepoint
+from vqclip.session.sinks.sink import sink_of
 from vqclip.sketch.own import parse_like
 from vqclip.writers import names
 from vqclip.writers.names import OwnNames
@@ -27,7 +29,8 @@ def check_outputs(config: Config, replace: bool = False, sinks: Sequence[str] | 
             names.check_replaceable(name)
     for name in reversed([*SINKS]):
         if sinks is None or name in sinks:
-            SINKS.load(name).check(config)
+            with blamed():
+                sink_of(name).check(config)
 
 
 class Outputs(OwnNames):

@@ -80,7 +80,7 @@ def config_of(
     if "steps" in asked:
         recorded["extra_steps"] = 0
     changes = configs.layers_of(files, sets, asked)
-    _check_plugins(record)
+    plugins.check_loaded(_mapping(record.get("files")), "the picture")
     config = configs.from_dict(recorded, *changes)
     for key, option in _OUTSIDE.items():
         wanted = _value(recorded, key)
@@ -97,15 +97,6 @@ def config_of(
     if wanted and not any("image_prompts" in layer for layer in changes):
         raise UsageError(f"the picture was drawn with image prompts {wanted}: give them again with --image-prompt FILE")
     return config
-
-
-def _check_plugins(record: Mapping[str, Any]) -> None:
-    """Raise UsageError for a plugin that a recorded picture was drawn with, and that this process has not loaded."""
-    here = {plugin.name for plugin in plugins.loaded()}
-    for key in _mapping(record.get("files")):
-        name = key.removeprefix("plugin.")
-        if name != key and name not in here:
-            raise UsageError(f"the picture was drawn with the plugin {name!r}: give it again with --plugin FILE")
 
 
 def _check_like(recorded: Sequence[str], given: Sequence[str]) -> None:

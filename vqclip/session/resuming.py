@@ -14,6 +14,7 @@ from vqclip import config as configs
 from vqclip.config import Config
 from vqclip.config.text import nest, parse_set, read_file
 from vqclip.errors import ResumeError, UsageError
+from vqclip.registry import plugins
 from vqclip.session import savepoint
 from vqclip.session.savepoint import Savepoint
 from vqclip.types import Notice
@@ -45,6 +46,7 @@ class Continuation:
         folder = savepoint.find(Path(resume.run))
         savepoint.lock(folder).release()  # a run that is being drawn is told of before seconds of loading
         point = savepoint.read(folder)
+        plugins.check_loaded(point.outside, str(folder))
         config, changed = _config_of(folder, point, resume)
         if point.ended and config.total_steps <= point.step:
             raise UsageError(f"{folder} has done all its {point.step} steps: give --steps above that to draw on")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vqclip.errors import NumericError, ResumeError, UsageError, VqclipError
 from vqclip.generation.control import Control, Stopped
+from vqclip.registry.outside import blamed
 from vqclip.session.batch import Batch
 from vqclip.session.events import (
     BatchEnded,
@@ -30,6 +31,7 @@ from vqclip.session.job import Job, Outcome
 from vqclip.session.outputs import Outputs
 from vqclip.session.resuming import Continuation
 from vqclip.session.savepoint import Savepoint
+from vqclip.session.sinks.sink import KINDS
 from vqclip.types import Notice, Snapshot
 from vqclip.weights import cache
 from vqclip.writers.frames import remarks
@@ -57,7 +59,7 @@ class Work:
         self._stopped = False
         self._folder: Path | None = None
         self._step: int | None = None
-        self._files: dict[str, list[Path]] = {"pictures": [], "videos": [], "others": []}
+        self._files: dict[str, list[Path]] = {kind: [] for kind in KINDS}
 
     @property
     def outcome(self) -> Outcome:
@@ -142,9 +144,12 @@ class Work:
                 batch.last = snapshot
                 yield from self._tell(snapshot)
                 for sink in batch.sinks:
-                    sink.step(snapshot)
+                    with blamed():
+                        sink.step(snapshot)
                     yield from batch.events()
                 if snapshot.last:
+                    # the files are written anyway; the wish is not one of the next batch
+                    self._control.take_save()
                     break
                 yield from self._heed(batch, snapshot)
         except Stopped:
@@ -175,7 +180,8 @@ class Work:
         """Write what there is so far, and go on."""
 
         def write() -> None:
-            files = [file for sink in reversed(batch.sinks) for file in sink.save(snapshot)]
+            with blamed():
+                files = [file for sink in reversed(batch.sinks) for file in sink.save(snapshot) or ()]
             batch.emit(Saved(snapshot.step, tuple(files)))
 
         batch.attempt("picture", write)
@@ -190,11 +196,8 @@ class Work:
         self._step = None if batch.last is None else batch.last.step
         try:
             if batch.last is not None:
-                for sink in reversed(batch.sinks):
-                    # the user wants no waiting, such as for a video
-                    files = sink.finish(batch.last, isinstance(failed, KeyboardInterrupt))
-                    # a table of all batches is written by each of them
-                    self._files[sink.kind] += [file for file in files if file not in self._files[sink.kind]]
+                # the user wants no waiting, such as for a video
+                self._finish(batch, batch.last, isinstance(failed, KeyboardInterrupt))
                 whole = batch.last.last and failed is None
         finally:
             # what is wrong before the first picture is a mistake in what was asked for: there is nothing to go on with
@@ -202,6 +205,21 @@ class Work:
             kept = self._keeps_states and not mistaken and not (whole and not batch.config.output.keep_run)
             self._folder = batch.close(whole, remove=not kept)
         return whole
+
+    def _finish(self, batch: Batch, snapshot: Snapshot, hurry: bool) -> None:
+        """Let all sinks write their files; raise the first error of one after the others have written theirs."""
+        errors: list[Exception] = []
+        for sink in reversed(batch.sinks):
+            try:
+                with blamed():
+                    files = sink.finish(snapshot, hurry) or ()
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+                continue
+            # a table of all batches is written by each of them
+            self._files[sink.kind] += [file for file in files if file not in self._files[sink.kind]]
+        if errors:
+            raise errors[0]
 
     @property
     def _keeps_states(self) -> bool:

@@ -57,7 +57,7 @@ def build_terms(sections: Mapping[str, Any], context: LossContext) -> list[Term]
         weight = float(getattr(options, "weight", 1.0))
         if not weight:
             continue
-        wanted = frozenset(getattr(record, "needs", ()))
+        wanted = _needs_of(name, record)
         _check_needs(name, wanted, context)
         terms.append(Term(name, weight, _built(name, record, options, context), VIEWS in wanted))
     return terms
@@ -69,7 +69,7 @@ def check_terms(sections: Mapping[str, Any], context: LossContext) -> None:
         record = LOSSES.load(name)
         options = section(f"losses.{name}", getattr(record, "Options", Weight), given, "weight")
         if getattr(options, "weight", 1.0):
-            _check_needs(name, frozenset(getattr(record, "needs", ())), context)
+            _check_needs(name, _needs_of(name, record), context)
 
 
 def _built(name: str, record: Any, options: Any, context: LossContext) -> Any:
@@ -80,6 +80,14 @@ def _built(name: str, record: Any, options: Any, context: LossContext) -> Any:
     if not is_outside(record):
         return kind(options, context)
     return run_outside(f"the loss {name!r}", kind, options, context)
+
+
+def _needs_of(name: str, record: Any) -> frozenset[str]:
+    """Return what a loss says that it needs."""
+    wanted: Any = getattr(record, "needs", frozenset())
+    if not isinstance(wanted, (set, frozenset, tuple, list)):
+        raise PluginError(f"the loss {name!r} ({place_of(record)}) needs {wanted!r:.40}: mark it with @needs(NAME)")
+    return frozenset(wanted)
 
 
 def _check_needs(name: str, wanted: frozenset[str], context: LossContext) -> None:

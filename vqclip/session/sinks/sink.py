@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqclip.config import Config
+from vqclip.errors import PluginError
+from vqclip.registry import SINKS
+from vqclip.registry.outside import place_of
 from vqclip.types import Snapshot
 
 if TYPE_CHECKING:
     from vqclip.session.batch import Batch
+
+
+KINDS = ("pictures", "videos", "others")
+"""What the files of a sink are to the user."""
 
 
 class Sink:
@@ -22,7 +29,7 @@ class Sink:
     session, unless it comes within `batch.attempt`.
     """
 
-    # what its files are to the user: "pictures", "videos" or "others"
+    # one of KINDS
     kind = "others"
     # the state is kept of what others have taken already, and the picture is written first of all
     rank = 0
@@ -70,3 +77,15 @@ class Sink:
 
     def close(self, whole: bool) -> None:
         """Let go of everything; called once, also after a failure. `whole` says that all went well to the end."""
+
+
+def sink_of(name: str) -> type[Sink]:
+    """Return the class of a registered sink; PluginError for one that is no subclass of `Sink`, or of no known kind."""
+    record: Any = SINKS.load(name)
+    if not (isinstance(record, type) and issubclass(record, Sink)):
+        raise PluginError(f"the sink {name!r} ({place_of(record)}) is no subclass of vqclip.session.sinks.Sink")
+    if record.kind not in KINDS:
+        raise PluginError(
+            f"the sink {name!r} ({place_of(record)}) writes the kind {record.kind!r}: give {', '.join(KINDS)}"
+        )
+    return record
