@@ -1,6 +1,6 @@
 """A session carries out one job: it loads, prepares and draws, tells what happens, and hands the steps to its sinks.
 
-Importing this loads no torch, so that a run that cannot be gone on with is told of at once.
+Importing this loads no torch, so that an error in what is asked for comes before seconds of loading.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class Session:
     ) -> Session:
         """Return the session of a job, which loads and draws when it is iterated over.
 
-        What can be refused at once is: raises UsageError, OutputError and ResumeError. `models` serve many sessions
-        that name the same networks; they are loaded if there are none. `control` is shared with whoever stops it. Each
-        of `callbacks` is called in every step with a `StepReport`: the losses, also of each view, and the gradients.
+        Raises UsageError, OutputError and ResumeError for what can be refused before anything is loaded. `models` serve
+        many sessions that name the same networks; they are loaded if there are none. `control` is shared with whoever
+        stops it. Each of `callbacks` is called in every step with a `StepReport`: losses, also of each view, and
+        gradients.
         """
         for path in job.plugins:  # of a job that another process made
             load_plugin(path)
@@ -84,7 +85,7 @@ class Session:
         self._control.stop()
 
     def save(self) -> None:
-        """Write pictures, videos and state after the step that is being drawn, or at once during a pause, and go on."""
+        """Write pictures, videos and state after the step that is being drawn; during a pause between steps at once."""
         self._control.save()
 
     def pause(self) -> None:
