@@ -93,6 +93,8 @@ def test_a_terminal_that_is_closed_costs_nothing(folder: Path) -> None:
     command = [sys.executable, "-m", "vqclip", *_FLAGS, "--steps", "100000", "-o", "cat.png", "--video", "film.mp4"]
     pid, terminal = os.forkpty()
     if not pid:
+        # tests that nohup started ignore it, and a program that ignores it goes on for ever
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.environ.update(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
         os.execv(command[0], command)
     seen = b""
