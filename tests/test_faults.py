@@ -120,8 +120,10 @@ def test_a_hangup_that_is_ignored_stays_so(folder: Path) -> None:
     assert seen == [signal.SIGTERM]
 
 
-def test_a_signal_ends_whatever_is_done_as_ctrl_c_does() -> None:
+def test_a_signal_ends_whatever_is_done_as_ctrl_c_does(request: pytest.FixtureRequest) -> None:
     """As a training, which saves its state then; the next signals do not break into that."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that nohup started ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, former))
     with ends.raised(), pytest.raises(KeyboardInterrupt) as told:
         try:
             os.kill(os.getpid(), signal.SIGHUP)
