@@ -130,7 +130,7 @@ class LatentGrid:
 
     def _noisy(self, moment: Moment) -> Tensor:
         """Return latents with noise that fades to nothing at two thirds of the run, so that no cell settles early."""
-        strength = (self.medium.config.latent.noise or 0.0) * max(1 - 1.5 * moment.progress, 0.0)
+        strength = self.medium.config.latent.noise * max(1 - 1.5 * moment.progress, 0.0)
         if not strength:
             return self.z
         noise = strength * latents.noise(self.z.shape, moment.seeds, moment.step).to(self.z)
