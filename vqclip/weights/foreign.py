@@ -78,7 +78,14 @@ def infer(tensors: Mapping[str, Tensor]) -> VQGANArchitecture:
         n_embed=codes,
         quantizer=quantizer,
         encoder=encoder,
+        **_unattended(tensors),
     )
+
+
+def _unattended(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what a network without attention in its middle differs in: aMUSEd's, whose pictures lie in [0, 1]."""
+    attended = "decoder.mid.attn_1.q.weight" in tensors
+    return {} if attended else {"mid_attention": False, "pixels": "unit"}
 
 
 def _compare(architecture: VQGANArchitecture, model: Mapping[str, Any], path: Path, config: Path) -> None:

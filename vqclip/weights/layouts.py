@@ -53,7 +53,7 @@ def under(held: Mapping[str, Tensor], anchor: str) -> dict[str, Tensor]:
 
 
 def vqgan_tensors(held: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the VQGAN alone, under taming's names; nothing if there is none.
+    """Return the tensors of the VQGAN alone, under the names that its network has here; nothing if there is none.
 
     Raises WeightsError for what looks like one and is another network, or is quantized.
     """
@@ -61,7 +61,7 @@ def vqgan_tensors(held: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     if not tensors:
         return {}
     _name_others(tensors, path)
-    if any(name.startswith(("decoder.up_blocks.", "decoder.mid_block.")) for name in tensors):
+    if any(name.startswith(("decoder.up_blocks.", "decoder.mid_block.resnets.")) for name in tensors):
         tensors = _from_diffusers(tensors)
     kept = {name: value for name, value in tensors.items() if name.startswith(_PARTS)}
     kept |= _codebook(tensors, path)
