@@ -13,6 +13,7 @@ from vqclip.architecture import json_object
 from vqclip.errors import WeightsError
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
     from torch import Tensor
 
@@ -72,7 +73,7 @@ class ImageTokenizer(Protocol):
 
     @property
     def codebook(self) -> Tensor:
-        """Codes, (K, C)."""
+        """Codes, (K, C); (0, 0) of continuous latents."""
 
     @property
     def live_codebook(self) -> Tensor:
@@ -81,6 +82,18 @@ class ImageTokenizer(Protocol):
     @property
     def refusal(self) -> str:
         """Why no picture can be encoded; empty if pictures can."""
+
+    @property
+    def space(self) -> str:
+        """The space that latents are kept in, by its name in `vqclip.drawables.spaces`."""
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the latents."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
 
     def codes(self, indices: Tensor) -> Tensor:
         """Indices (B, h, w) to codes (B, C, h, w)."""

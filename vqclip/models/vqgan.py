@@ -21,8 +21,10 @@ from vqclip.errors import WeightsError
 from vqclip.models import casting
 from vqclip.models.attention import attend
 from vqclip.models.convolution import Conv2d
+from vqclip.models.convolutional import MAGVIT2Network, MaskGITNetwork
 from vqclip.models.normalization import GroupNorm, norm_silu
 from vqclip.models.quantizers import QUANTIZERS
+from vqclip.models.tiny_autoencoder import TinyNetwork
 from vqclip.types import VQGANArchitecture
 
 _LIVE_NORM = 1e-2  # least norm of a code that is ever chosen
@@ -131,8 +133,11 @@ _FASTER: dict[type, type] = {
 
 
 # what builds the network of each family; all have `encoder`, `decoder` and convolutions around the codes
-_FAMILIES: dict[str, Callable[[VQGANArchitecture], nn.Module]] = {
+_FAMILIES: dict[str, Callable[[VQGANArchitecture], Any]] = {
     "taming": TamingNetwork,
+    "maskgit": MaskGITNetwork,
+    "magvit2": MAGVIT2Network,
+    "tiny": TinyNetwork,
 }
 
 
@@ -145,6 +150,8 @@ class VQGAN(nn.Module):
     live: Tensor | None
     # the precision of the decoder's weights if it is not float32: see `casting`
     held: torch.dtype | None = None
+    # torch's modules tell no types of their parts
+    network: Any
 
     def __init__(self, architecture: VQGANArchitecture) -> None:
         super().__init__()
@@ -172,7 +179,8 @@ class VQGAN(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network lies."""
-        return next(self.network.parameters()).device
+        out: torch.device = next(self.network.parameters()).device
+        return out
 
     @property
     def refusal(self) -> str:
