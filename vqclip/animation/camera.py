@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from vqclip.animation.sampling import Border, Sampler
 
@@ -82,18 +83,24 @@ def warp(
     border.
     """
     size = size or _size_of(image)
-    to_image = torch.linalg.inv(matrix.double())
     if size == _size_of(image) and torch.equal(matrix.double().cpu(), torch.eye(3, dtype=torch.float64)):
         return image, torch.ones_like(image[:, :1], dtype=torch.bool)
-    sampler = Sampler(image, border, supersample)
+    to_image = torch.linalg.inv(matrix.double().cpu())
     columns, rows = _centers(size, image.device)
+    scales = _scales(to_image, columns, rows)
+    while min(float(scale.min()) for scale in scales) >= 2 and not any(side % 2 for side in _size_of(image)):
+        # all of it is smaller by half at least: pixels are averaged by fours before
+        image, to_image = F.avg_pool2d(image, 2), torch.diag(torch.tensor([0.5, 0.5, 1.0]).double()) @ to_image
+        scales = (scales[0] / 2, scales[1] / 2)
+    sampler = Sampler(image, border, supersample)
     x, y, front = _projected(to_image, columns, rows)
     known = front & sampler.known(x, y)
-    (width_x, samples_x), (width_y, samples_y) = _windows(to_image, columns, rows)
+    (width_x, samples_x), (width_y, samples_y) = (_window(scale) for scale in scales)
     total = torch.zeros((), dtype=torch.float64, device=image.device)
     for offset_y in _offsets(samples_y):
         for offset_x in _offsets(samples_x):
-            x, y, front = _projected(to_image, columns + offset_x * width_x, rows + offset_y * width_y)
+            if (samples_x, samples_y) != (1, 1):
+                x, y, front = _projected(to_image, columns + offset_x * width_x, rows + offset_y * width_y)
             total = total + sampler.read(*_before_camera(x, y, front, _size_of(image), border))
     seen = total / (samples_x * samples_y)
     return seen.to(image.dtype), known[:, None].expand(len(image), -1, -1, -1)
@@ -107,7 +114,7 @@ def depth_field(depth: torch.Tensor, motion: Motion, size: Size | None = None) -
     thing uncovers what was behind it, its surroundings are stretched.
     """
     size = size or _size_of(depth)
-    near = torch.nn.functional.interpolate(depth.double(), size, mode="bilinear", align_corners=False)
+    near = F.interpolate(depth.double(), size, mode="bilinear", align_corners=False)
     sampler = Sampler(near, "smear", 1)
     columns, rows = _centers(size, depth.device)
     # the next frame's pixels, before zoom and rotation within the picture
@@ -212,26 +219,33 @@ def _before_camera(
     return torch.where(front, x, edge_x), torch.where(front, y, y.clamp(0, size[0] - 1))
 
 
-def _windows(
-    to_image: torch.Tensor, x: torch.Tensor, y: torch.Tensor
-) -> tuple[tuple[torch.Tensor, int], tuple[torch.Tensor, int]]:
-    """Return the share of a pixel's width, (1, h, w), and of its height, over which is averaged, with how many samples.
+def _scales(to_image: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how many pixels of the image fall into one of the result along its rows and along its columns.
 
-    Where s pixels of the image fall into one of the result, a pixel of the image already averages over its own area;
-    what is left is a window of sqrt(s^2 - 1) of them. It begins with nothing, and below `_SMALLER` nothing is averaged,
-    so that a slow zoom out is not blurred.
+    They broadcast to (1, h, w). Points behind the camera count as 1.
     """
-    windows = []
+    if to_image[2].tolist() == [0, 0, 1]:
+        across, down = to_image[:2, :2].norm(dim=0).to(x.device)
+        return across, down
+    scales = []
     for step_x, step_y in ((0.5, 0.0), (0.0, 0.5)):
         ahead_x, ahead_y, front = _projected(to_image, x + step_x, y + step_y)
         behind_x, behind_y, also = _projected(to_image, x - step_x, y - step_y)
-        scale = torch.hypot(ahead_x - behind_x, ahead_y - behind_y).clamp(min=1.0)
-        scale = torch.where(front & also, scale, 1.0)
-        window = (1 - scale.pow(-2)).sqrt()
-        pixels = float((scale * window).max())
-        samples = 1 if float(scale.max()) <= _SMALLER else min(math.ceil(pixels) + 1, _MOST_SAMPLES)
-        windows.append((window, samples))
-    return windows[0], windows[1]
+        scales.append(torch.where(front & also, torch.hypot(ahead_x - behind_x, ahead_y - behind_y), 1.0))
+    return scales[0], scales[1]
+
+
+def _window(scale: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Return the share of a pixel over which is averaged where `scale` pixels fall into it, and with how many samples.
+
+    A pixel of the image already averages over its own area; what is left is a window of sqrt(scale^2 - 1) of them. It
+    begins with nothing, and below `_SMALLER` nothing is averaged, so that a slow zoom out is not blurred.
+    """
+    scale = scale.clamp(min=1.0)
+    window = (1 - 1 / (scale * scale)).sqrt()
+    if float(scale.max()) <= _SMALLER:
+        return window, 1
+    return window, min(math.ceil(float((scale * window).max())) + 1, _MOST_SAMPLES)
 
 
 def _offsets(samples: int) -> list[float]:

@@ -40,8 +40,7 @@ class Sampler:
         self._coefficients = rows @ padded @ columns.mT
         margin = _PAD - _NEAR
         near = padded[..., margin : padded.shape[-2] - margin, margin : padded.shape[-1] - margin]
-        self._least = -F.max_pool2d(-near, 2 * _NEAR + 1, stride=1)
-        self._most = F.max_pool2d(near, 2 * _NEAR + 1, stride=1)
+        self._least, self._most = -_largest(-near), _largest(near)
 
     def known(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Whether points, pixel centers at whole numbers, lie in the picture."""
@@ -71,11 +70,17 @@ def _pairs(at: torch.Tensor) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
     """Return two points and weights along an axis: a bilinear lookup at each gives the four taps of a B-spline."""
     base = at.floor()
     t = at - base
-    first, last = (1 - t) ** 3 / 6, t**3 / 6
-    second = 2 / 3 - t**2 + t**3 / 2
-    third = 1 - first - second - last
-    left, right = first + second, third + last
-    return (base - 1 + second / left, left), (base + 1 + last / right, right)
+    rest, square = 1 - t, t * t
+    first, last = rest * rest * rest / 6, square * t / 6
+    left = first + 2 / 3 - square + 3 * last
+    right = 1 - left
+    return (base - first / left, left), (base + 1 + last / right, right)
+
+
+def _largest(image: torch.Tensor) -> torch.Tensor:
+    """Return the largest value near each pixel but those at the margin, `_NEAR` wide."""
+    side = 2 * _NEAR + 1
+    return F.max_pool2d(F.max_pool2d(image, (side, 1), stride=1), (1, side), stride=1)
 
 
 def _picked(image: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
