@@ -26,7 +26,7 @@ GROUND = [
     "terminal",
     "waiting",
 ]
-DESCRIPTION = ["prompts", "schedules", "config"]
+DESCRIPTION = ["prompts", "schedules", "tracks", "config"]
 PARTS = ["drawables", "guidance", "optim", "precision", "priors"]
 AROUND = ["animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
