@@ -164,5 +164,5 @@ def _on_white(frame: np.ndarray) -> np.ndarray:
     if frame.shape[2] == 3:
         return frame.copy()
     alpha = frame[..., 3:].astype(np.uint16)
-    laid: np.ndarray = ((frame[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return laid
+    laid = (frame[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return np.asarray(laid, np.uint8)
