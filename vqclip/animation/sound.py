@@ -1,7 +1,7 @@
 """What a sound does over time, for tracks that follow it: bass, middle, treble, loudness and beats.
 
-Spectra are taken a hundred times a second while the file is decoded, and only sums over bands are kept: 7 MB for an hour.
-The samples themselves are never all in memory.
+Spectra are taken a hundred times a second while the file is decoded, and only sums over bands are kept: 7 MB for an
+hour. The samples themselves are never all in memory.
 """
 
 from __future__ import annotations

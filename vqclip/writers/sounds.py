@@ -69,12 +69,11 @@ def add_sound(film: Path, sound: str | Path, result: Path, seconds: Fraction) ->
     """
     file = ffmpeg.check_media(sound)
     length, faded = float(seconds), max(0.0, float(seconds) - FADE)
-    graph = ",".join(
-        ("aresample=48000:async=1:first_pts=0", "aformat=sample_fmts=s16:channel_layouts=stereo|mono", f"apad=whole_dur={length:.6f}", f"atrim=end={length:.6f}",
-         f"afade=t=out:st={faded:.6f}:d={min(FADE, length):.6f}")
-    )  # fmt: skip
+    filters = ["aresample=48000:async=1:first_pts=0", "aformat=sample_fmts=s16:channel_layouts=stereo|mono"]
+    filters += [f"apad=whole_dur={length:.6f}", f"atrim=end={length:.6f}"]
+    filters += [f"afade=t=out:st={faded:.6f}:d={min(FADE, length):.6f}"]
     exact = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-threads", "1")
-    audio = ("-c:a", "aac", "-b:a", "192k", "-af", graph)
+    audio = ("-c:a", "aac", "-b:a", "192k", "-af", ",".join(filters))
     command = [*ffmpeg.reading(file, "error"), "-i", f"file:{film.absolute()}", "-y", "-map", "1:v:0", "-map", "0:a:0"]
     command += ["-c:v", "copy", *audio, *exact, "-map_metadata", "1", "-map_chapters", "-1"]
     command += ["-movflags", "+faststart", "-f", "mp4", f"file:{result.absolute()}"]
