@@ -40,7 +40,7 @@ def _made(plan: Plan, one: Image.Image, two: Image.Image, first: int, last: int)
     if plan.source is not None or _is_cut(plan, first, last):
         if plan.source is None:  # a cut is one in the file too
             return [before] * count
-        return between(before, after, count)
+        return between(before, after, count, flow=plan.source.network)
 
     def seen(picture: Tensor, start: int) -> Callable[[float], Tensor]:
         def at(share: float) -> Tensor:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vqclip.animation.camera import Border, warp
+from vqclip.animation.camera import warp
+from vqclip.animation.sampling import Border
 from vqclip.animation.story import Scene
 from vqclip.animation.timeline import Timeline, eased
 

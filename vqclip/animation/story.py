@@ -79,7 +79,9 @@ def _of_lines(text: str) -> list[dict[str, Any]]:
             continue
         match = _LINE.match(line)
         scenes.append(
-            {"prompt": line} if match is None else {"at": match[1], "cut": bool(match[2]), "prompt": match[3].strip()}
+            {"prompt": line}
+            if match is None
+            else {"at": match[1].strip(), "cut": bool(match[2]), "prompt": match[3].strip()}
         )
     return scenes
 

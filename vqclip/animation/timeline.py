@@ -11,7 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from vqclip.animation.camera import Border, Motion, matrix
+from vqclip.animation.camera import Motion, matrix
+from vqclip.animation.sampling import Border
 from vqclip.config.film import CameraConfig, Film
 from vqclip.tracks import Time, Track, check_track
 

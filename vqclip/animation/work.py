@@ -43,7 +43,7 @@ Listen = Callable[[Event], object]
 _BOARD, _COLUMNS, _CELL = 24, 6, 192
 
 
-def carry_out(
+def run_film(
     job: FilmJob, listen: Listen = lambda event: None, models: Models | None = None, control: Control | None = None
 ) -> FilmOutcome:
     """Draw a film, or go on with one, and return what came of it.

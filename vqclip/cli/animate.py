@@ -76,13 +76,13 @@ def draw(job: FilmJob, progress: FilmProgress) -> int:
     """Carry out a film, show how it goes, print its name, and return the exit code."""
     if job.config is not None and job.film is not None:
         _check(job.config, job.film)
-    from vqclip.animation.work import carry_out, check_output
+    from vqclip.animation.work import check_output, run_film
 
     if job.resume is None:
         check_output(job.output, job.replace)
     with running.Stopper() as stopper:
         try:
-            outcome = carry_out(job, progress.event, control=stopper.control)
+            outcome = run_film(job, progress.event, control=stopper.control)
         finally:
             progress.close()
         return _told(outcome, progress, stopper)

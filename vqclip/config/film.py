@@ -124,6 +124,15 @@ class Film:
         return asdict(self)
 
 
+def make_film(**values: Any) -> Film:
+    """Return a film for Python callers, such as `make_film(seconds=4, camera={"zoom": "1.02"})`.
+
+    Keywords are the fields of `Film`, `camera` a mapping of those of `CameraConfig`; a number does for a track. Raises
+    UsageError for what does not fit.
+    """
+    return film_from(values)
+
+
 def film_from(*layers: Mapping[str, Any]) -> Film:
     """Return the film of nested plain data, later layers over earlier ones.
 

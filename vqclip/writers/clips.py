@@ -162,7 +162,7 @@ def _notices(path: Path, header: Header, timing: Timing) -> list[str]:
 def _on_white(frame: np.ndarray) -> np.ndarray:
     """Return (H, W, 3) of a frame of three or four channels; the array is the caller's."""
     if frame.shape[2] == 3:
-        return frame.copy()
+        return np.array(frame)
     alpha = frame[..., 3:].astype(np.uint16)
-    laid: np.ndarray = ((frame[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return laid
+    laid = (frame[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return np.asarray(laid, np.uint8)

@@ -146,7 +146,7 @@ def reading(path: Path, level: str = "warning") -> list[str]:
     """Return the beginning of a command that reads a stranger's file: that file, and no other, whatever it names."""
     safe = ["-protocol_whitelist", "file", "-format_whitelist", ",".join(_CONTAINERS)]
     name = f"file:{os.path.abspath(path)}"
-    return [find_program(), "-hide_banner", "-nostdin", "-loglevel", f"level+{level}", *safe, "-i", name]
+    return [find_program(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", f"level+{level}", *safe, "-i", name]
 
 
 def find_program() -> str:

@@ -33,16 +33,17 @@ def decode_sound(path: str | Path, rate: int, seconds: float = LONGEST) -> Itera
     It ends after `seconds`. Only one block is in memory at a time. Raises UsageError, in one line, for a file that is
     missing, has no sound or none that can be decoded; what breaks in the middle ends there.
     """
+    # in whole numbers: what ffmpeg mixes as floats becomes louder than its channels
     file = ffmpeg.check_media(path)
-    graph = f"aresample={rate}:async=1:first_pts=0"
-    output = ("-map", "0:a:0", "-t", f"{seconds:.3f}", "-af", graph, "-ac", "1", "-f", "f32le", "-")
+    graph = f"aresample={rate}:async=1:first_pts=0,aformat=sample_fmts=s16:channel_layouts=mono"
+    output = ("-map", "0:a:0", "-t", f"{seconds:.3f}", "-af", graph, "-f", "s16le", "-")
     decoder = ffmpeg.Decoder([*ffmpeg.reading(file, "info"), *output])
     some = False
     try:
         while data := decoder.read(_BLOCK):
-            samples = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
+            samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
             some = some or len(samples) > 0
-            yield np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1, 1)
+            yield samples.astype(np.float32) / 32768
     finally:
         _, report = decoder.close()
     if not some:
@@ -68,12 +69,11 @@ def add_sound(film: Path, sound: str | Path, result: Path, seconds: Fraction) ->
     """
     file = ffmpeg.check_media(sound)
     length, faded = float(seconds), max(0.0, float(seconds) - FADE)
-    graph = ",".join(
-        ("aresample=48000:async=1:first_pts=0", f"apad=whole_dur={length:.6f}", f"atrim=end={length:.6f}",
-         f"afade=t=out:st={faded:.6f}:d={min(FADE, length):.6f}")
-    )  # fmt: skip
+    filters = ["aresample=48000:async=1:first_pts=0", "aformat=sample_fmts=s16:channel_layouts=stereo|mono"]
+    filters += [f"apad=whole_dur={length:.6f}", f"atrim=end={length:.6f}"]
+    filters += [f"afade=t=out:st={faded:.6f}:d={min(FADE, length):.6f}"]
     exact = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-threads", "1")
-    audio = ("-c:a", "aac", "-b:a", "192k", "-ac", "2", "-af", graph)
+    audio = ("-c:a", "aac", "-b:a", "192k", "-af", ",".join(filters))
     command = [*ffmpeg.reading(file, "error"), "-i", f"file:{film.absolute()}", "-y", "-map", "1:v:0", "-map", "0:a:0"]
     command += ["-c:v", "copy", *audio, *exact, "-map_metadata", "1", "-map_chapters", "-1"]
     command += ["-movflags", "+faststart", "-f", "mp4", f"file:{result.absolute()}"]
