@@ -93,7 +93,7 @@ class Film:
     morph: str = setting("pixels", "Between pictures: {choices}.", flags="--morph", choices=MORPHS)
     camera: CameraConfig = field(default_factory=CameraConfig)
     hold: str = setting(
-        "4", "How strongly a frame holds to the one before as the camera sees it, a track.", flags="--hold",
+        "12", "How strongly a frame holds to the one before as the camera sees it, a track.", flags="--hold",
         traits=Trait.WHOLE,
     )  # fmt: skip
     colors: float = setting(
