@@ -16,6 +16,7 @@ PACKAGE = ROOT / "vqclip"
 
 GROUND = [
     "errors",
+    "architecture",
     "types",
     "registry",
     "resources",

@@ -93,8 +93,9 @@ class InitConfig:
 class CanvasConfig:
     """What is optimized, by its registered name, with the `options` that it has.
 
-    Without a name a rule decides: the latents of the VQGAN, or pixels where a run begins with a picture or a sketch and
-    the VQGAN's record says that it draws these too coarsely.
+    `vqgan` is the latents of the VQGAN, each drawn as its code, or as it is where there are no codes; `latents` draws
+    each as it is. Without a name a rule decides: the latents of the VQGAN, or pixels where a run begins with a picture
+    or a sketch and the VQGAN's record says that it draws these too coarsely.
     """
 
     name: str | None = setting("vqgan", "What is optimized: {choices}.", flags="--canvas", choices=CANVASES)

@@ -73,7 +73,7 @@ class Models:
     @property
     def device(self) -> torch.device:
         """Where the networks lie."""
-        return self.vqgan.codebook.device
+        return self.vqgan.device
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -183,6 +183,8 @@ class Models:
         """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
         if isinstance(prior, DalleMini):
             return ""  # it brings its own detokenizer, and reads the prompt itself
+        if not len(self.vqgan.codebook):
+            return "draws codes, and this VQGAN has none"
         if prior.codebook is None:
             # a bundle without its first stage: the number of codes is all that can be compared
             same = prior.architecture.codes == len(self.vqgan.codebook)

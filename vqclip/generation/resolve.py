@@ -57,6 +57,8 @@ def resolve(
         draft.init.kind = "image" if repainted else drawn
     if draft.canvas.name is None:
         draft.canvas.name = shown_on if draft.init.kind in ("sketch", "image") else "vqgan"
+    if draft.canvas.name == "vqgan":
+        draft.canvas.name = architecture.canvas
     # of canvases from outside that do not say otherwise, as of the VQGAN
     shown = {**_SHOWN, **getattr(CANVASES.load(draft.canvas.name), "shown", {})}
     # a picture that no style is painted on is held to itself, loosely enough that the prompt shows

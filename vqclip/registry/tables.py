@@ -63,6 +63,7 @@ CANVASES = Registry(
     "canvas",
     {
         "vqgan": "vqclip.drawables.latent_grid:LatentGrid",
+        "latents": "vqclip.drawables.continuous:ContinuousGrid",
         "pixels": "vqclip.drawables.pixels:Pixels",
     },
 )
