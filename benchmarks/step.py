@@ -148,7 +148,7 @@ def time_presets(options: argparse.Namespace) -> None:
     print(
         "| preset | canvas, VQGAN | CLIP | pixels | views | precision | seconds a step | spread | CPU seconds | GFLOP |"
     )
-    print("|" + " --- |" * 10)
+    print("|" + " --- |" * 9)
     for name in names:
         run, named = preset_run(name, options.device)
         work = flops(run.step)
@@ -156,10 +156,9 @@ def time_presets(options: argparse.Namespace) -> None:
         seconds = timed({name: run.step}, options.rounds, options.device)[name]
         busy, config = (time.process_time() - busy) / options.rounds, run.config
         asked = f"{config.canvas.name}, {named.vqgan} | {', '.join(named.clip)} | {config.size[0]}x{config.size[1]}"
+        asked += f", {config.views.count} | {config.run.precision}"
         spread = f"{statistics.median(seconds):.3f} | {min(seconds):.3f} to {max(seconds):.3f}"
-        print(
-            f"| `{name}` | {asked} | {config.views.count} | {config.run.precision} | {spread} | {busy:.2f} | {work:.0f} |"
-        )
+        print(f"| `{name}` | {asked} | {spread} | {busy:.2f} | {work:.0f} |", flush=True)
 
 
 def preset_run(name: str, device: str) -> tuple[Run, ModelsConfig]:

@@ -310,6 +310,22 @@ def test_a_kill_before_the_end_leaves_nothing_half_imported(
     assert len(exchange.take(source)) == 2
 
 
+def test_parts_lie_in_the_folders_that_their_names_say(
+    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+    place = get.get("prior", "amused_256")
+    found = sorted(path.relative_to(place).as_posix() for path in place.rglob("*.*"))
+    parts = catalog.find("prior", "amused_256").parts
+    assert parts and found == sorted(parts) and all((place / name).read_bytes() == server.body for name in parts)
+    assert cache.known_origin(f"prior prior-amused_256/{found[0]}").endswith(f"@{server.commit}")
+    # the folders are those that a pipeline of diffusers has
+    assert {name.split("/")[0] for name in parts} == {"transformer", "vqvae", "text_encoder", "tokenizer"}
+
+
 def test_addresses_that_are_not_confirmed_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "list"]) == 0
     lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
