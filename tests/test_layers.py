@@ -27,7 +27,7 @@ GROUND = [
     "terminal",
     "waiting",
 ]
-DESCRIPTION = ["prompts", "schedules", "config"]
+DESCRIPTION = ["prompts", "schedules", "tracks", "config"]
 PARTS = ["drawables", "guidance", "optim", "precision", "priors"]
 AROUND = ["animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
@@ -58,14 +58,15 @@ FENCES: dict[str, tuple[str, ...]] = {
     "taming": ("models/vqgan.py",),
     "open_clip": ("models/clip.py", "models/openclip.py"),
     "timm": (),
-    "skimage": ("models/judge.py",),
+    "skimage": ("models/judge.py", "animation/flow.py"),
+    "torchvision": ("animation/flow.py",),
     "torchmetrics": ("evaluation/metrics.py",),
     "matplotlib": ("evaluation/report.py",),
     "omegaconf": ("config/",),
     "imageio": ("writers/ffmpeg.py",),
     "imageio_ffmpeg": ("writers/ffmpeg.py",),
     "click": ("cli.py", "cli/"),
-    "kornia": (),
+    "kornia": ("animation/",),
     "pickle": (),
     "marshal": (),
     "shelve": (),

@@ -13,7 +13,7 @@ from vqclip.weights.catalog import Source, Weights
 # what stays of a VQGAN's checkpoint (docs/checkpoints.md)
 _KEPT = {"vqgan": 1 / 3}
 # fields of a config's `models` that name weights, and of which kind
-_FIELDS = {name: name for name in ("vqgan", "clip", "prior", "upsampler", "embedding", "memory")}
+_FIELDS = {name: name for name in ("vqgan", "clip", "prior", "upsampler", "embedding", "memory", "depth")}
 _FIELDS |= {"judge_clip": "clip", "judge_clips": "clip"}
 
 
