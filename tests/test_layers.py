@@ -74,6 +74,7 @@ FENCES: dict[str, tuple[str, ...]] = {
 }
 TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words"]
 TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
+TORCH_FREE += ["weights.hub", "weights.plan", "weights.manifest", "weights.exchange"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

@@ -117,7 +117,7 @@ class SampledPrior(Protocol):
 
     @property
     def kind(self) -> str:
-        """How it draws: masked, filling what is MASKED in any order; causal, code after code; flow, all at once."""
+        """How it draws: masked or annealed, filling what is MASKED; causal, code after code; flow, all at once."""
 
     @property
     def side(self) -> int:

@@ -27,7 +27,7 @@ from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Callback, Parts, Run
 from vqclip.generation.sketching import Sketcher, paint_init_image, styled
 from vqclip.generation.state import State
-from vqclip.guidance import Guidance
+from vqclip.guidance import Guidance, tokens
 from vqclip.guidance.losses.build import build_terms, check_terms
 from vqclip.guidance.losses.protocol import LossContext
 from vqclip.guidance.targets import PromptTargets, Targets
@@ -191,6 +191,7 @@ def prepare(
     if blank.refusal and (len(plan) > 1 or init_image):
         raise WeightsError(f"the VQGAN {config.models.vqgan!r} {blank.refusal}")
     terms = [term for term in build_terms(view_sections(config), context) if term.of_views]
+    tokens.check(models.clips, config.models.clip, config.views.tokens)
     guidance = Guidance(models.clips, targets, terms, config.views, config.run.precision, encoded.rivals)
     proposer = Proposer.of(config, models, encoded.targets, texts) if config.init.kind == "prior" else None
     shared = list(dict.fromkeys(notices))

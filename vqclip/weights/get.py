@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
-from vqclip.weights import cache, catalog, fetch
+from vqclip.weights import cache, catalog, exchange, fetch, hub
 from vqclip.weights.catalog import Source, Weights
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class _Original:
     path: Path
     sha256: str
     ours: bool = False
+    origin: str = ""
 
 
 def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress | None = None) -> Path:
@@ -55,6 +56,8 @@ def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress |
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
+            if cache.elsewhere() and not target.exists():
+                exchange.copy_kept(target)
             if record.parts:
                 if not target.exists():
                     _make_folder(record.parts, target, progress)
@@ -65,6 +68,27 @@ def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress |
     except OSError as error:
         raise WeightsError(f"cannot write {target.parent}: {error.strerror or one_line(error)}") from None
     return target
+
+
+def record_of(kind: str, name: str) -> Weights:
+    """Return the record of a catalog name, or one made of what open_clip knows; UsageError for an unknown name."""
+    return _known(kind, name)[0]
+
+
+def place_of_original(record: Weights) -> Path:
+    """Return where an original that was got by other means is looked for."""
+    return cache.home() / "downloads" / f"{record.kind}-{record.name.replace('/', '--')}{_suffix(record)}"
+
+
+def arrived(record: Weights) -> int:
+    """Return how many bytes of an original are here of a try that was interrupted."""
+    place = _fetched(record)
+    return place.stat().st_size if place.exists() else fetch.arrived(place)
+
+
+def _fetched(record: Weights) -> Path:
+    place = place_of_original(record)
+    return place.with_suffix(f".fetched{place.suffix}")
 
 
 def _known(kind: str, name: str) -> tuple[Weights, CLIPArchitecture | None]:
@@ -98,6 +122,7 @@ def _make(
     original = _original(record, progress)
     unchecked = target.with_suffix(".unchecked")
     info: dict[str, Any] = {"name": record.name, "licence": record.licence, "citation": record.citation}
+    info |= {"origin": original.origin} if original.origin else {}
     try:
         if architecture is not None:
             convert.convert_clip(original.path, unchecked, architecture, info | {"source_sha256": original.sha256})
@@ -119,7 +144,7 @@ def _make(
         if original.ours and not isinstance(error, OutputError) and not _known_digest(record):
             original.path.unlink(missing_ok=True)
         raise
-    cache.remember_digest(_key(record), original.sha256)
+    cache.remember_all({_key(record): original.sha256}, {_key(record): original.origin} if original.origin else {})
     _take(unchecked, target)
     if original.ours and not how.keep_original:
         original.path.unlink(missing_ok=True)
@@ -168,6 +193,7 @@ def _make_folder(parts: Mapping[str, Source], target: Path, progress: fetch.Prog
     folder = target.with_name(f".{target.name}.unfinished")
     folder.mkdir(exist_ok=True)
     for name, source in parts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         record = Weights("prior", f"{target.name}/{name}", "", "", sources=(source,))
         if not (folder / name).exists():
             try:
@@ -175,72 +201,82 @@ def _make_folder(parts: Mapping[str, Source], target: Path, progress: fetch.Prog
             except WeightsError as error:
                 reason, url = _reason(error), source.address
                 raise WeightsError(f"cannot fetch {url} ({reason}): get it, and put all parts into {target}") from None
-            cache.remember_digest(_key(record), digest.sha256)
+            cache.remember_all({_key(record): digest.sha256}, {_key(record): digest.origin})
             if digest.ours:
                 os.replace(digest.path, folder / name)
             else:
                 shutil.copyfile(digest.path, folder / f"{name}.copied")
                 os.replace(folder / f"{name}.copied", folder / name)
-    for extra in folder.iterdir():
-        if extra.name not in parts:
+    for extra in [each for each in folder.rglob("*") if each.is_file()]:
+        if extra.relative_to(folder).as_posix() not in parts:
             extra.unlink()
     folder.rename(target)
 
 
 def _original(record: Weights, progress: fetch.Progress | None) -> _Original:
     """Return the original: one that was put there by hand, else from the first source that gives it."""
-    place = cache.home() / "downloads" / f"{record.kind}-{record.name.replace('/', '--')}{_suffix(record)}"
+    place = place_of_original(record)
     if place.exists():
         digest = fetch.digest_of(place)
-        _check_digest(_known_digest(record), digest, str(place))
+        _check_digest(_known_digest(record), digest, str(place), record.sha256_by)
         return _Original(place, digest)
     _check_online(record.name)
     reasons = []
     for source in record.sources:
         try:
-            return _from(source, place.with_suffix(f".fetched{place.suffix}"), record, progress)
+            return _from(source, _fetched(record), record, progress)
         except WeightsError as error:
-            reasons.append(f"{source}: {_reason(error)}")
+            doubt = ", an address that is not confirmed" if source.unconfirmed else ""
+            reason = _reason(error)
+            by = f" ({record.sha256_by})" if record.sha256_by and "another file" in reason else ""
+            reasons.append(f"{source}{doubt}: {reason}{by}")
     by_hand = next((source.address for source in record.sources), "its file")
     raise WeightsError(f"cannot fetch {record.name} ({'; '.join(reasons)}): get {by_hand} and put it at {place}")
 
 
 def _from(source: Source, place: Path, record: Weights, progress: fetch.Progress | None = None) -> _Original:
-    """Fetch from one source, to `place` if it is a URL; WeightsError if it gives nothing, or not the known file."""
+    """Fetch from one source to `place`; WeightsError if it gives nothing, or not the known file.
+
+    A file of the Hub without a pinned revision is asked for at the one that it was first fetched at.
+    """
     known = _known_digest(record)
     if source.url:
         digest = fetch.fetch(fetch.Wanted([source.url], record.size, known), place, progress)
-        _check_digest(known, digest, str(place))  # one that was there already was not looked at
-        return _Original(place, digest, True)
-    import huggingface_hub
-
-    _check_room(record.size)
-    try:
-        path = Path(huggingface_hub.hf_hub_download(source.hub, source.file, revision=source.revision or None))
-    except Exception as error:  # noqa: BLE001 - its own, its transport's, the disk's
-        raise WeightsError(one_line(error)[:100]) from None
-    size = path.stat().st_size
-    if record.size and size != record.size:
-        raise WeightsError(f"a file of {size} bytes, not {record.size}")
-    digest = fetch.digest_of(path)
-    _check_digest(known, digest, str(source))
-    return _Original(path, digest)
-
-
-def _check_room(size: int | None) -> None:
-    """Raise WeightsError if the Hub's cache has no room for a file."""
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE)
-    there = next((place for place in (folder, *folder.parents) if cache.exists(place)), Path())
-    free = shutil.disk_usage(there).free
-    if size and free < size:
-        raise WeightsError(f"it needs {size / 1e9:.2f} GB in {folder}, {free / 1e9:.2f} GB are free (HF_HOME moves it)")
+        _check_digest(known, digest, str(place), record.sha256_by)  # one that was there already was not looked at
+        return _Original(place, digest, True, source.url)
+    source = _pinned(source, record)
+    held = hub.cached(source)
+    if held is not None:
+        path, revision = held
+        size, digest = path.stat().st_size, fetch.digest_of(path)
+        if record.size and size != record.size:
+            raise WeightsError(f"a file of {size} bytes, not {record.size}")
+        _check_digest(known, digest, str(source), record.sha256_by)
+        return _Original(path, digest, origin=_origin(source, revision))
+    found = hub.look_up(source)
+    if record.size and found.size and found.size != record.size:
+        raise WeightsError(f"a file of {found.size} bytes, not {record.size}")
+    wanted = fetch.Wanted([found.pinned.address], record.size or found.size, known or found.sha256, hub.token())
+    digest = fetch.fetch(wanted, place, progress)
+    _check_digest(known, digest, str(place), record.sha256_by)
+    return _Original(place, digest, True, _origin(source, found.revision))
 
 
-def _check_digest(known: str | None, digest: str, where: str) -> None:
+def _origin(source: Source, revision: str) -> str:
+    return f"{source.hub}/{source.file}" + (f"@{revision}" if revision else "")
+
+
+def _pinned(source: Source, record: Weights) -> Source:
+    """Return a source of the Hub at the revision that it was fetched at before, unless it has one."""
+    name, _, revision = (cache.known_origin(_key(record)) or "").rpartition("@")
+    if source.revision or name != _origin(source, ""):
+        return source
+    return Source(source.hub, source.file, revision)
+
+
+def _check_digest(known: str | None, digest: str, where: str, by: str = "") -> None:
     if known and digest != known:
-        record = cache.home() / cache.RECORD
+        record = f"{cache.home() / cache.RECORD}" + (f", and {by}," if by else "")
         raise WeightsError(
             f"{where} is another file (sha256 {digest[:12]}, not {known[:12]}, as catalog or {record} say): remove it"
         )
