@@ -64,6 +64,8 @@ FENCES: dict[str, tuple[str, ...]] = {
     "imageio": ("writers/ffmpeg.py",),
     "imageio_ffmpeg": ("writers/ffmpeg.py",),
     "click": ("cli.py", "cli/"),
+    "tokenizers": ("models/tokenizing.py",),
+    "transformers": (),
     "kornia": (),
     "pickle": (),
     "marshal": (),
@@ -71,7 +73,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "dill": (),
 }
 TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words"]
-TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
+TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory", "weights.clip_names"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

@@ -16,6 +16,7 @@ from vqclip.weights import cache, catalog, fetch
 from vqclip.weights.catalog import Source, Weights
 
 if TYPE_CHECKING:
+    from vqclip.models.openclip import PretrainedTag
     from vqclip.types import CLIPArchitecture
 
 _HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -71,18 +72,28 @@ def _known(kind: str, name: str) -> tuple[Weights, CLIPArchitecture | None]:
     """Return the record of a name, and of one of open_clip's models its architecture."""
     public = catalog.public_clip(name) if kind == "clip" else ""
     if not public:
-        return catalog.find(kind, name), None
-    from vqclip.models.openclip import pretrained
-
-    try:
-        public_model = pretrained(*public.split("/", 1))
-    except ValueError as error:
-        raise UsageError(f"{name} cannot be used: {error}") from None
+        record = catalog.find(kind, name)
+        like = str((record.architecture or {}).get("like", "")) if kind == "clip" else ""
+        return record, _pretrained(like, name).architecture if like else None
+    public_model = _pretrained(public, name)
     files = [public_model.file] if public_model.file else _HUB_NAMES
     hub = [Source(hub=public_model.hub, file=file) for file in files if public_model.hub]
     urls = [Source(url=public_model.url)] if public_model.url else []
     terms = "the terms of its publisher: see open_clip's list of models"
     return Weights(kind, public, "what its pictures showed", terms, sources=(*hub, *urls)), public_model.architecture
+
+
+def _pretrained(public: str, name: str) -> PretrainedTag:
+    """Return what open_clip knows of `ARCH/TAG`; UsageError if that cannot be built, or is unknown."""
+    from vqclip.models.openclip import pretrained, pretrained_tags
+
+    arch, _, tag = public.partition("/")
+    if tag not in pretrained_tags(arch):
+        raise UsageError(f"{name} is like {public!r}, which is none of open_clip's: give ARCH/TAG of its list")
+    try:
+        return pretrained(arch, tag)
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be used: {error}") from None
 
 
 def _make(
