@@ -73,7 +73,15 @@ FENCES: dict[str, tuple[str, ...]] = {
     "dill": (),
 }
 TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words"]
-TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory", "weights.clip_names"]
+TORCH_FREE += [
+    "weights.catalog",
+    "weights.cache",
+    "weights.fetch",
+    "weights.memory",
+    "weights.clip_names",
+    "weights.hub_clips",
+]
+TORCH_FREE += ["weights.hub", "weights.plan", "weights.manifest", "weights.exchange"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

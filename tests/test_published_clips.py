@@ -251,7 +251,7 @@ def _built(names: list[str]) -> None:
         assert clip.image_size >= 224 and 16 <= clip.context_length <= 77
         named = open_clip.get_model_config(arch)["text_cfg"].get("hf_tokenizer_name", "")
         assert tag.tokenizer == named and clip.multilingual == (
-            any(part in named for part in ("i18n", "SigLIP2", "xlm", "nllb"))
+            any(part in named.lower() for part in ("i18n", "siglip2", "xlm", "nllb"))
         )
 
 

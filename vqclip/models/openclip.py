@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import open_clip
@@ -25,6 +25,7 @@ _FASTER: dict[type, type] = {
 }
 # what of a model configuration the network is built from
 _KEPT = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_bias", "nonscalar_logit_scale")
+_READING = ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode")
 # a text tower that another takes the place of
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 
@@ -62,14 +63,19 @@ class _LanguageModelCLIP(CustomTextCLIP):  # type: ignore[misc] # open_clip has 
 class PretrainedTag:
     """Where open_clip says that a pretrained model lies: a repository of the Hub, or a URL, and what network it is.
 
-    `tokenizer` names the repository of its tokenizer, if that is not CLIP's.
+    `reading` holds what its configuration says of a tokenizer other than CLIP's, its repository among it.
     """
 
     architecture: CLIPArchitecture
     hub: str = ""
     file: str = ""
     url: str = ""
-    tokenizer: str = ""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokenizer(self) -> str:
+        """The repository of its tokenizer; "" if that is CLIP's."""
+        return str(self.reading.get("hf_tokenizer_name", ""))
 
 
 def pretrained_names() -> list[str]:
@@ -98,10 +104,10 @@ def pretrained(arch: str, tag: str) -> PretrainedTag:
     architecture = architecture_of(config, known["mean"], known["std"])
     owner, name, file = [*known.get("hf_hub", "").split("/", 2), "", ""][:3]
     url = known.get("url", "")
-    tokenizer = config["text_cfg"].get("hf_tokenizer_name", "")
+    reading = {key: config["text_cfg"][key] for key in _READING if config["text_cfg"].get(key)}
     # OpenAI's own archives are programs (TorchScript), which are not run here; the Hub has their weights alone
     url = "" if "openaipublic" in url else url
-    return PretrainedTag(architecture, f"{owner}/{name}" if name else "", file, url, tokenizer)
+    return PretrainedTag(architecture, f"{owner}/{name}" if name else "", file, url, reading)
 
 
 def architecture_of(

@@ -82,16 +82,21 @@ class JSONTokenizer:
 
 def parse(content: bytes) -> Any:
     """Return the package `tokenizers`' reader of a `tokenizer.json`; WeightsError if it is none."""
-    if find_spec("tokenizers") is None:
-        raise WeightsError(
-            "this CLIP reads prompts by a tokenizer that needs the package 'tokenizers': pip install 'vqclip[clips]'"
-        )
+    check_package()
     from tokenizers import Tokenizer
 
     try:
         return Tokenizer.from_str(content.decode("utf-8"))
     except Exception as error:  # noqa: BLE001 - a compiled library's own
         raise WeightsError(f"its tokenizer.json cannot be read ({one_line(error)[:100]}): fetch it again") from None
+
+
+def check_package() -> None:
+    """Raise WeightsError if the package that reads tokenizers is absent."""
+    if find_spec("tokenizers") is None:
+        raise WeightsError(
+            "this CLIP reads prompts by a tokenizer that needs the package 'tokenizers': pip install 'vqclip[clips]'"
+        )
 
 
 def options_of(content: bytes, config: Mapping[str, Any], text_cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,12 @@ def read_clip(place: Path, name: str = "", lookup: Lookup | None = None) -> Read
         held = {file.name: file for file in folder.iterdir()}
     except OSError as error:
         raise WeightsError(f"cannot read the CLIP {place}: {error.strerror or error}") from None
-    described = describe(held, place, name or folder.resolve().name, lookup)
+    return read_held(held, place, name or folder.resolve().name, lookup)
+
+
+def read_held(held: Mapping[str, Path], place: Path, name: str, lookup: Lookup | None = None) -> ReadCLIP:
+    """Return the CLIP in files by their names, wherever they lie; see `read_clip`."""
+    described = describe(held, place, name, lookup)
     tensors = collected.read_all(_weights(held, place, described.weights))
     if described.rename is not None:
         tensors = described.rename(tensors, held[CONFIG])

@@ -52,8 +52,8 @@ def convert_clip(
     source: Path,
     target: Path,
     architecture: CLIPArchitecture,
-    info: Mapping[str, Any] | None = None,
     tokenizer: bytes | None = None,
+    info: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a CLIP of open_clip's as fp32, with its tokenizer if that is not CLIP's.
 
