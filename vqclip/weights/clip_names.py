@@ -49,3 +49,9 @@ def local_folder(name: str) -> Path | None:
 def has_place(name: str) -> bool:
     """Whether a name says where its CLIP is."""
     return name.startswith((HUB, LOCAL))
+
+
+def of_file(stem: str) -> str:
+    """Return the name of a CLIP whose weights are kept under a name without slashes and colons."""
+    repository = stem.removeprefix("hf-hub--")
+    return repository.replace("--", "/") if repository == stem else HUB + repository.replace("--", "/")

@@ -6,13 +6,14 @@ A repository's configuration is read before its weights are fetched; all of its 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqclip.errors import OutputError, WeightsError, one_line
+from vqclip.errors import OutputError, VqclipError, WeightsError, one_line
 from vqclip.weights import cache, fetch, hub
 from vqclip.weights.catalog import Source
 from vqclip.weights.clip_names import HubName
@@ -43,19 +44,22 @@ def make(name: HubName, target: Path, keep_original: bool, progress: fetch.Progr
         held, described = _described(files, name)
         weights = files.first(described.weights)
         held |= {weights.name: weights} | files.parts(weights)
-        read = clips.read_held(held, files.folder, name.repository, files.of_another)
+    except WeightsError as error:  # what arrived is gone on with
+        raise WeightsError(f"cannot get {name}: {files.said(error)}") from None
+    try:
         digest = fetch.digest_of(weights)
         _check_same(str(name), digest)
+        read = clips.read_held(held, files.folder, name.repository, files.of_another)
         origin = f"{name.repository}/{weights.name}@{files.name.revision}"
         info = {"name": str(name), "source": weights.name, "origin": origin, "source_sha256": digest}
         convert.write_clip(read, target, info | {"conversion": convert.VERSION})
         load.load_clip(str(target))
-    except OutputError:
+    except VqclipError as error:
         target.unlink(missing_ok=True)
-        raise
-    except WeightsError as error:
-        target.unlink(missing_ok=True)
-        raise WeightsError(f"cannot get {name}: {one_line(error).replace(str(files.folder), 'it')}") from None
+        if isinstance(error, OutputError):
+            raise
+        shutil.rmtree(files.folder, ignore_errors=True)
+        raise WeightsError(f"cannot get {name}: {files.said(error)}") from None
     cache.remember_all({f"clip {name}": digest}, {f"clip {name}": origin})
     if not keep_original:
         shutil.rmtree(files.folder, ignore_errors=True)
@@ -111,10 +115,15 @@ class _Files:
             return held[0]
         found = hub.look_up(source)
         self.name = replace(self.name, revision=found.revision)
-        place = self.folder / file
+        place = self.folder / found.revision[:12] / file
         wanted = fetch.Wanted([found.pinned.address], found.size, found.sha256, hub.token())
         fetch.fetch(wanted, place, self.progress)
         return place
+
+    def said(self, error: VqclipError) -> str:
+        """Return the words of an error, in which the repository stands for the folder."""
+        ours = rf"{re.escape(str(self.folder))}(/[0-9a-f]+)?(/?)"
+        return re.sub(ours, lambda match: "its " if match[2] else "it", one_line(error))
 
     def optional(self, file: str) -> Path | None:
         """Return a file; None if the repository does not hold it."""
