@@ -12,10 +12,10 @@ from vqclip import resources
 from vqclip.cli import streams
 from vqclip.cli.values import FILE
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
-from vqclip.weights import cache, catalog
+from vqclip.weights import cache, catalog, clip_names
 from vqclip.weights.catalog import Weights
 
-_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "depth")
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory", "depth")
 _KIND = click.option("--kind", type=click.Choice(_KINDS), help="Which, where several have one name.")
 
 
@@ -141,6 +141,7 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
         "upsampler": load.load_upsampler,
         "embedding": load.load_embedding,
         "judge": load.load_judge,
+        "memory": load.load_memory,
         "depth": load.load_depth,
     }
     chosen = [(_kind_of(name, kind), name) for name in names] or _here()
@@ -219,12 +220,12 @@ def _here() -> list[tuple[str, str]]:
     """Return kind and name of all weights on this machine."""
     found = [(record.kind, record.name) for record in catalog.records() if _place(record).exists()]
     fetched = sorted((cache.home() / "weights").glob("clip-*--*.safetensors"))
-    return [*found, *(("clip", path.stem.removeprefix("clip-").replace("--", "/")) for path in fetched)]
+    return [*found, *(("clip", clip_names.of_file(path.stem.removeprefix("clip-"))) for path in fetched)]
 
 
 def _file_name(kind: str, name: str) -> str:
     """Return the name under which weights are kept: of a CLIP in open_clip's form, however it was given."""
-    return (catalog.public_clip(name) if kind == "clip" else "") or name
+    return str(clip_names.hub_name(name) or catalog.public_clip(name) or name) if kind == "clip" else name
 
 
 def _kind_of(name: str, kind: str | None) -> str:
@@ -234,4 +235,4 @@ def _kind_of(name: str, kind: str | None) -> str:
         return kind or kinds[0]
     if kinds:
         raise UsageError(f"{name} names {', '.join(kinds)}: give --kind with one of them")
-    return "clip" if catalog.public_clip(name) else "vqgan"
+    return "clip" if clip_names.has_place(name) or catalog.public_clip(name) else "vqgan"

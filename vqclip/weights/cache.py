@@ -58,7 +58,7 @@ def _home(environment: Mapping[str, str]) -> Path:
 
 def weights_file(kind: str, name: str) -> Path:
     """Return where the converted weights of a catalog name lie, or would."""
-    return home() / "weights" / f"{kind}-{name.replace('/', '--')}.safetensors"
+    return home() / "weights" / f"{kind}-{name.replace('/', '--').replace(':', '--')}.safetensors"
 
 
 @contextlib.contextmanager

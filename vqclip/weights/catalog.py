@@ -14,7 +14,7 @@ import yaml
 
 from vqclip import resources
 from vqclip.errors import UsageError, VqclipError, WeightsError, one_line, unknown_name
-from vqclip.weights import cache
+from vqclip.weights import cache, clip_names
 
 OWN = "catalog.yaml"
 # names that no one can take for a path
@@ -173,7 +173,7 @@ def public_clip(name: str) -> str:
     OpenAI's own names, such as `ViT-B/32` or `ViT-L/14@336px`, are understood too. Raises UsageError for an unknown tag
     of a known architecture, and for a model that cannot be built here.
     """
-    if cache.exists(Path(name)) or Path(name).suffix in _SUFFIXES:
+    if clip_names.has_place(name) or cache.exists(Path(name)) or Path(name).suffix in _SUFFIXES:
         return ""
     name = _openai_name(name)
     arch, slash, tag = name.partition("/")
@@ -212,11 +212,16 @@ def _openai_name(name: str) -> str:
 def locate(kind: str, name: str) -> Path:
     """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash).
 
-    Raises UsageError for an unknown name, and WeightsError for one whose weights are not here.
+    A CLIP's name may say where it is: see `clip_names`. Raises UsageError for an unknown name, and WeightsError for one
+    whose weights are not here.
     """
-    public = public_clip(name) if kind == "clip" else ""
+    hub = clip_names.hub_name(name) if kind == "clip" else None
+    folder = clip_names.local_folder(name) if kind == "clip" else None
+    public = str(hub) if hub else public_clip(name) if kind == "clip" else ""
     if public:
         return _here(cache.weights_file(kind, public), kind, name)
+    if folder is not None:
+        return folder
     if Path(name).suffix or "/" in name or "\\" in name:
         return Path(name)
     record = find(kind, name)
@@ -232,7 +237,8 @@ def check_here(kind: str, name: str) -> None:
 
     What could be one of open_clip's names is left to `locate`: its list comes with torch.
     """
-    if kind == "clip" and name not in names(kind) and Path(name).suffix not in _SUFFIXES:
+    placed = clip_names.has_place(name)
+    if kind == "clip" and not placed and name not in names(kind) and Path(name).suffix not in _SUFFIXES:
         return
     path = locate(kind, name)
     try:
@@ -273,8 +279,10 @@ def _record(values: Any, where: str) -> Weights:
     if values["kind"] not in _KINDS or not _NAME.fullmatch(str(values["name"])):
         raise UsageError(f"{where}: kind is one of {', '.join(_KINDS)}, name letters, digits, '_' and '-'")
     texts = {name: str(values.get(name, "")) for name in ("draws", "licence", "citation", "sha256_by")}
-    if ("parts" in given) != (values["kind"] == "prior") or values["kind"] not in ("vqgan", "prior", "depth"):
-        raise UsageError(f"{where}: a VQGAN has sources, a prior (DALL-E mini) parts; other kinds are given as files")
+    if ("parts" in given) != (values["kind"] == "prior") or values["kind"] not in ("vqgan", "clip", "prior", "depth"):
+        raise UsageError(
+            f"{where}: a VQGAN or CLIP has sources, a prior (DALL-E mini) parts; other kinds are given as files"
+        )
     size, digest = values.get("size"), values.get("sha256")
     if size is not None and type(size) is not int:
         raise UsageError(f"{where}: size is a number of bytes")
@@ -283,6 +291,8 @@ def _record(values: Any, where: str) -> Weights:
     architecture = values.get("architecture")
     if architecture is not None and not isinstance(architecture, Mapping):
         raise UsageError(f"{where}: architecture is a mapping, such as {{n_embed: 1024}}")
+    if values["kind"] == "clip" and not isinstance((architecture or {}).get("like"), str):
+        raise UsageError(f"{where}: say which of open_clip's CLIPs it is like: architecture: {{like: ViT-B-32/openai}}")
     parts, sources = values.get("parts"), values.get("sources", [])
     if parts is not None and (not isinstance(parts, Mapping) or not all(_FILE.fullmatch(str(name)) for name in parts)):
         raise UsageError(f"{where}: parts map the names of files to their sources")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
-from vqclip.weights import cache, catalog, exchange, fetch, hub
+from vqclip.weights import cache, catalog, clip_names, exchange, fetch, hub, hub_clips
 from vqclip.weights.catalog import Source, Weights
 
 if TYPE_CHECKING:
-    from vqclip.types import CLIPArchitecture
+    from vqclip.models.openclip import PretrainedTag
 
 _HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_TERMS = "the terms of its publisher: see its page"
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ class _Original:
 
 
 def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress | None = None) -> Path:
-    """Return the converted weights of a catalog name, or of open_clip's `ARCH/TAG`, fetching them unless they are here.
+    """Return the converted weights of a name, fetching them unless they are here.
+
+    That is one of the catalog, open_clip's `ARCH/TAG`, or a repository of the Hub with a CLIP (`clip_names`).
 
     Raises UsageError for an unknown name, and WeightsError if no source gives the file, it is not the one that is
     known, or it cannot be converted. Of several processes one works and the others wait.
     """
     how = how or How()
-    record, architecture = _known(kind, name)
+    record, tag = _known(kind, name)
     if record.file:
         raise UsageError(f"{kind} {name} ships with vqclip: nothing is to be fetched")
     if kind != "vqgan" and (how.decoder_only or how.dtype != "fp32"):
@@ -62,7 +65,7 @@ def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress |
                 if not target.exists():
                     _make_folder(record.parts, target, progress)
             elif not target.exists() or (kind == "vqgan" and not _reshaped(target, how)):
-                _make(record, architecture, target, how, progress)
+                _make(record, tag, target, how, progress)
     except OutputError as error:
         raise WeightsError(f"{name} cannot be kept: {error}") from None
     except OSError as error:
@@ -91,27 +94,40 @@ def _fetched(record: Weights) -> Path:
     return place.with_suffix(f".fetched{place.suffix}")
 
 
-def _known(kind: str, name: str) -> tuple[Weights, CLIPArchitecture | None]:
-    """Return the record of a name, and of one of open_clip's models its architecture."""
+def _known(kind: str, name: str) -> tuple[Weights, PretrainedTag | None]:
+    """Return the record of a name, and of one of open_clip's models what open_clip knows of it."""
+    repository = clip_names.hub_name(name) if kind == "clip" else None
+    if repository is not None:
+        places = hub_clips.sources(repository)
+        return Weights(kind, str(repository), "what its pictures showed", _TERMS, sources=places), None
     public = catalog.public_clip(name) if kind == "clip" else ""
     if not public:
-        return catalog.find(kind, name), None
-    from vqclip.models.openclip import pretrained
-
-    try:
-        public_model = pretrained(*public.split("/", 1))
-    except ValueError as error:
-        raise UsageError(f"{name} cannot be used: {error}") from None
+        record = catalog.find(kind, name)
+        like = str((record.architecture or {}).get("like", "")) if kind == "clip" else ""
+        return record, _pretrained(like, name) if like else None
+    public_model = _pretrained(public, name)
     files = [public_model.file] if public_model.file else _HUB_NAMES
     hub = [Source(hub=public_model.hub, file=file) for file in files if public_model.hub]
     urls = [Source(url=public_model.url)] if public_model.url else []
-    terms = "the terms of its publisher: see open_clip's list of models"
-    return Weights(kind, public, "what its pictures showed", terms, sources=(*hub, *urls)), public_model.architecture
+    return Weights(kind, public, "what its pictures showed", _TERMS, sources=(*hub, *urls)), public_model
+
+
+def _pretrained(public: str, name: str) -> PretrainedTag:
+    """Return what open_clip knows of `ARCH/TAG`; UsageError if that cannot be built, or is unknown."""
+    from vqclip.models.openclip import pretrained, pretrained_tags
+
+    arch, _, tag = public.partition("/")
+    if tag not in pretrained_tags(arch):
+        raise UsageError(f"{name} is like {public!r}, which is none of open_clip's: give ARCH/TAG of its list")
+    try:
+        return pretrained(arch, tag)
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be used: {error}") from None
 
 
 def _make(
     record: Weights,
-    architecture: CLIPArchitecture | None,
+    tag: PretrainedTag | None,
     target: Path,
     how: How,
     progress: fetch.Progress | None,
@@ -119,13 +135,19 @@ def _make(
     """Convert the original and keep what came out if it can be loaded."""
     from vqclip.weights import convert, depth, load
 
-    original = _original(record, progress)
     unchecked = target.with_suffix(".unchecked")
+    repository = clip_names.hub_name(record.name) if record.kind == "clip" else None
+    if repository is not None:
+        hub_clips.make(repository, unchecked, how.keep_original, progress)
+        _take(unchecked, target)
+        return
+    reading = hub_clips.tokenizer_of(tag, progress) if tag is not None else None
+    original = _original(record, progress)
     info: dict[str, Any] = {"name": record.name, "licence": record.licence, "citation": record.citation}
     info |= {"origin": original.origin} if original.origin else {}
     try:
-        if architecture is not None:
-            convert.convert_clip(original.path, unchecked, architecture, info | {"source_sha256": original.sha256})
+        if reading is not None:
+            convert.convert_clip(original.path, unchecked, *reading, info | {"source_sha256": original.sha256})
             load.load_clip(str(unchecked))
         elif record.kind == "depth":
             depth.convert_depth(original.path, unchecked, info | {"source_sha256": original.sha256})

@@ -20,6 +20,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+class Absent(WeightsError):
+    """A repository that is there does not hold the file."""
+
+
 @dataclass(frozen=True)
 class HubFile:
     """A file as the Hub has it: bytes and sha256, where it says them, at `revision`, the commit it was asked at."""
@@ -44,7 +48,7 @@ def look_up(source: Source) -> HubFile:
         error.close()
         # what lies on content servers is described on the way there
         if not 300 <= error.code < 400:
-            raise WeightsError(_reason(source, error)) from None
+            raise _refusal(source, error) from None
         headers = error.headers
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(_hidden(one_line(getattr(error, "reason", None) or error)[:100])) from None
@@ -74,6 +78,14 @@ def token() -> str:
     import huggingface_hub
 
     return huggingface_hub.get_token() or ""
+
+
+def _refusal(source: Source, error: urllib.error.HTTPError) -> WeightsError:
+    """Return the error that says why the Hub does not give a file."""
+    kind = error.headers.get("X-Error-Code", "")
+    # other hubs say no more than the number
+    absent = kind == "EntryNotFound" or (error.code == 404 and not kind)
+    return (Absent if absent else WeightsError)(_reason(source, error))
 
 
 def _reason(source: Source, error: urllib.error.HTTPError) -> str:

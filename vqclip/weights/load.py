@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from torch import Tensor, channels_last, nn, random
 from torch.overrides import TorchFunctionMode
 
 from vqclip.errors import WeightsError, one_line
+from vqclip.models import tokenizing
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
-from vqclip.weights import catalog, collected, containers, files
+from vqclip.weights import catalog, clip_names, clips, collected, containers, files
 from vqclip.weights.catalog import locate
 from vqclip.weights.foreign import read_vqgan
 
@@ -62,7 +64,7 @@ def _read_vqgan(path: Path, config: str) -> tuple[VQGANArchitecture, dict[str, T
 
 def _is_own(path: Path) -> bool:
     """Whether a file is to be read as vqclip's own: it is, or it is nothing that another program's could be."""
-    if path.is_dir() or path.name.endswith(".index.json") or containers.is_gzip(path) or files.is_pickle(path):
+    if os.path.isdir(path) or path.name.endswith(".index.json") or containers.is_gzip(path) or files.is_pickle(path):
         return False
     files.sniff(path)
     return files.is_own(path) or not files.is_safetensors(path)
@@ -76,16 +78,29 @@ def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
     from vqclip.models.clip import CLIP, builder
 
     path = locate("clip", name)
-    file = files.read(path, "clip")
-    architecture = CLIPArchitecture.from_json(file.architecture)
-    builder(architecture.model)  # a package that is missing or broken is no damaged file
-    clip = _build(CLIP, architecture, path)
-    fill(clip.network, file.tensors, path, assign=True)
+    read, digest = _read_clip(path)
+    builder(read.architecture.model)  # a package that is missing or broken is no damaged file
+    clip = _build(CLIP, read.architecture, path)
+    fill(clip.network, read.tensors, path, assign=True)
+    if read.tokenizer is not None:
+        clip.take_tokenizer(read.tokenizer)
     _frozen(clip)
     if folded:
         clip.fold()
     clip.network.visual.to(memory_format=channels_last)
-    return clip, file.sha256
+    return clip, digest
+
+
+def _read_clip(path: Path) -> tuple[clips.ReadCLIP, str]:
+    """Return the CLIP of a file of vqclip's, or of another program's file or folder, and the sha256 of its weights."""
+    if not _is_own(path):
+        return clips.read_clip(path, lookup=clips.in_hub_cache), clips.sha256(path)
+    file = files.read(path, "clip")
+    architecture, packed = CLIPArchitecture.from_json(file.architecture), file.tensors.pop(tokenizing.TENSOR, None)
+    if architecture.tokenizer is not None and packed is None:
+        raise WeightsError(f"{path} lacks the tokenizer that its texts are read by: fetch it again")
+    tokenizer = None if packed is None else tokenizing.unpack(packed)
+    return clips.ReadCLIP(architecture, file.tensors, tokenizer), file.sha256
 
 
 def load_judge(name: str) -> tuple[Judge, str]:
@@ -214,9 +229,11 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
 
 
 def recorded_name(kind: str, name: str) -> str:
-    """Return a name as metadata record it: itself if the catalog or open_clip knows it, of a path the last part."""
-    if kind == "clip" and "/" in name and catalog.public_clip(name):
+    """Return a name as metadata record it: itself if it is no path, of a path the last part."""
+    if kind == "clip" and (name.startswith(clip_names.HUB) or ("/" in name and catalog.public_clip(name))):
         return name
+    if kind == "clip" and name.startswith(clip_names.LOCAL):
+        return f"{Path(name.removeprefix(clip_names.LOCAL)).name}/"
     return base_name(name)
 
 
