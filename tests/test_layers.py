@@ -27,7 +27,7 @@ GROUND = [
     "terminal",
     "waiting",
 ]
-DESCRIPTION = ["prompts", "schedules", "config"]
+DESCRIPTION = ["prompts", "schedules", "tracks", "config"]
 PARTS = ["drawables", "guidance", "optim", "precision", "priors"]
 AROUND = ["animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
@@ -58,21 +58,32 @@ FENCES: dict[str, tuple[str, ...]] = {
     "taming": ("models/vqgan.py",),
     "open_clip": ("models/clip.py", "models/openclip.py"),
     "timm": (),
-    "skimage": ("models/judge.py",),
+    "skimage": ("models/judge.py", "animation/flow.py"),
+    "torchvision": ("animation/flow.py",),
     "torchmetrics": ("evaluation/metrics.py",),
     "matplotlib": ("evaluation/report.py",),
     "omegaconf": ("config/",),
     "imageio": ("writers/ffmpeg.py",),
     "imageio_ffmpeg": ("writers/ffmpeg.py",),
     "click": ("cli.py", "cli/"),
-    "kornia": (),
+    "kornia": ("animation/",),
+    "tokenizers": ("models/tokenizing.py",),
+    "transformers": (),
     "pickle": (),
     "marshal": (),
     "shelve": (),
     "dill": (),
 }
 TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words"]
-TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
+TORCH_FREE += [
+    "weights.catalog",
+    "weights.cache",
+    "weights.fetch",
+    "weights.memory",
+    "weights.clip_names",
+    "weights.hub_clips",
+]
+TORCH_FREE += ["weights.hub", "weights.plan", "weights.manifest", "weights.exchange"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

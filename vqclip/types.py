@@ -24,6 +24,7 @@ class CLIPArchitecture:
 
     `model` holds open_clip's own keys (`embed_dim`, `vision_cfg`, `text_cfg`); `merges` shortens the BPE vocabulary of
     the tokenizer to its first entries (None: all); `words` lists the words the model was trained on (empty: any).
+    `tokenizer` says how a tokenizer other than CLIP's, which the file brings, is used (`models.tokenizing`).
     """
 
     model: Mapping[str, Any]
@@ -31,6 +32,7 @@ class CLIPArchitecture:
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     merges: int | None = None
     words: tuple[str, ...] = ()
+    tokenizer: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         vision, text = self.model["vision_cfg"], self.model["text_cfg"]
@@ -44,6 +46,8 @@ class CLIPArchitecture:
             raise ValueError("mean and std must be three numbers each, std above 0")
         if self.merges is not None and not 0 <= self.merges <= text.get("vocab_size", 49408) - 514:
             raise ValueError("its vocabulary is smaller than its tokenizer's")
+        if self.tokenizer is not None and not isinstance(self.tokenizer, Mapping):
+            raise ValueError("its tokenizer is no mapping")
 
     @property
     def image_size(self) -> int:
@@ -117,7 +121,7 @@ class SampledPrior(Protocol):
 
     @property
     def kind(self) -> str:
-        """How it draws: masked, filling what is MASKED in any order; causal, code after code; flow, all at once."""
+        """How it draws: masked or annealed, filling what is MASKED; causal, code after code; flow, all at once."""
 
     @property
     def side(self) -> int:

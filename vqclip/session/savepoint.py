@@ -28,6 +28,7 @@ from vqclip.errors import ResumeError, UsageError, WeightsError, one_line
 from vqclip.sketch.own import with_files
 from vqclip.types import PackedState
 from vqclip.weights import containers
+from vqclip.weights.clip_names import LOCAL, local_folder
 from vqclip.writers import names
 from vqclip.writers.names import CONFIG
 
@@ -256,6 +257,9 @@ def _absolute(name: str | None) -> str | None:
 
 def _own_file(name: str) -> str:
     """Return the path of a weight file that was given by its path; a name of the catalog as it is."""
+    folder = local_folder(name)
+    if folder is not None:
+        return f"{LOCAL}{os.path.abspath(folder)}"
     return os.path.abspath(name) if (Path(name).suffix or os.sep in name) and os.path.exists(name) else name
 
 
