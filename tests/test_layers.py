@@ -26,7 +26,7 @@ GROUND = [
     "terminal",
     "waiting",
 ]
-DESCRIPTION = ["prompts", "schedules", "config"]
+DESCRIPTION = ["prompts", "schedules", "tracks", "config"]
 PARTS = ["drawables", "guidance", "optim", "precision", "priors"]
 AROUND = ["animation", "editing", "batch", "evaluation", "training"]
 BELOW_PARTS = {*GROUND, *DESCRIPTION}
@@ -57,7 +57,8 @@ FENCES: dict[str, tuple[str, ...]] = {
     "taming": ("models/vqgan.py",),
     "open_clip": ("models/clip.py", "models/openclip.py"),
     "timm": (),
-    "skimage": ("models/judge.py",),
+    "skimage": ("models/judge.py", "animation/flow.py"),
+    "torchvision": ("animation/flow.py",),
     "torchmetrics": ("evaluation/metrics.py",),
     "matplotlib": ("evaluation/report.py",),
     "omegaconf": ("config/",),
@@ -66,7 +67,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "click": ("cli.py", "cli/"),
     "tokenizers": ("models/tokenizing.py",),
     "transformers": (),
-    "kornia": (),
+    "kornia": ("animation/",),
     "pickle": (),
     "marshal": (),
     "shelve": (),

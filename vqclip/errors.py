@@ -22,9 +22,16 @@ class OutputError(VqclipError):
 
 
 class UsageError(VqclipError):
-    """Anything the caller typed: unknown names, values out of range, unreadable inputs (exit code 2)."""
+    """Anything the caller typed: unknown names, values out of range, unreadable inputs (exit code 2).
+
+    `pointer` is empty, or two lines: the text that was given, and a caret under the place that is meant.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "", *, pointer: str = "") -> None:
+        super().__init__(message)
+        self.pointer = pointer
 
 
 class PluginError(UsageError):

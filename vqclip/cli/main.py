@@ -10,11 +10,12 @@ import click
 
 from vqclip.cli import ends, streams
 from vqclip.cli.allocator import keep_freed_memory
-from vqclip.errors import MemoryBudgetError, OutputError, VqclipError, one_line
+from vqclip.errors import MemoryBudgetError, OutputError, UsageError, VqclipError, one_line
 from vqclip.version import __version__
 
 _COMMANDS = {
     "generate": "vqclip.cli.generate:generate",
+    "animate": "vqclip.cli.animate:animate",
     "resume": "vqclip.cli.resume:resume",
     "train": "vqclip.cli.train:train",
     "evaluate": "vqclip.cli.evaluate:evaluate",
@@ -101,6 +102,8 @@ def run(args: list[str]) -> int:
         return 0
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
+    except UsageError as error:
+        return _fail(str(error), error.exit_code, error.pointer)
     except VqclipError as error:
         return _fail(str(error), error.exit_code)
     except _Stopped as error:
@@ -131,7 +134,9 @@ def _refused_by_system(error: ImportError | OSError) -> int:
     return _fail(f"the system refused something: {one_line(error)}", VqclipError.exit_code)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, pointer: str = "") -> int:
     line = one_line(Exception(message))
     streams.tell(f"vqclip: {line if len(line) <= _LONGEST else line[:_LONGEST] + '...'}")
+    if pointer:
+        streams.tell(pointer)
     return code

@@ -38,3 +38,17 @@ def _mirrored(places: Tensor, size: int) -> Tensor:
     pixels = (places + 1) * size  # twice the distance from the edge of the first pixel
     folded = (pixels % (4 * size) - 2 * size).abs()
     return ((2 * size - folded - 1) / 2).clamp(0, size - 1)
+
+
+def displaced(image: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
+    """Return image(p + field(p)) for an image (B, C, H, W), and where that lies in the image, (B, 1, H, W) bool.
+
+    `field` (B or 1, 2, H, W) is in pixels, x before y. Bilinear; beyond the edges the edge itself is seen.
+    """
+    height, width = image.shape[-2:]
+    x = field[:, 0] + torch.arange(width, device=field.device, dtype=field.dtype)
+    y = field[:, 1] + torch.arange(height, device=field.device, dtype=field.dtype)[:, None]
+    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1).expand(len(image), -1, -1, -1)
+    seen = nn.functional.grid_sample(image, grid.to(image), "bilinear", "border", False)
+    return seen, inside[:, None].expand(len(image), -1, -1, -1)

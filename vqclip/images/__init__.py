@@ -11,7 +11,7 @@ from vqclip.images.reading import (
     read_image,
     read_mask,
 )
-from vqclip.images.sheets import contact_sheet
+from vqclip.images.sheets import contact_sheet, storyboard
 
 __all__ = [
     "DAMAGE",
@@ -26,6 +26,7 @@ __all__ = [
     "read_cut_out",
     "read_image",
     "read_mask",
+    "storyboard",
     "to_pil",
     "to_tensor",
     "to_uint8",

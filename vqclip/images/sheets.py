@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+_THUMBNAIL = 192
 
 
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], columns: int, cell: int) -> Image.Image:
@@ -26,6 +29,19 @@ def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], column
         sheet.paste(thumbnail, (left + (cell - thumbnail.width) // 2, top + (cell - thumbnail.height) // 2))
         draw.text((left, top + cell + 2), _fitted(label, font, cell), fill="black", font=font)
     return sheet
+
+
+def storyboard(frames: Sequence[Image.Image], labels: Sequence[str], columns: int | None = None) -> Image.Image:
+    """Return a sheet of thumbnails of a film's frames, row by row, each above its label, such as its time.
+
+    Thumbnails are at most 192 pixels a side. Without `columns` the sheet is about half as wide again as it is high.
+    Raises ValueError if there are no frames, or not as many labels as frames.
+    """
+    if not frames or len(labels) != len(frames):
+        raise ValueError(f"a storyboard needs frames and as many labels, not {len(frames)} and {len(labels)}")
+    cell = min(_THUMBNAIL, max(max(frame.size) for frame in frames))
+    wanted = columns or round(math.sqrt(1.5 * len(frames)))
+    return contact_sheet(frames, labels, min(max(wanted, 1), len(frames)), cell)
 
 
 def _fitted(label: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:

@@ -1,4 +1,7 @@
-"""ffmpeg: where it is, how it is started, and one that encodes a segment. Only here imageio-ffmpeg is imported."""
+"""ffmpeg: where it is, how it is started, one that encodes a segment and one that reads a stranger's file.
+
+Only here imageio-ffmpeg is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,24 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from vqclip.errors import OutputError, one_line
+from vqclip.errors import OutputError, UsageError, one_line
 from vqclip.writers.metadata import clean
 
 SECONDS_TO_CLOSE = 600
 QUIET = ("-hide_banner", "-loglevel", "error", "-y")
+# Containers that hold pictures or sound themselves. Playlists, lists of files, scripts and devices are none of them.
+_CONTAINERS = (
+    "mov", "matroska", "webm", "avi", "gif", "apng", "webp_anim", "webp_pipe", "mpegts", "mpeg", "mpegvideo", "flv",
+    "ogg", "asf", "mxf", "nut", "ivf", "obu", "dv", "rm", "h264", "hevc", "m4v", "yuv4mpegpipe",
+    "wav", "w64", "mp3", "flac", "aac", "aiff", "au", "caf", "ac3", "eac3", "amr", "ape", "wv", "tta",
+)  # fmt: skip
+# seconds in which a reading ffmpeg must give something
+SECONDS_TO_READ = 120
 
 
 class Encoder:
@@ -69,6 +81,72 @@ class Encoder:
         words = last_line(self._errors.read())
         self._errors.close()
         return words
+
+
+class Decoder:
+    """One running ffmpeg whose standard output is read; it is ended when it gives nothing for two minutes."""
+
+    def __init__(self, command: Sequence[str], seconds: float = SECONDS_TO_READ) -> None:
+        self.stuck = False
+        self._seconds = seconds
+        self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the decoder
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, **apart()
+            )
+        except OSError as error:
+            self._errors.close()
+            raise no_encoder(one_line(error)) from error
+        self._output = cast("IO[bytes]", self._process.stdout)
+
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes, fewer at the end."""
+        watch = threading.Timer(self._seconds, self._give_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            return self._output.read(size)
+        finally:
+            watch.cancel()
+
+    def close(self) -> tuple[int, str]:
+        """End the program, if it still runs, and return its exit status and what it printed; once only."""
+        self._output.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._process.kill()
+        status = self._process.wait()
+        self._errors.seek(0)
+        report = self._errors.read(1 << 20).decode("utf-8", "replace")
+        self._errors.close()
+        return status, report
+
+    def _give_up(self) -> None:
+        self.stuck = True
+        self._process.kill()
+
+
+def check_media(path: str | Path) -> Path:
+    """Return the path of a video or sound file that can be opened; raise UsageError for one that cannot."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: give a video or sound file")
+        if not path.is_file():
+            raise UsageError(f"there is no file {one_line(str(path))}: give a video or sound file")
+        with path.open("rb") as stream:
+            if not stream.read(1):
+                raise UsageError(f"{path} is empty: give a video or sound file")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {one_line(str(path))}: {one_line(error)}") from None
+    return path
+
+
+def reading(path: Path, level: str = "warning") -> list[str]:
+    """Return the beginning of a command that reads a stranger's file: that file, and no other, whatever it names."""
+    safe = ["-protocol_whitelist", "file", "-format_whitelist", ",".join(_CONTAINERS)]
+    name = f"file:{os.path.abspath(path)}"
+    return [find_program(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", f"level+{level}", *safe, "-i", name]
 
 
 def find_program() -> str:

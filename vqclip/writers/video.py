@@ -24,7 +24,10 @@ from vqclip.writers.frames import highest_fps
 from vqclip.writers.metadata import clean
 from vqclip.writers.names import check_suffix
 
-MAX_COMMENT = 8000
+MAX_COMMENT = 200_000  # characters
+# a command line is limited on all systems, to 32 767 characters on Windows
+LONGEST_ARGUMENT = 8000
+COMMENT = "comment.txt"
 LIST = "segments.txt"
 # no dates and version numbers in the file: equal frames give equal bytes
 BITEXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1")
@@ -213,8 +216,15 @@ class VideoWriter:
         atomic.write_text(self.segments / LIST, f"ffconcat version 1.0\n{names}")
 
     def _join(self, name: str) -> None:
-        comment = () if self.comment is None else ("-metadata", f"comment={clean(self.comment)[:MAX_COMMENT]}")
-        self._from_segments("-c", "copy", *BITEXACT, *comment, "-movflags", "+faststart", name)
+        text = clean(self.comment or "")[:MAX_COMMENT]
+        source: tuple[str, ...] = ()
+        comment = ("-metadata", f"comment={text}")
+        if len(text) > LONGEST_ARGUMENT:
+            # the reader takes a backslash at the end for one before a newline
+            escaped = re.sub(r"([=;#\\\n])", r"\\\1", text.rstrip("\\"))
+            atomic.write_text(self.segments / COMMENT, f";FFMETADATA1\ncomment={escaped}\n")
+            source, comment = ("-f", "ffmetadata", "-i", COMMENT), ("-map_metadata", "1")
+        self._from_segments(*source, "-map", "0:v", "-c", "copy", *BITEXACT, *comment, "-movflags", "+faststart", name)
         self._check_count(name)
 
     def _to_gif(self, name: str) -> None:
