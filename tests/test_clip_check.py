@@ -20,6 +20,9 @@ from vqclip.models.small_clip import small
 from vqclip.weights import catalog, load
 from vqclip.weights.clip_facts import _rows, facts_of
 
+COLORS = ("red", "blue", "green", "black", "white", "pink", "gold", "grey", "brown", "tiny", "huge", "old")
+THINGS = ("cat", "car", "box", "owl", "bee", "cup", "hat", "key", "dog", "bus", "pen", "egg", "fox", "jar", "map")
+
 pytestmark = pytest.mark.usefixtures("home")
 
 
@@ -44,16 +47,14 @@ def test_the_table_of_facts_is_of_this_open_clips_models() -> None:
 
 @torch.no_grad()
 def _drawn(right: CLIP, wrong: CLIP) -> tuple[list[str], list[Tensor], Tensor]:
-    """Return pictures, texts, and which text is whose: one that the wrong CLIP takes for another, and the right one not.
+    """Return pictures, texts, and which text is whose: one that only the wrong CLIP takes for another.
 
     Of random weights all pictures look alike, and their names are right by definition.
     """
-    things = [
-        f"a {color} {thing}"
-        for color in ["red", "blue", "green", "black", "white"]
-        for thing in ["cat", "car", "box", "owl"]
-    ]
-    pictures = list(torch.rand(24, 3, 64, 64, generator=torch.Generator().manual_seed(1)).split(1))
+    things = [f"a {color} {thing}" for color in COLORS for thing in THINGS]
+    generator = torch.Generator().manual_seed(1)
+    first = torch.rand(1, 3, 64, 64, generator=generator)
+    pictures = [first + 1e-3 * torch.rand(1, 3, 64, 64, generator=generator) for _ in range(24)]
     tables = []
     for clip in (right, wrong):
         images = torch.cat([clip.encode_image(picture) for picture in pictures])
@@ -102,10 +103,7 @@ def test_a_check_of_what_knows_none_of_the_drawings_decides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_clip_folder(tmp_path / "random")
-    texts, pictures = (
-        [f"a {thing}" for thing in ["cat", "car", "box", "owl", "bee", "cup", "hat", "key"]],
-        [torch.rand(1, 3, 64, 64)],
-    )
+    texts, pictures = [f"a {thing}" for thing in THINGS[:8]], [torch.rand(1, 3, 64, 64)]
     monkeypatch.setattr(clip_check, "_drawings", lambda clip: (texts, pictures * 24, torch.arange(24) % 8))
     found = clip_check.check_clip(str(tmp_path / "random"))
     assert not found.told and not found.better
