@@ -13,14 +13,18 @@ import safetensors.torch
 import torch
 from PIL import Image
 from support import decoders
+from support.checkpoints import record
 from support.command_line import CommandLine
 from support.networks import assert_equal
 from support.pictures import photo, sha
+from support.runs import models, small
+from support.serving import Server
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vqclip.drawables.spaces import Normal, space_of
-from vqclip.errors import WeightsError
+from vqclip.errors import UsageError, WeightsError
+from vqclip.generation import resolve
 from vqclip.models.vqgan import VQGAN
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import catalog, memory
@@ -323,6 +327,28 @@ def test_the_estimate_of_memory_knows_every_family(name: str) -> None:
     assert 0.75 < kept_for_the_gradient(name) / kept_for_the_gradient("imagenet_f16_1024") < 1.9
 
 
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [("llamagen", {"quantizer": "cosine"}), ("maskgit", {"quantizer": "dot", "family": "maskgit"}),
+     ("taesd", {"family": "tiny", "scale": 1.0})],
+)  # fmt: skip
+def test_a_record_is_got_converted_verified_and_listed(
+    family: str, fields: dict[str, Any], home: Path, served: Server, cli: CommandLine, tmp_path: Path
+) -> None:
+    served.body = saved(family, tmp_path).read_bytes()
+    record(home, served, architecture=fields)
+    assert cli("models", "get", "mine", "--decoder-only", "--dtype", "fp16").code == 0
+    architecture = load_vqgan("mine")[0].architecture
+    assert not architecture.encoder and {name: getattr(architecture, name) for name in fields} == fields
+    assert cli("models", "get", "mine").code == 0
+    assert not load_vqgan("mine")[0].refusal
+    assert cli("models", "verify", "mine").code == 0
+    assert "mine" in cli("models", "list").out
+    record(home, served, name="other", architecture=fields | {"embed_dim": 5})
+    told = cli("models", "get", "other")
+    assert told.code == 3 and "holds another VQGAN than its name says" in told.complaints[0]
+
+
 # bad input
 
 
@@ -378,6 +404,14 @@ def test_a_canvas_that_does_not_fit_the_latents(cli: CommandLine, tmp_path: Path
     assert "the codes of this VQGAN do" in refused(cli, *flags, code=2)
     told = refused(cli, "--vqgan", path, "--prior", "tiny", "--init", "prior")
     assert "draws codes, and this VQGAN has none" in told
+
+
+def test_fp16_is_refused_where_numbers_would_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolve, "precision", lambda *_: "fp16")
+    vqgan, clips = models().vqgan.architecture, [clip.architecture for clip in models().clips]
+    resolve.resolve(small(), vqgan, clips)
+    with pytest.raises(UsageError, match="too large for fp16: give --precision bf16 or fp32"):
+        resolve.resolve(small(), replace(vqgan, fp16=False), clips)
 
 
 def test_another_network_is_no_decoder(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ _CHOICES = {
 }
 # fields that files of version 0.1 lack: written only where they say something
 _NOTHING = object()
-_LATER = ("family", "pixels", "mid_attention", "quant_convs", "scale", "shift")
+_LATER = ("family", "pixels", "mid_attention", "quant_convs", "scale", "shift", "fp16")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class VQGANArchitecture:
 
     `norm_groups` is 32 in taming. A narrow network needs fewer: where a group is a single channel, the norm before the
     last convolution erases the mean of every channel, and with it the color of the picture. Without an `encoder` it
-    draws, but begins with no picture. `pixels` is the range of its pictures: `signed` [-1, 1], `unit` [0, 1].
+    draws, but begins with no picture. `pixels` is the range of its pictures: `signed` [-1, 1], `unit` [0, 1]. `fp16`
+    says whether the decoder's activations fit into half precision.
     """
 
     ch: int = 128
@@ -59,6 +60,7 @@ class VQGANArchitecture:
     quant_convs: bool = True
     scale: float = 1.0
     shift: float = 0.0
+    fp16: bool = True
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, name) for name in _SIZES]
@@ -67,7 +69,7 @@ class VQGANArchitecture:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}: known are {', '.join(sorted(known))}")
-        for name in ("encoder", "mid_attention", "quant_convs"):
+        for name in ("encoder", "mid_attention", "quant_convs", "fp16"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} must be true or false")
         numbers = (self.scale, self.shift)

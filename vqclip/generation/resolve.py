@@ -50,6 +50,8 @@ def resolve(
         draft.seed = seeding.fresh()
     draft.run.device = device(config.run.device)
     draft.run.precision = precision(config.run.precision, draft.run.device)
+    if draft.run.precision == "fp16" and not architecture.fp16:
+        raise UsageError("this VQGAN's numbers are too large for fp16: give --precision bf16 or fp32")
     draft.run.compile = "off" if config.run.compile == "auto" else config.run.compile
     if draft.init.kind == "auto":
         repainted = config.init.image and not (config.init.mask and has_prior)

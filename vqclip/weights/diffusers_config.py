@@ -69,6 +69,8 @@ def _told(content: Mapping[str, Any], config: Path, kind: str) -> dict[str, Any]
         told["quantizer"] = "none"
         told["scale"] = float(content.get("scaling_factor") or 0.18215)
         told["shift"] = float(content.get("shift_factor") or 0.0)
+    if content.get("force_upcast") is True and kind != "AutoencoderTiny":
+        told["fp16"] = False
     if kind == "VQModel" and content.get("lookup_from_codebook"):
         told["pixels"] = "unit"  # aMUSEd's, whose pipeline does not normalize pictures
     return told

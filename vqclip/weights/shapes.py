@@ -11,7 +11,7 @@ from vqclip.types import VQGANArchitecture
 from vqclip.weights.layouts import CODEBOOKS, LOOKUP_FREE, TINY_ANCHOR
 
 # fields that no shape tells, which a catalog or a config may tell
-_UNTOLD = ("pixels", "norm_groups", "scale", "shift")
+_UNTOLD = ("pixels", "norm_groups", "scale", "shift", "fp16")
 # what brings the latents of a KL autoencoder to unit variance, by their channels: Stable Diffusion's and FLUX's
 _USUAL_SCALES = {4: (0.18215, 0.0), 16: (0.3611, 0.1159)}
 # layers of a TAESD before the blocks of a level: the first convolution and its activation
@@ -54,7 +54,7 @@ def _taming(tensors: Mapping[str, Tensor], known: Mapping[str, Any]) -> dict[str
         scale, shift = _USUAL_SCALES.get(channels, (1.0, 0.0))
         return fields | {"quantizer": "none", "n_embed": 1, "embed_dim": channels, "scale": scale, "shift": shift}
     # of those with codes only aMUSEd's has no attention in the middle, and pictures in [0, 1]
-    return fields | codes | ({} if attended else {"pixels": "unit"})
+    return fields | codes | ({} if attended else {"pixels": "unit", "fp16": False})
 
 
 def _codes(tensors: Mapping[str, Tensor], known: Mapping[str, Any]) -> dict[str, Any]:
