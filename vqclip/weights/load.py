@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from torch import Tensor, channels_last, nn, random
 from torch.overrides import TorchFunctionMode
 
-from vqclip.errors import WeightsError, one_line
+from vqclip.errors import UsageError, WeightsError, one_line
 from vqclip.models import tokenizing
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import catalog, clip_names, clips, collected, containers, files
@@ -88,6 +88,14 @@ def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
     if folded:
         clip.fold()
     clip.network.visual.to(memory_format=channels_last)
+    return clip, digest
+
+
+def load_judge_clip(name: str, guides: Sequence[str]) -> tuple[CLIP, str]:
+    """Return the CLIP that judges and the sha256 of its weights; UsageError for one of those, by sha256, that guide."""
+    clip, digest = load_clip(name)
+    if digest in guides:
+        raise UsageError(f"the judge CLIP {name!r} guides this run too, and would praise itself: give another, or none")
     return clip, digest
 
 
