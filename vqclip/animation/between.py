@@ -33,9 +33,9 @@ def between(
     """Return `count` frames, evenly spread, between two drawn ones (1, 3, H, W) in [0, 1].
 
     Where the camera is known, `forward(share)` gives `one` as it looks `share` (0 to 1) of the way on, and
-    `backward(share)` gives `two` as it looked then; they are cross-faded. With `flow`, `optical_flow` or a `RaftSmall`, what moves is
-    followed, and each pixel comes from the neighbours in which it is to be seen; with a camera too, flow follows what
-    the camera leaves of the motion halfway. Without any of them the frames are cross-faded as they are.
+    `backward(share)` gives `two` as it looked then; they are cross-faded. With `flow`, `optical_flow` or a `RaftSmall`,
+    what moves is followed, and each pixel comes from the neighbours in which it is to be seen; with a camera too, flow
+    follows what the camera leaves of the motion halfway. Without any of them the frames are cross-faded as they are.
     """
     if one.shape != two.shape or one.dim() != 4 or one.shape[:2] != (1, 3) or count < 0:
         shapes = f"{tuple(one.shape)} and {tuple(two.shape)}"
@@ -94,7 +94,7 @@ class Motion:
         return (first + weight * (second - first)).to(one.dtype)
 
     def arrived(self, share: float) -> tuple[Tensor, Tensor]:
-        """Return the motion (1, 2, H, W) of what is at each pixel at `share`, and the part of `two` in it, (1, 1, H, W).
+        """Return the motion (1, 2, H, W) of what is at each pixel at `share`, and its part of `two` (1, 1, H, W).
 
         Pixels of both images are sent on their way, to the four pixels around where they come to lie. Where several
         arrive that one stays which looks the same at both ends. Where none arrives the motion is that of what is near.
