@@ -65,7 +65,7 @@ FENCES: dict[str, tuple[str, ...]] = {
     "imageio": ("writers/ffmpeg.py",),
     "imageio_ffmpeg": ("writers/ffmpeg.py",),
     "click": ("cli.py", "cli/"),
-    "kornia": (),
+    "kornia": ("animation/",),
     "pickle": (),
     "marshal": (),
     "shelve": (),

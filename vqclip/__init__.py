@@ -17,7 +17,12 @@ from vqclip.version import __version__
 from vqclip.waiting import sleep_while_waiting
 
 if TYPE_CHECKING:
+    from vqclip.animation.api import animate
+    from vqclip.animation.draw import Drawn
+    from vqclip.animation.job import FilmJob, FilmOutcome
+    from vqclip.animation.work import run_film
     from vqclip.config import Config, Resolved, make_config
+    from vqclip.config.film import Film, make_film
     from vqclip.generation.loop import generate_stream
     from vqclip.generation.models import Models
     from vqclip.generation.run import StepReport
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Config",
+    "Drawn",
+    "Film",
+    "FilmJob",
+    "FilmOutcome",
     "Job",
     "Models",
     "Notice",
@@ -44,11 +53,14 @@ __all__ = [
     "StepReport",
     "VqclipError",
     "__version__",
+    "animate",
     "generate",
     "generate_stream",
     "make_config",
+    "make_film",
     "read_prompt",
     "register",
+    "run_film",
     "run_job",
 ]
 
@@ -71,6 +83,13 @@ _LAZY = {
     "Resume": "vqclip.session.job",
     "Session": "vqclip.session.session",
     "run_job": "vqclip.session.session",
+    "Film": "vqclip.config.film",
+    "make_film": "vqclip.config.film",
+    "animate": "vqclip.animation.api",
+    "Drawn": "vqclip.animation.draw",
+    "FilmJob": "vqclip.animation.job",
+    "FilmOutcome": "vqclip.animation.job",
+    "run_film": "vqclip.animation.work",
     "Reading": "vqclip.words",
     "read_prompt": "vqclip.words:read",
     "register": "vqclip.registry.register:",

@@ -47,12 +47,12 @@ def work(args: Sequence[str], folder: str, log: str, seconds: float) -> None:
 class Child:
     """A run of the command line that can be watched and killed."""
 
-    def __init__(self, args: Sequence[str], folder: Path, seconds: float = 0.0) -> None:
+    def __init__(self, args: Sequence[str], folder: Path, seconds: float = 0.0, command: str = "generate") -> None:
         if _CONTEXT is None:
             pytest.skip("this platform cannot fork")
         _CONTEXT.set_forkserver_preload(_PRELOADED)
         self.log = folder / f"log-{len(list(folder.glob('log-*')))}.txt"
-        args = ["generate", *args, "--json-progress"]
+        args = [command, *args, "--json-progress"]
         self.process = _CONTEXT.Process(target=work, args=(args, str(folder), str(self.log), seconds), daemon=True)
         self.process.start()
 

@@ -94,7 +94,7 @@ class Motion:
         return (first + weight * (second - first)).to(one.dtype)
 
     def arrived(self, share: float) -> tuple[Tensor, Tensor]:
-        """Return the motion (1, 2, H, W) of what is at each pixel at `share`, and its part of `two` (1, 1, H, W).
+        """Return the motion (1, 2, H, W) of what is at each pixel at `share`, and the part of `two`, (1, 1, H, W).
 
         Pixels of both images are sent on their way, to the four pixels around where they come to lie. Where several
         arrive that one stays which looks the same at both ends. Where none arrives the motion is that of what is near.

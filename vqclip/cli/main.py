@@ -15,6 +15,7 @@ from vqclip.version import __version__
 
 _COMMANDS = {
     "generate": "vqclip.cli.generate:generate",
+    "animate": "vqclip.cli.animate:animate",
     "resume": "vqclip.cli.resume:resume",
     "train": "vqclip.cli.train:train",
     "evaluate": "vqclip.cli.evaluate:evaluate",

@@ -1,9 +1,9 @@
-"""The options of `vqclip generate`, built from what the fields of a config say of themselves."""
+"""Options of the command line, built from what the fields of a config, or of a film, say of themselves."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -23,37 +23,46 @@ _ORDER = (
 )  # fmt: skip
 
 
-def offered() -> list[Leaf]:
-    """Return the fields of a config that have an option of their own, in the order of --help."""
-    fields = {field.key: field for field in leaves(Config) if field.setting.flags}
-    return [fields[key] for key in dict.fromkeys((*_ORDER, *fields))]
+def offered(tree: type = Config) -> list[Leaf]:
+    """Return the fields of a config, or another tree, that have an option of their own, in the order of --help."""
+    fields = {field.key: field for field in leaves(tree) if field.setting.flags}
+    first = _ORDER if tree is Config else ()
+    return [fields[key] for key in dict.fromkeys((*first, *fields))]
 
 
 def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each field that has one to a command, which receives them as one mapping `flags` of keys."""
-
-    @functools.wraps(command)
-    def wrapped(**values: Any) -> Any:
-        flags = {field.key: values.pop(_parameter(field)) for field in offered()}
-        return command(flags=to_config(flags), **values)
-
-    for field in reversed(offered()):
-        wrapped = click.option(*field.setting.flags, _parameter(field), **_details(field))(wrapped)
-    return wrapped
+    return field_options("flags", offered())(command)
 
 
-def to_config(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn what was typed into values of config keys; what was not typed is left out."""
+def field_options(name: str, fields: Sequence[Leaf]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what adds an option for each of some fields to a command.
+
+    The command receives what was typed as one mapping, called `name`, of the fields' keys.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> Any:
+            flags = {field.key: values.pop(_parameter(name, field)) for field in fields}
+            return command(**{name: typed_values(flags, fields)}, **values)
+
+        for field in reversed(fields):
+            wrapped = click.option(*field.setting.flags, _parameter(name, field), **_details(field))(wrapped)
+        return wrapped
+
+    return add
+
+
+def typed_values(flags: Mapping[str, Any], fields: Sequence[Leaf]) -> dict[str, Any]:
+    """Turn what was typed into values of the fields' keys; what was not typed is left out."""
     typed = {key: value for key, value in flags.items() if value is not None and value is not False and value != ()}
-    for field in offered():
-        if field.key in typed:
-            typed[field.key] = _value(field, typed[field.key])
-    return typed
+    return typed | {field.key: _value(field, typed[field.key]) for field in fields if field.key in typed}
 
 
-def _parameter(field: Leaf) -> str:
+def _parameter(name: str, field: Leaf) -> str:
     """click's name for the value of a field."""
-    return field.key.replace(".", "__")
+    return f"{name}__{field.key.replace('.', '__')}"
 
 
 def _details(field: Leaf) -> dict[str, Any]:

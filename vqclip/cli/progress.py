@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LINES = 20
+_P = TypeVar("_P", bound="Progress")
 
 
 def _value(snapshot: Snapshot) -> str:
@@ -45,7 +46,7 @@ class Progress:
         self._from = (0, 0.0)
 
     @classmethod
-    def of(cls, *, quiet: bool, as_json: bool, several: bool = False) -> Progress:
+    def of(cls: type[_P], *, quiet: bool, as_json: bool, several: bool = False) -> _P:
         """Choose the style: a bar only where someone watches."""
         if as_json:
             return cls("json")

@@ -10,6 +10,7 @@ import click
 from vqclip.cli import running
 from vqclip.cli.progress import Progress
 from vqclip.cli.values import FILE
+from vqclip.errors import UsageError
 
 
 @click.command()
@@ -24,12 +25,16 @@ from vqclip.cli.values import FILE
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @click.option("--yes", is_flag=True, help="Replace files that stand in the way.")
 def resume(run: Path, **options: Any) -> int:
-    """Go on with RUN, a run's folder (NAME.run) or the name of its picture, as if it had never stopped.
+    """Go on with RUN, a run's folder (NAME.run) or the name of its picture or film, as if it had never stopped.
 
     A run that ended, and was kept with --keep-run, is drawn on with --steps.
     """
+    from vqclip.animation.folder import find
     from vqclip.session.job import Job, Resume
 
+    folder = find(run)
+    if folder is not None:
+        return _resume_film(folder, options)
     wanted = Resume(run, options["steps"], options["sets"], options["force"], options["keep_run"])
     progress = Progress.of(quiet=options["quiet"], as_json=options["json_progress"])
     running.load_plugins(options["plugins"], progress)
@@ -38,3 +43,18 @@ def resume(run: Path, **options: Any) -> int:
     with running.Stopper() as stopper:
         outcome = running.carry_out(job, progress, stopper)
         return running.exit_code(outcome, progress, stopper)
+
+
+def _resume_film(folder: Path, options: dict[str, Any]) -> int:
+    """Go on with a film; UsageError for what only pictures take."""
+    from vqclip.animation.job import FilmJob
+    from vqclip.cli.animate import draw
+    from vqclip.cli.frames import FilmProgress
+
+    for name, option in (("steps", "--steps"), ("sets", "--set"), ("force", "--force")):
+        if options[name]:
+            raise UsageError(f"{option} changes a run of a picture, and {folder} is one of a film: leave it out")
+    progress = FilmProgress.of(quiet=options["quiet"], as_json=options["json_progress"])
+    running.load_plugins(options["plugins"], progress)
+    job = FilmJob(resume=folder, replace=options["yes"], offline=options["offline"], keep_run=options["keep_run"])
+    return draw(job, progress)

@@ -15,7 +15,7 @@ from vqclip.errors import UsageError, unknown_name
 from vqclip.registry import Registry
 
 # losses whose weight is a setting of another group
-_WEIGHED_BY = {"painted": "init.paint", "contrast": "contrast.weight"}
+_WEIGHED_BY = {"painted": "init.paint", "contrast": "contrast.weight", "beginning": "the --hold of a film"}
 
 
 def checked(config: Config) -> Config:
@@ -35,12 +35,17 @@ def checked(config: Config) -> Config:
 
 def check(config: Config) -> None:
     """Raise UsageError for the first value, of those of a config with the declared types, that is not in its range."""
-    for work in (_check_range, _check_names, _check_path):
-        for field in leaves(Config):
-            work(field, get(config, field.key))
+    check_fields(config, Config)
     _check_counts(config)
     _check_lists(config)
     _check_together(config)
+
+
+def check_fields(values: object, tree: type) -> None:
+    """Raise UsageError for the first value of a tree of fields that is not in the field's own range."""
+    for work in (_check_range, _check_names, _check_path):
+        for field in leaves(tree):
+            work(field, get(values, field.key))
 
 
 def _check_range(field: Leaf, value: Any) -> None:

@@ -51,6 +51,21 @@ class InitImage:
         return Image.composite(picture, self.picture, self.area.point(lambda level: 255 if level else 0))
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """A picture that a run goes on from, as a film's frame goes on from the one before.
+
+    `image` (1, 3, H, W) in [0, 1] has the run's size; `known` (1, 1, H, W) in [0, 1] says where it shows what was there
+    before, and `hold` how strongly the run is held to it there. `painted`, of the same shape, is what the run is led
+    to beside the prompt, by the weight `init.paint`; None for nothing.
+    """
+
+    image: Tensor
+    known: Tensor
+    hold: float = 0.0
+    painted: Tensor | None = None
+
+
 def padded(image: Tensor, factor: int) -> Tensor:
     """Return an image with its edges repeated until `factor` divides its sides, so that the middle stays in place."""
     height, width = image.shape[-2:]

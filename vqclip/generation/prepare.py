@@ -13,7 +13,7 @@ from torch import Tensor
 from vqclip import prompts
 from vqclip.config import Config, Resolved
 from vqclip.drawables import Drawable, InitImage, Medium
-from vqclip.drawables.init_image import padded
+from vqclip.drawables.init_image import Beginning, padded
 from vqclip.drawables.protocol import new_blank
 from vqclip.drawables.scaler import Scaler
 from vqclip.errors import ResumeError, UsageError, WeightsError
@@ -30,7 +30,7 @@ from vqclip.generation.state import State
 from vqclip.guidance import Guidance
 from vqclip.guidance.losses.build import build_terms, check_terms
 from vqclip.guidance.losses.protocol import LossContext
-from vqclip.guidance.targets import PromptTargets
+from vqclip.guidance.targets import PromptTargets, Targets
 from vqclip.priors.conditioning import ConditionedUpsampler
 from vqclip.prompts import Prompt, parse_image_prompt
 from vqclip.registry import AUGMENTATIONS, CANVASES, INTERVENTIONS, LOSSES, OPTIMIZERS, SCHEDULES, Registry
@@ -48,7 +48,8 @@ class Prepared:
 
     `blank` is a drawable of no pictures; `init_image` is empty where there is none; `proposer` is the run's prior and
     `sketcher` draws what it begins with, if it begins with a sketch; `scaler` moves grids of codes.
-    `context` is what losses are built from.
+    `context` is what losses are built from. `beginning` is the picture that the runs go on from, instead of what the
+    config says; see `begun`.
 
     `outside` tells of each file that came from outside its name and sha256, `forced` of changes that a resumed run was
     forced to take: from which step, and what. `callbacks` are told of every step. `control` stops and pauses all of it
@@ -70,6 +71,7 @@ class Prepared:
     forced: list[dict[str, Any]] = field(default_factory=list)
     callbacks: list[Callback] = field(default_factory=list)
     control: Control = field(default_factory=Control)
+    beginning: Beginning | None = None
 
     @property
     def device(self) -> torch.device:
@@ -99,11 +101,26 @@ class Prepared:
             run.waits_from = state.step
         return run
 
+    def begun(
+        self, beginning: Beginning, targets: Sequence[Targets] | None = None, seed: int | None = None
+    ) -> Prepared:
+        """Return the same for a run that goes on from a picture.
+
+        It may have other `targets`, one for each CLIP, and another `seed`.
+        """
+        guidance = self.guidance.apart()
+        guidance.targets = list(targets or guidance.targets)
+        config = self.config if seed is None else dataclasses.replace(self.config, seed=seed)
+        context = dataclasses.replace(self.context, beginning=beginning)
+        return dataclasses.replace(self, config=config, beginning=beginning, context=context, guidance=guidance)
+
     def painted(self, seeds: tuple[int, ...]) -> Tensor | None:
         """Return what each picture is held to, (B, 3, H, W) in [0, 1]: its sketch, or the init image, in the style."""
         device = self.device
         if not self.config.init.paint:
             return None
+        if self.beginning is not None:
+            return self.beginning.painted
         if self.sketcher is not None:
             factor = self.blank.factor
             return torch.cat([padded(self.sketcher.picture(seed), factor) for seed in seeds]).to(device)
@@ -117,7 +134,10 @@ class Prepared:
     def _run(self, seeds: Sequence[int], state: State) -> Run:
         painted = self.painted(tuple(seeds))
         context = dataclasses.replace(self.context, seeds=tuple(seeds), painted=painted)
-        terms = build_terms(picture_sections(self.config, painted is not None), context)
+        sections = picture_sections(self.config, painted is not None)
+        if self.beginning is not None:
+            sections["beginning"] = self.beginning.hold
+        terms = build_terms(sections, context)
         pictures = [term for term in terms if not term.of_views]
         parts = Parts(self.blank, self.guidance, pictures, self.proposer, self.callbacks)
         run = Run(self.config, parts, self.stages, seeds, state)
@@ -127,8 +147,13 @@ class Prepared:
 
 
 @blamed()
-def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()) -> Prepared:
-    """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError."""
+def prepare(
+    config: Resolved, models: Models, callbacks: Sequence[Callback] = (), init_image: InitImage | None = None
+) -> Prepared:
+    """Read what the resolved config refers to and encode its prompts; raises UsageError and WeightsError.
+
+    `init_image` stands in for the files that the config names.
+    """
     if not isinstance(callbacks, Sequence) or not all(callable(each) for each in callbacks):
         raise UsageError("callbacks are a list of functions, each of a StepReport: give [my_callback]")
     outside: dict[str, dict[str, Any]] = {
@@ -152,7 +177,8 @@ def prepare(config: Resolved, models: Models, callbacks: Sequence[Callback] = ()
     device = models.device
     without = Scaler(models.vqgan, InitImage(), config.run.precision)
     medium = Medium(config, models.vqgan, device, config.canvas.options, without)
-    init_image = read_init_image(config, new_blank(config.canvas.name, medium).factor, device, outside, notices)
+    if init_image is None:
+        init_image = read_init_image(config, new_blank(config.canvas.name, medium).factor, device, outside, notices)
     scaler = Scaler(models.vqgan, init_image, config.run.precision, upsampler)
     blank = new_blank(config.canvas.name, dataclasses.replace(medium, init_image=init_image, scaler=scaler))
     context = LossContext(config, models.clips, encoded.rivals, blank=blank, init_image=init_image)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vqclip.generation.models import Models
 
 # sides of what is painted, in pixels: smaller and larger pictures are scaled
-_LEAST, _MOST = 16, 2048
+_LEAST, MOST_PAINTED = 16, 2048
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,39 @@ class Sketcher:
         laid_out = lay_out(self.reading, figures, rng, int(rng.integers(2**31)))
         return replace(within(laid_out, *self.size), style=self.reading.style)
 
-    def picture(self, seed: int, plain: bool = False) -> Tensor:
-        """Return the sketch of a seed, (1, 3, H, W) in [0, 1], of the run's size; `plain` is without its style."""
-        width, height = self.size
+    def picture(self, seed: int, plain: bool = False, scale: float = 1.0) -> Tensor:
+        """Return the sketch of a seed, (1, 3, H, W) in [0, 1], of `scale` times the run's size.
+
+        `plain` is without its style, whose strokes do not grow with the picture.
+        """
+        width, height = (round(length * scale) for length in self.size)
         composition = self.composition(seed)
         if plain:
             composition = replace(composition, style=None)
         side = max(width, height)
-        painted = _tensor(self.painter.paint(composition, min(max(side, _LEAST), _MOST)).picture)
-        if painted.shape[-1] != side:
-            painted = interpolate(painted, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
-        return images.crop_center(painted, width, height)
+        painted = _tensor(self.painter.paint(composition, min(max(side, _LEAST), MOST_PAINTED)).picture)
+        return images.crop_center(_enlarged(painted, side), width, height)
+
+    def bleeding(self, seed: int, scale: int, margin: float) -> Tensor:
+        """Return the sketch of a seed in its style, (1, 3, H, W), `scale` times the run's size, painted over its edges.
+
+        The style goes on beyond each edge, by `margin` of the longer side, over what is mirrored there: where a style
+        leaves a margin of paper, it is not seen.
+        """
+        width, height = (length * scale for length in self.size)
+        composition, side = self.composition(seed), max(width, height)
+        painted = self.painter.paint(replace(composition, style=None), min(max(side, _LEAST), MOST_PAINTED))
+        if composition.style is None:
+            return images.crop_center(_enlarged(_tensor(painted.picture), side), width, height)
+        beyond = round(painted.picture.shape[0] * margin)
+        around = ((beyond, beyond), (beyond, beyond))
+        pixels = np.pad(painted.picture, (*around, (0, 0)), mode="symmetric").astype(np.float32) / 255
+        covers = painted.coverage.max(0) if len(painted.coverage) else np.zeros(painted.picture.shape[:2], np.float32)
+        rng = np.random.default_rng([seeding.derive(seed, "bleeding")])
+        context = StyleContext(pixels.shape[0], rng, np.pad(covers, around, mode="symmetric"))
+        styled_pixels = np.clip(ALL_STYLES[composition.style](pixels, context), 0.0, 1.0)
+        inner = styled_pixels[beyond:-beyond, beyond:-beyond] if beyond else styled_pixels
+        return images.crop_center(_enlarged(_tensor((inner * 255 + 0.5).astype(np.uint8)), side), width, height)
 
     def guiding(self, prompt: Prompt, words: frozenset[str]) -> Prompt:
         """Return a prompt for a CLIP that knows only some words; one of negative weight stays as it is."""
@@ -111,13 +133,16 @@ def styled(config: Config) -> str | None:
     return asked.reading_of(config).style if config.models.memory else None
 
 
-def paint_init_image(init_image: InitImage, style: str, seed: int) -> Tensor:
-    """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of its size."""
+def paint_init_image(init_image: InitImage, style: str, seed: int, most: int = MOST_PAINTED) -> Tensor:
+    """Return an init image (1, 3, H, W) as the world's painter paints it in a style, of its size.
+
+    Raises UsageError for one of more than `most` pixels a side.
+    """
     if init_image.image is None:
         raise ValueError("there is no init image to paint")
     height, width = init_image.image.shape[-2:]
-    if max(height, width) > _MOST:
-        raise UsageError(f"a style is painted on pictures of up to {_MOST} pixels a side: give a smaller --size")
+    if max(height, width) > most:
+        raise UsageError(f"a style is painted on pictures of up to {most} pixels a side: give a smaller --size")
     side = max(height, width)
     # styles paint squares: the shorter side is mirrored at its edges
     above, before = (side - height) // 2, (side - width) // 2
@@ -128,6 +153,13 @@ def paint_init_image(init_image: InitImage, style: str, seed: int) -> Tensor:
     context = StyleContext(side, rng, np.zeros((side, side), np.float32))
     picture = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
     return _tensor((picture[above : above + height, before : before + width] * 255 + 0.5).astype(np.uint8))
+
+
+def _enlarged(square: Tensor, side: int) -> Tensor:
+    """Return a square picture (1, 3, S, S) of another side."""
+    if square.shape[-1] == side:
+        return square
+    return interpolate(square, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

@@ -36,6 +36,7 @@ LOSSES = Registry(
         "prompt": "vqclip.guidance.losses.prompt:PromptLoss",
         "contrast": "vqclip.guidance.losses.prompt:ContrastLoss",
         "init_image": "vqclip.guidance.losses.regularizers:InitImageLoss",
+        "beginning": "vqclip.guidance.losses.regularizers:BeginningLoss",
         "painted": "vqclip.guidance.losses.regularizers:PaintedLoss",
         "tv": "vqclip.guidance.losses.regularizers:total_variation",
         "latent": "vqclip.guidance.losses.regularizers:latent_norm",

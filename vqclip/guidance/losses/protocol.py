@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from torch import Tensor
 
 from vqclip.config import Resolved
-from vqclip.drawables.init_image import InitImage
+from vqclip.drawables.init_image import Beginning, InitImage
 from vqclip.drawables.protocol import Drawable, Moment
 from vqclip.guidance.targets import Target
 from vqclip.guidance.views import Views
@@ -72,7 +72,8 @@ class LossContext:
     """What losses are built from, beside their own section: the resolved config and what a run holds.
 
     `init_image` is empty if there is none; `painted` (B, 3, H, W) is what the pictures of `seeds` are held to, if they
-    are; `blank` makes drawables of the run's kind; `rivals[k]` are those of the prompts as CLIP k understands them.
+    are; `beginning` is the picture that they go on from, if there is one. `blank` makes drawables of the run's kind;
+    `rivals[k]` are those of the prompts as CLIP k understands them.
     """
 
     config: Resolved
@@ -82,6 +83,7 @@ class LossContext:
     blank: Drawable | None = None
     init_image: InitImage = field(default_factory=InitImage)
     painted: Tensor | None = None
+    beginning: Beginning | None = None
 
 
 class PictureLoss(Protocol):

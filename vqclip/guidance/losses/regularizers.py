@@ -64,6 +64,28 @@ class InitImageLoss:
         return (inputs.image - self.image.at(height, width)).square().mean((1, 2, 3))
 
 
+class BeginningLoss:
+    """Mean absolute difference from the picture that the run goes on from, where that shows what was there before.
+
+    The temporal loss of Ruder, Dosovitskiy and Brox (2016), by L1.
+    """
+
+    Options = Weight
+
+    def __init__(self, options: Weight, context: LossContext) -> None:
+        del options
+        if context.beginning is None:
+            raise ValueError("the run goes on from no picture")
+        self.image, self.known = context.beginning.image, context.beginning.known
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """Return the difference of each picture, (b,)."""
+        height, width = inputs.image.shape[-2:]
+        known = scaled(self.known, height, width, "bilinear")
+        difference = (inputs.image - scaled(self.image, height, width, "bicubic")).abs() * known
+        return difference.mean(1).sum((1, 2)) / known.sum().clamp(min=1.0)
+
+
 class PaintedLoss:
     """L1 distance from the painted picture on four scales (Bojanowski et al. 2018), and of latents.
 

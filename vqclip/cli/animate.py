@@ -1,0 +1,155 @@
+"""`vqclip animate`: words, and what moves, become a film."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vqclip import config as configs
+from vqclip.cli import ends, older, running, streams
+from vqclip.cli.frames import FilmProgress
+from vqclip.cli.options import field_options, offered
+from vqclip.cli.values import FILE, TEXT
+from vqclip.config import Config
+from vqclip.config.film import Film, film_from
+from vqclip.config.text import nest, read_file
+from vqclip.errors import OutputError, UsageError
+from vqclip.types import Notice
+from vqclip.weights import catalog
+
+if TYPE_CHECKING:
+    from vqclip.animation.job import FilmJob, FilmOutcome
+
+# what a film has of its own, or cannot have
+_NOT_OF_FILMS = {
+    "output.file", "output.video", "output.fps", "output.length", "output.save_every", "output.save_candidates",
+    "output.metrics", "output.tensorboard", "count", "batch_size", "init.strength", "init.mask", "init.keep",
+}  # fmt: skip
+_PICTURE = [field for field in offered() if field.key not in _NOT_OF_FILMS]
+
+
+@click.command(cls=older.OlderCommand, context_settings={"token_normalize_func": older.normalized})
+@click.argument("prompt", nargs=-1)
+@click.option("-o", "--output", type=TEXT, help="The film: .mp4, .gif, .webp, or a folder for PNGs.")
+@click.option("--prompts", "--story", "story", type=FILE, help="Prompts over time: a text, YAML, or Deforum's JSON.")
+@click.option(
+    "--camera", "camera", type=FILE, help="A YAML file of the camera's tracks, or of any of a film's settings."
+)
+@field_options("film_flags", offered(Film))
+@click.option("--preset", type=TEXT, help="A preset of configs/; 'tiny' is the default.")
+@click.option("--model", type=TEXT, help="A VQGAN together with its CLIP.")
+@click.option("-c", "files", multiple=True, type=FILE, help="A config file (YAML) of the pictures.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of a picture's config.")
+@click.option("--from", "source", type=FILE, help="Draw a film again.")
+@click.option("--plugin", "plugins", multiple=True, type=FILE, help="A Python file that registers losses and the like.")
+@click.option("--quiet", is_flag=True, help="Show nothing but the file's name.")
+@click.option("--json-progress", is_flag=True, help="A JSON line a frame on stderr.")
+@click.option("--offline", is_flag=True, help="Never use the network.")
+@click.option("--yes", "--overwrite", is_flag=True, help="Replace an existing file of the given name.")
+@field_options("flags", _PICTURE)
+def animate(prompt: tuple[str, ...], flags: dict[str, Any], film_flags: dict[str, Any], **options: Any) -> int:
+    """Draw a film of PROMPT. Camera and other options of time take tracks.
+
+    A track is a number, an expression of t (the frame) and s (seconds), or keyframes: "0:(1.0), 60:(1.02)".
+    """
+    progress = FilmProgress.of(quiet=options["quiet"], as_json=options["json_progress"])
+    running.load_plugins(options["plugins"], progress)
+    asked: dict[str, Any] = dict(flags)
+    if prompt:
+        asked["prompts"] = (" ".join(prompt),)
+    if "init.image" in asked and "init.kind" not in asked:
+        asked["init.kind"] = "image"
+    if options["model"]:
+        vqgan, clip = catalog.pair(options["model"])
+        asked = {"models.vqgan": vqgan, "models.clip": [clip]} | asked
+    config, film, record = _asked(asked, film_flags, options)
+    from vqclip.animation.job import FilmJob
+
+    job = FilmJob(config, film, options["output"], options["yes"], record=record, offline=options["offline"])
+    return draw(job, progress)
+
+
+def draw(job: FilmJob, progress: FilmProgress) -> int:
+    """Carry out a film, show how it goes, print its name, and return the exit code."""
+    if job.config is not None and job.film is not None:
+        _check(job.config, job.film)
+    from vqclip.animation.work import check_output, run_film
+
+    if job.resume is None:
+        check_output(job.output, job.replace)
+    with running.Stopper() as stopper:
+        try:
+            outcome = run_film(job, progress.event, control=stopper.control)
+        finally:
+            progress.close()
+        return _told(outcome, progress, stopper)
+
+
+def _told(outcome: FilmOutcome, progress: FilmProgress, stopper: running.Stopper) -> int:
+    """Print the film's name and say of one that was stopped how it goes on; return the exit code."""
+    try:
+        if outcome.film is not None:
+            streams.say(outcome.film)
+    except (OutputError, BrokenPipeError):
+        if not outcome.stopped:
+            raise
+    if not outcome.stopped:
+        return outcome.exit_code
+    kept = f"stopped after {outcome.frames} frames: the film so far is kept"
+    progress.notice(Notice(f"{kept if outcome.frames else 'stopped'}; go on with: vqclip resume {outcome.folder}"))
+    return ends.exit_code(stopper.number)
+
+
+def _asked(
+    asked: dict[str, Any], film_flags: dict[str, Any], options: dict[str, Any]
+) -> tuple[Config, Film, dict[str, Any] | None]:
+    """Return what is asked for: the pictures' config, the film, and the record of a film that is drawn again."""
+    changes: list[dict[str, Any]] = []
+    if options["camera"] is not None:
+        changes.append(_of_file(options["camera"]))
+    if options["story"] is not None:
+        from vqclip.animation.story import read_story
+
+        changes.append({"story": read_story(options["story"])})
+    changes.append(nest(film_flags.items()))
+    if options["source"] is None:
+        others = () if options["model"] in (None, "tiny") else ("models.prior=", "models.upsampler=", "models.memory=")
+        config = configs.build(options["preset"], options["files"], (*others, *options["sets"]), asked)
+        return config, film_from(*changes), None
+    if options["preset"]:
+        raise UsageError("--from and --preset exclude each other: the film brings its own settings")
+    from vqclip.animation import record as records
+    from vqclip.session import replay
+
+    record = records.read_record(options["source"])
+    config = replay.config_of(record, options["files"], options["sets"], asked)
+    return config, records.film_of(record, *changes), record
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    """Return a film's settings of a file; tracks of the camera may stand at its top."""
+    values = read_file(path)
+    names = {field.name for field in dataclasses.fields(Film().camera)}
+    camera = {name: values.pop(name) for name in list(values) if name in names}
+    return values | ({"camera": {**values.get("camera", {}), **camera}} if camera else {})
+
+
+def _check(config: Config, film: Film) -> None:
+    """Raise an error for what can be refused before torch is loaded."""
+    from vqclip import images
+    from vqclip.animation.story import scenes_of
+    from vqclip.cli import inputs
+
+    scenes = scenes_of(film, config, max(film.frames or 1_000_000, 2), film.fps or 12.0)
+    for scene in scenes:
+        one = dataclasses.replace(config, prompts=scene.prompts)
+        one.init = dataclasses.replace(config.init)
+        if scene.image is not None:
+            images.read_image(scene.image)
+            one.init.image, one.init.kind = scene.image, "image"
+        if film.video is not None:
+            one.init.kind = "image"
+        inputs.check_inputs(one)
