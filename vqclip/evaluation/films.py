@@ -26,9 +26,9 @@ def flicker(
 
     `frames` are images (1, 3, H, W) in [0, 1]; `fields` the n - 1 motions between them, (1, 2, H, W) in pixels, x
     before y, so that pixel p of a frame shows what the frame before shows at p + field(p): those of the camera, or an
-    optical flow; None if nothing moves. The error is the mean absolute difference over the pixels that are in both, are finite
-    in the field and, if `known` gives masks (1, 1, H, W), are known there; NaN if there are none. Only two frames are
-    in memory. Raises ValueError if there are fewer fields or masks than pairs of frames, or frames differ in size.
+    optical flow; None if nothing moves. The error is the mean absolute difference over the pixels that are in both, are
+    finite in the field and, if `known` gives masks (1, 1, H, W), are known there; NaN if there are none. Only two
+    frames are in memory. Raises ValueError for fewer fields or masks than pairs of frames, and frames of two sizes.
     """
     errors: list[float] = []
     motions, masks = (None if given is None else iter(given) for given in (fields, known))
