@@ -295,3 +295,19 @@ def test_memory_stays_flat(tmp_path):
     finally:
         tracemalloc.stop()
     assert count == 200 and peak < 10 * 320 * 240 * 3 + 2**20
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "gif"])
+def test_files_with_spoiled_bytes_end_in_frames_or_one_line(tmp_path, suffix):
+    good = encode(tmp_path / f"a.{suffix}", *pattern(0.3, 10)).read_bytes()
+    path, rng = tmp_path / f"b.{suffix}", np.random.default_rng(1)
+    for _ in range(4):
+        data = np.frombuffer(good, np.uint8).copy()
+        data[rng.integers(0, len(data), 12)] = rng.integers(0, 256, 12)
+        path.write_bytes(data.tobytes()[: int(rng.integers(len(data) // 2, len(data) + 1))])
+        try:
+            source = VideoSource.open(path)
+            frames = list(source.frames(size=(32, 32)))
+            assert frames and {frame.shape for frame in frames} == {(32, 32, 3)}
+        except UsageError as error:
+            assert "\n" not in str(error) and path.name in str(error)
