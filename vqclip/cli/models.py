@@ -16,7 +16,7 @@ from vqclip.terminal import bar_room
 from vqclip.weights import cache, catalog
 from vqclip.weights.catalog import Weights
 
-_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge")
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "depth")
 _KIND = click.option("--kind", type=click.Choice(_KINDS), help="Which, where several have one name.")
 
 
@@ -104,6 +104,7 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
         "upsampler": load.load_upsampler,
         "embedding": load.load_embedding,
         "judge": load.load_judge,
+        "depth": load.load_depth,
     }
     chosen = [(_kind_of(name, kind), name) for name in names] or _here()
     bad = 0

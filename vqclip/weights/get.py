@@ -93,7 +93,7 @@ def _make(
     progress: fetch.Progress | None,
 ) -> None:
     """Convert the original and keep what came out if it can be loaded."""
-    from vqclip.weights import convert, load
+    from vqclip.weights import convert, depth, load
 
     original = _original(record, progress)
     unchecked = target.with_suffix(".unchecked")
@@ -102,6 +102,9 @@ def _make(
         if architecture is not None:
             convert.convert_clip(original.path, unchecked, architecture, info | {"source_sha256": original.sha256})
             load.load_clip(str(unchecked))
+        elif record.kind == "depth":
+            depth.convert_depth(original.path, unchecked, info | {"source_sha256": original.sha256})
+            load.load_depth(str(unchecked))
         else:
             options: dict[str, Any] = {
                 "decoder_only": how.decoder_only,

@@ -18,6 +18,7 @@ from vqclip.weights.foreign import read_vqgan
 if TYPE_CHECKING:
     from vqclip.models.clip import CLIP
     from vqclip.models.dalle import DalleMini
+    from vqclip.models.depth import DepthNetwork
     from vqclip.models.embedding import EmbeddingPrior
     from vqclip.models.gpt import GPTPrior
     from vqclip.models.judge import Judge
@@ -134,6 +135,18 @@ def load_embedding(name: str) -> tuple[EmbeddingPrior, str]:
     network = _build(EmbeddingPrior, EmbeddingArchitecture.from_json(file.architecture), path)
     fill(network, file.tensors, path)
     return _frozen(network), file.sha256
+
+
+def load_depth(name: str) -> tuple[DepthNetwork, str]:
+    """Return the depth network of a catalog name or a file's path, also of others, and the sha256 of its weights."""
+    from vqclip.models.depth import DepthNetwork
+    from vqclip.weights.depth import read_depth
+
+    path = locate("depth", name)
+    architecture, tensors = read_depth(path)
+    network = _build(DepthNetwork, architecture, path)
+    fill(network, tensors, path)
+    return _frozen(network), collected.sha256(path)
 
 
 def load_memory(name: str) -> tuple[Memory, str]:
