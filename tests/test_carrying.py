@@ -17,10 +17,11 @@ import pytest
 import yaml
 from support.serving import Server
 
+from vqclip import resources
 from vqclip.cli import getting
 from vqclip.cli.main import run
 from vqclip.errors import WeightsError
-from vqclip.weights import cache, catalog, exchange, get, load
+from vqclip.weights import cache, catalog, exchange, get, load, plan
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -45,6 +46,15 @@ def free(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 def test_a_preset_names_all_that_it_needs() -> None:
     assert getting.of_preset("wikiart") == [("vqgan", "wikiart_16384"), ("clip", _CLIP)]
     assert getting.of_preset("tiny") == []
+
+
+@pytest.mark.parametrize("preset", resources.presets())
+def test_what_presets_need_is_known(preset: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VQCLIP_OFFLINE", "1")
+    pairs = getting.of_preset(preset)
+    missing = plan.missing(pairs)
+    assert [(each.kind, each.name) for each in missing] == pairs and bool(pairs) != preset.startswith("tiny")
+    assert plan.describe(missing).endswith("to fetch")
 
 
 def test_a_preset_says_how_much_it_is_and_takes_what_is_missing(
@@ -114,6 +124,18 @@ def test_another_folder_serves_as_home_elsewhere(
     assert run(["models", "get", "mine", "--to", str(tmp_path / "second")]) == 0 and len(served.asked) == 1
     monkeypatch.setenv("VQCLIP_HOME", str(tmp_path / "second"))
     assert run(["models", "verify", "mine"]) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    served: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run(["models", "get", "mine", "--to", str(tmp_path / "file")]) == 3
+    assert run(["models", "export", str(tmp_path / "file" / "x")]) == 3
+    get.get("vqgan", "mine")
+    assert run(["models", "export", str(tmp_path / "file")]) == 1
+    err = capsys.readouterr().err
+    assert err.count("vqclip: ") == 3 and "Traceback" not in err and "--output" not in err
 
 
 @pytest.fixture
