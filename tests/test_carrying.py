@@ -80,6 +80,13 @@ def test_on_a_terminal_it_is_asked(answer: str, code: int, preset: Server, monke
     assert run(["models", "get", "imagenet"]) == code and len(preset.asked) == (code == 0)
 
 
+def test_without_any_input_it_has_to_be_said(
+    preset: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it where it is closed
+    assert run(["models", "get", "imagenet"]) == 2 and "--yes" in capsys.readouterr().err
+
+
 def test_a_preset_without_room_is_one_line_before_anything_is_fetched(
     preset: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +201,12 @@ def test_an_exported_folder_is_a_home_and_grows(
     assert len(json.loads((stick / "manifest.json").read_text())["files"]) == 3
     monkeypatch.setenv("VQCLIP_HOME", str(stick))
     assert run(["models", "verify", "mine"]) == 0
+
+
+@pytest.mark.parametrize("name", ["tiny", "ViT-B-32/openai", "hf-hub:owner/Name-B-32@abc"])
+def test_records_are_those_of_the_file_that_is_kept(name: str) -> None:
+    file = cache.weights_file("clip", name)
+    assert exchange._told_of(f"clip {name}") == file.stem and exchange._told_of(file.name) == file.name
 
 
 def test_an_archive_is_replaced_only_where_that_is_said(exported: Callable[[str], Path]) -> None:
