@@ -16,7 +16,8 @@ from vqclip.config.fields import Leaf, Trait, leaves
 _ORDER = (
     "steps", "size", "seed", "output.file", "output.folder", "count", "batch_size", "canvas.name", "init.kind",
     "init.image", "init.like", "init.anyway", "init.strength", "init.weight", "init.mask", "image_prompts", "negative",
-    "models.vqgan", "models.vqgan_config", "models.clip", "models.prior", "models.upsampler", "prior.class_index",
+    "models.vqgan", "models.vqgan_config", "models.clip", "models.judge_clip", "models.prior", "models.upsampler",
+    "prior.class_index",
     "init.candidates", "init.keep", "output.save_candidates", "target.kind", "views.count", "optimizer.name",
     "optimizer.lr", "stages", "best.patience", "run.device", "run.precision", "run.compile", "run.deterministic",
     "output.video", "output.fps", "output.length", "output.save_every", "output.keep_run",

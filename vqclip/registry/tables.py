@@ -64,6 +64,7 @@ CANVASES = Registry(
     "canvas",
     {
         "vqgan": "vqclip.drawables.latent_grid:LatentGrid",
+        "latents": "vqclip.drawables.continuous:ContinuousGrid",
         "pixels": "vqclip.drawables.pixels:Pixels",
     },
 )
