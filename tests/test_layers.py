@@ -16,6 +16,7 @@ PACKAGE = ROOT / "vqclip"
 
 GROUND = [
     "errors",
+    "architecture",
     "types",
     "registry",
     "resources",
@@ -65,9 +66,9 @@ FENCES: dict[str, tuple[str, ...]] = {
     "imageio": ("writers/ffmpeg.py",),
     "imageio_ffmpeg": ("writers/ffmpeg.py",),
     "click": ("cli.py", "cli/"),
+    "kornia": ("animation/",),
     "tokenizers": ("models/tokenizing.py",),
     "transformers": (),
-    "kornia": ("animation/",),
     "pickle": (),
     "marshal": (),
     "shelve": (),

@@ -16,6 +16,7 @@ from vqclip.cli.main import run
 from vqclip.errors import UsageError
 from vqclip.tracks import Expression, Time, Track, check_track
 from vqclip.tracks.expression import FUNCTIONS, MAX_DEPTH, MAX_LENGTH
+from vqclip.tracks.track import MAX_KEYFRAMES
 
 VARIABLES = {"t": 7.0, "s": 1.4, "fps": 5.0, "frames": 40.0, "max_f": 39.0, "bass": 0.25}
 TIME = Time(7, 5, 40, {"bass": 0.25})
@@ -203,6 +204,16 @@ def test_forms_of_keyframes(text: str) -> None:
     track = Track.parse(text, "zoom")
     found = [track.at(Time(f, 5, 41)) for f in (0, 5, 10, 15, 20, 40)]
     assert found == pytest.approx([1, 1.5, 2, 3, 4, 4])
+
+
+def test_a_keyframe_for_each_frame_of_a_long_film() -> None:
+    """As programs write them that listen to a song: what is computed for a film is computed once."""
+    track = Track.parse(", ".join(f"{frame}:({frame % 7})" for frame in range(5000)), "zoom")
+    check_track(track, [Time(frame, 25, 5000) for frame in range(5000)], 0, 6, "zoom")
+    assert track.at(Time(4003.5, 25, 5000)) == pytest.approx((4003 % 7 + 4004 % 7) / 2)
+    assert track.at(Time(3, 25, 6000)) == 3
+    with pytest.raises(UsageError, match="keyframes: give at most"):
+        Track.parse(",".join(f"{frame}:1" for frame in range(MAX_KEYFRAMES + 2)), "zoom")
 
 
 def test_step_holds_until_the_next_keyframe() -> None:

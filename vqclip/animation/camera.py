@@ -18,6 +18,8 @@ import torch.nn.functional as F
 
 from vqclip.animation.sampling import Border, Sampler
 
+__all__ = ["FIELD_OF_VIEW", "Border", "Motion", "Size", "depth_field", "matrix", "warp", "warp_field"]
+
 FIELD_OF_VIEW = 40.0
 # inverse distances of the farthest and the nearest point of a depth map; 0.5 lies on the plane at distance 1
 _FAR, _NEAR = 0.5, 1.5

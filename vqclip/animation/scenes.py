@@ -23,6 +23,8 @@ from vqclip.guidance.targets import PromptTargets, Targets
 from vqclip.tracks import Time
 from vqclip.types import Notice
 
+# of the rate of a picture that goes on from another one: at all of it films flicker twice as much
+_CALM = 0.5
 # what is painted beyond each edge, as a share of the longer side
 _BLEED = 0.15
 # a sketch at which the camera comes near is painted so much larger, at most
@@ -41,7 +43,11 @@ class Stage:
         if scene.image is not None:
             config.init.image, config.init.kind = scene.image, "image"
         self.still: Prepared = prepare(models.resolve(config), models)
-        self.frames: Prepared = prepare(models.resolve(self._of_frames(picture)), models)
+        resolved = models.resolve(self._of_frames(picture))
+        if picture.optimizer.lr is None:
+            calm = dataclasses.replace(resolved.optimizer, lr=_CALM * resolved.optimizer.lr)
+            resolved = dataclasses.replace(resolved, optimizer=calm)
+        self.frames: Prepared = prepare(resolved, models)
 
     @property
     def notices(self) -> list[Notice]:

@@ -16,7 +16,7 @@ from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, on
 from vqclip.weights import cache, catalog, clip_names
 from vqclip.weights.catalog import Weights
 
-_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory")
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory", "depth")
 _KIND = click.option("--kind", type=click.Choice(_KINDS), help="Which, where several have one name.")
 
 
@@ -147,6 +147,7 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
         "embedding": load.load_embedding,
         "judge": load.load_judge,
         "memory": load.load_memory,
+        "depth": load.load_depth,
     }
     chosen = [(_kind_of(name, kind), name) for name in names] or _here()
     bad = 0

@@ -15,6 +15,7 @@ from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
 from vqclip.models import casting
 from vqclip.models.adapted import adapt_clip, adapt_vqgan, fingerprint, name_of
+from vqclip.models.amused import Amused
 from vqclip.models.clip import CLIP
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
@@ -31,6 +32,9 @@ from vqclip.weights.load import (
     load_vqgan,
     recorded_name,
 )
+
+# priors that bring a VQGAN of their own, and read the prompt themselves: they propose pictures
+PICTURING = (DalleMini, Amused)
 
 if TYPE_CHECKING:
     from vqclip.models.embedding import EmbeddingPrior
@@ -75,7 +79,7 @@ class Models:
     @property
     def device(self) -> torch.device:
         """Where the networks lie."""
-        return self.vqgan.codebook.device
+        return self.vqgan.device
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -185,8 +189,10 @@ class Models:
 
     def _misfit(self, prior: Prior) -> str:
         """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
-        if isinstance(prior, DalleMini):
-            return ""  # it brings its own detokenizer, and reads the prompt itself
+        if isinstance(prior, PICTURING):
+            return ""
+        if not len(self.vqgan.codebook):
+            return "draws codes, and this VQGAN has none"
         if prior.codebook is None:
             # a bundle without its first stage: the number of codes is all that can be compared
             same = prior.architecture.codes == len(self.vqgan.codebook)
@@ -234,7 +240,7 @@ class Models:
         rows, columns = natural_grid(self.prior, height, width)
         while self.upsampler is not None and config.models.upsampler and lacks_much((rows, columns), (height, width)):
             rows, columns = 2 * rows, 2 * columns
-        if (rows, columns) == (height, width) and not isinstance(self.prior, DalleMini):
+        if (rows, columns) == (height, width) and not isinstance(self.prior, PICTURING):
             return ""
         return "what it draws has another size, and the VQGAN's file holds no encoder that would scale it"
 
@@ -338,10 +344,10 @@ def _same(name: str, other: str) -> bool:
 def natural_grid(prior: Prior, height: int, width: int) -> tuple[int, int]:
     """Return height and width, in codes, of the grid that a prior knows best, of the same proportions if it can.
 
-    DALL-E mini draws squares alone.
+    DALL-E mini and aMUSEd draw squares only.
     """
     side = prior.side
-    if isinstance(prior, DalleMini):
+    if isinstance(prior, PICTURING):
         return side, side
     patch = 1 if isinstance(prior, GPTPrior) else prior.architecture.patch
     scale = side / min(height, width) / patch

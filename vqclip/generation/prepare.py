@@ -28,7 +28,7 @@ from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Callback, Parts, Run
 from vqclip.generation.sketching import Sketcher, paint_init_image, styled
 from vqclip.generation.state import State
-from vqclip.guidance import Guidance
+from vqclip.guidance import Guidance, tokens
 from vqclip.guidance.losses.build import build_terms, check_terms
 from vqclip.guidance.losses.protocol import LossContext
 from vqclip.guidance.targets import PromptTargets, Targets
@@ -196,6 +196,7 @@ def prepare(
     if blank.refusal and (len(plan) > 1 or init_image):
         raise WeightsError(f"the VQGAN {config.models.vqgan!r} {blank.refusal}")
     terms = [term for term in build_terms(view_sections(config), context) if term.of_views]
+    tokens.check(models.clips, config.models.clip, config.views.tokens)
     guidance = Guidance(models.clips, targets, terms, config.views, config.run.precision, encoded.rivals)
     guidance.judging = judging(
         config, models.judge_clip if config.models.judge_clip else None, texts, pictures, context

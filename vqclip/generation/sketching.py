@@ -64,7 +64,7 @@ class Sketcher:
         )
         notices += [Notice(text) for text in reading.notices()]
         precision, vqgan = config.run.precision, models.vqgan  # networks that are loaded later are not this run's
-        device = vqgan.codebook.device
+        device = vqgan.device
 
         def decode(codes: Tensor) -> Tensor:
             with autocast(device.type, precision):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vqclip.errors import WeightsError
-from vqclip.models import casting, folding
+from vqclip.models import casting, folding, patches
 from vqclip.models.small_clip import SmallCLIP, small
 from vqclip.models.tokenizing import JSONTokenizer, open_clip_tokenizers
 from vqclip.types import CLIPArchitecture
@@ -72,6 +72,23 @@ class CLIP(nn.Module):
     def fold(self) -> None:
         """Fold constants of the image tower, frozen, into its weights."""
         folding.fold(self.network.visual)
+
+    @property
+    def patches(self) -> int:
+        """Patch tokens of a view; 0 of an image tower without them."""
+        return patches.count(self.network.visual)
+
+    def encode_patches(self, views: Tensor, kept: Tensor) -> Tensor:
+        """Embed views as `encode_image` does, by some of their patches only, whose places are `kept` (N, K).
+
+        Raises ValueError for an image tower without patch tokens.
+        """
+        keeper = patches.keeper(self.network.visual)
+        keeper.kept = kept.to(views.device)
+        try:
+            return self.encode_image(views)
+        finally:
+            keeper.kept = None
 
     def encode_image(self, views: Tensor) -> Tensor:
         """Embed views (N, 3, S, S) in [0, 1] as unit vectors (N, D) in float32."""

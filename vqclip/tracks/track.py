@@ -7,6 +7,8 @@ or seconds before the colon: `0:(1.0), 60:(1+0.02*sin(2*3.14*t/20))`, `0s:1, 2.5
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,8 +91,6 @@ class Track:
         keyframes = tuple(_keyframes(text, start, option))
         if not keyframes:
             raise UsageError(f"{option}: no value: give a number, or keyframes such as 0:(1), 60:(1.5)")
-        if len(keyframes) > MAX_KEYFRAMES:
-            raise UsageError(f"{option}: {len(keyframes)} keyframes: give at most {MAX_KEYFRAMES}")
         track = cls(text, way, keyframes)
         for unit in (True, False):
             known = [k for k in keyframes if k.in_seconds is unit and not k.place.names]
@@ -101,7 +101,7 @@ class Track:
         """The track as it was written."""
         return self.text
 
-    @property
+    @functools.cached_property
     def names(self) -> frozenset[str]:
         """The variables that the values use."""
         return frozenset(name for keyframe in self.keyframes for name in keyframe.value.names)
@@ -129,8 +129,8 @@ class Track:
             raise UsageError(f"a track uses {missing[0]!r}, and the film has no sound: give --audio FILE")
         if len(self.keyframes) == 1:
             return self.keyframes[0].value.evaluate(values)
-        places = [keyframe.frame(values) for keyframe in self.keyframes]
-        after = sum(place <= time.frame for place in places)
+        places = self._places(time)
+        after = bisect.bisect_right(places, time.frame)
         if after in (0, len(places)) or self.way == "step" or places[after - 1] == time.frame:
             return self.keyframes[max(after - 1, 0)].value.evaluate(values)
         # a cubic takes its slopes from one more keyframe on each side
@@ -142,6 +142,18 @@ class Track:
             place = self.keyframes[after].start
             raise EvaluationError("a way between keyframes that is too steep", pointer=point(self.text, place))
         return value
+
+    def _places(self, time: Time) -> list[float]:
+        """Return the frames of the keyframes, computed once for each film: there may be one for each of its frames."""
+        key = (time.fps, time.frames)
+        if key not in self._known_places:
+            values = time.values()
+            self._known_places[key] = [keyframe.frame(values) for keyframe in self.keyframes]
+        return self._known_places[key]
+
+    @functools.cached_property
+    def _known_places(self) -> dict[tuple[float, int], list[float]]:
+        return {}
 
     def check_places(self, fps: float, frames: int, option: str) -> None:
         """Raise UsageError for keyframes out of order, twice the same, negative or beyond the end of the film."""
@@ -218,9 +230,11 @@ def _keyframes(text: str, start: int, option: str) -> Iterator[Keyframe]:
             zero = Expression.parse("0", option)
             yield Keyframe(zero, False, Expression.parse(text, option, start), start)
         return
+    if len(commas) > MAX_KEYFRAMES:
+        raise UsageError(f"{option}: {len(commas)} keyframes: give at most {MAX_KEYFRAMES}")
     begin = start
     for end in (*commas, len(text)):
-        part = [colon for colon in colons if begin <= colon < end]
+        part = colons[bisect.bisect_left(colons, begin) : bisect.bisect_left(colons, end)]
         if text[begin:end].strip():
             yield _keyframe(text, begin, end, part, option)
         elif end < len(text):

@@ -26,7 +26,7 @@ _SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # as OpenAI's own package names its models, and older tools do; in any case of letters
 _OPENAI = re.compile(r"ViT-(B|L|H|g|bigG)/(\d{2})(?:@(\d{3})px)?(?:/([\w-]+))?", re.IGNORECASE)
 _SIZES = {"b": "B", "l": "L", "h": "H", "g": "g", "bigg": "bigG"}
-_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory")
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory", "depth")
 # public CLIPs that guide well, named where all of open_clip's would be too many: bytes that are kept, and what for
 RECOMMENDED_CLIPS = {
     "ViT-B-32/laion2b_s34b_b79k": (605_109_252, "any picture that the web captions; the usual choice"),
@@ -279,7 +279,7 @@ def _record(values: Any, where: str) -> Weights:
     if values["kind"] not in _KINDS or not _NAME.fullmatch(str(values["name"])):
         raise UsageError(f"{where}: kind is one of {', '.join(_KINDS)}, name letters, digits, '_' and '-'")
     texts = {name: str(values.get(name, "")) for name in ("draws", "licence", "citation", "sha256_by")}
-    if ("parts" in given) != (values["kind"] == "prior") or values["kind"] not in ("vqgan", "clip", "prior"):
+    if ("parts" in given) != (values["kind"] == "prior") or values["kind"] not in ("vqgan", "clip", "prior", "depth"):
         raise UsageError(
             f"{where}: a VQGAN or CLIP has sources, a prior (DALL-E mini) parts; other kinds are given as files"
         )

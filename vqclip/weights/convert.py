@@ -37,7 +37,7 @@ def convert_vqgan(
     """
     if dtype not in _DTYPES:
         raise UsageError(f"dtype {dtype!r}: give {' or '.join(_DTYPES)}")
-    architecture, tensors = read_vqgan(source, config)
+    architecture, tensors = read_vqgan(source, config, expected)
     _check_expected(source, architecture, expected or {})
     _check_finite(source, tensors)
     if decoder_only and architecture.encoder:

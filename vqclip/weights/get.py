@@ -133,7 +133,7 @@ def _make(
     progress: fetch.Progress | None,
 ) -> None:
     """Convert the original and keep what came out if it can be loaded."""
-    from vqclip.weights import convert, load
+    from vqclip.weights import convert, depth, load
 
     unchecked = target.with_suffix(".unchecked")
     repository = clip_names.hub_name(record.name) if record.kind == "clip" else None
@@ -149,6 +149,9 @@ def _make(
         if reading is not None:
             convert.convert_clip(original.path, unchecked, *reading, info | {"source_sha256": original.sha256})
             load.load_clip(str(unchecked))
+        elif record.kind == "depth":
+            depth.convert_depth(original.path, unchecked, info | {"source_sha256": original.sha256})
+            load.load_depth(str(unchecked))
         else:
             options: dict[str, Any] = {
                 "decoder_only": how.decoder_only,

@@ -19,8 +19,10 @@ from vqclip.weights.catalog import locate
 from vqclip.weights.foreign import read_vqgan
 
 if TYPE_CHECKING:
+    from vqclip.models.amused import Amused
     from vqclip.models.clip import CLIP
     from vqclip.models.dalle import DalleMini
+    from vqclip.models.depth import DepthNetwork
     from vqclip.models.embedding import EmbeddingPrior
     from vqclip.models.gpt import GPTPrior
     from vqclip.models.judge import Judge
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from vqclip.models.upsampler import Upsampler
     from vqclip.models.vqgan import VQGAN
 
-    Prior: TypeAlias = MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini
+    Prior: TypeAlias = MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini | Amused
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -127,13 +129,14 @@ def load_judge(name: str) -> tuple[Judge, str]:
 def load_prior(name: str) -> tuple[Prior, str]:
     """Return the prior of a catalog name or a path, and the sha256 of its weights.
 
-    A pickled file is a bundle of taming's (Net2NetTransformer), a folder a DALL-E mini in its public files.
+    A pickled file is a bundle of taming's (Net2NetTransformer), a folder an aMUSEd as diffusers saves it, or a DALL-E
+    mini in its public files.
     """
     from vqclip.models import prior as priors
 
     path = locate("prior", name)
     if path.is_dir():
-        return _load_dalle(path)
+        return _load_amused(path) if (path / "transformer").is_dir() else _load_dalle(path)
     if containers.is_gzip(path) or files.is_pickle(path):
         return _load_gpt(path)
     file = files.read(path, "prior")
@@ -164,6 +167,18 @@ def load_embedding(name: str) -> tuple[EmbeddingPrior, str]:
     return _frozen(network), file.sha256
 
 
+def load_depth(name: str) -> tuple[DepthNetwork, str]:
+    """Return the depth network of a catalog name or a file's path, also of others, and the sha256 of its weights."""
+    from vqclip.models.depth import DepthNetwork
+    from vqclip.weights.depth import read_depth
+
+    path = locate("depth", name)
+    architecture, tensors = read_depth(path)
+    network = _build(DepthNetwork, architecture, path)
+    fill(network, tensors, path)
+    return _frozen(network), collected.sha256(path)
+
+
 def load_memory(name: str) -> tuple[Memory, str]:
     """Return the memory of a catalog name or a file's path, and the sha256 of its file."""
     from vqclip.models.memory import Memory, MemoryArchitecture
@@ -186,6 +201,23 @@ def _load_gpt(path: Path) -> tuple[GPTPrior, str]:
     fill(prior, tensors, path)
     prior.codebook = codebook
     return _frozen(prior), files.sha256(path)
+
+
+def _load_amused(folder: Path) -> tuple[Amused, str]:
+    from vqclip.models.amused import Amused, FullPrecision
+    from vqclip.weights import amused
+
+    architecture, tensors = amused.read(folder)
+    shapes, codes = read_vqgan(folder / "vqvae")
+    if shapes.n_embed != architecture.codes or shapes.pixels != "unit":
+        raise WeightsError(f"{folder} holds a VQGAN of {shapes.n_embed} codes, and {architecture.codes} are drawn")
+    detokenizer = _build(FullPrecision, replace(shapes, encoder=False), folder)
+    kept = {name: value for name, value in codes.items() if not name.startswith(("encoder.", "quant_conv."))}
+    fill(detokenizer.network, kept, folder / "vqvae")
+    prior = _build(lambda a: Amused(a, detokenizer), architecture, folder)
+    held = {f"detokenizer.{name}": value for name, value in detokenizer.state_dict().items()}
+    fill(prior, tensors | held, folder, assign=True)
+    return _frozen(prior), amused.sha256(folder)
 
 
 def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
