@@ -147,6 +147,7 @@ class _Work:
             self.listen(NoticeGiven(notice))
         for text in self._remarks(plan):
             self._notice(text)
+        self._remarked = 0 if plan.source is None else len(plan.source.video.notices)
         return self._draw(plan, drawer, done)
 
     def _remarks(self, plan: Plan) -> list[str]:
@@ -184,6 +185,9 @@ class _Work:
 
     def _end(self, plan: Plan, stopped: bool) -> FilmOutcome:
         count = len(self.folder)
+        # what is wrong with a video shows only while it is read
+        for text in [] if plan.source is None else plan.source.video.notices[self._remarked :]:
+            self._notice(text)
         if not count:
             return self._finished(FilmOutcome(None, (), self.folder.path, 0, stopped))
         film, others = self._write(plan, count)

@@ -75,6 +75,8 @@ def _details(field: Leaf) -> dict[str, Any]:
         details["multiple"] = True
     if field.scalar in (int, float) and field.setting.read is None:
         return details | {"type": field.scalar}
+    if Trait.TRACK in field.setting.traits:
+        details["metavar"] = "TRACK"
     return details if Trait.EMPTY in field.setting.traits else details | {"type": TEXT}
 
 
