@@ -322,6 +322,9 @@ def test_importing_without_room_or_source_is_one_line(
     assert run(["models", "import", str(source)]) == 3 and "are free" in capsys.readouterr().err
     assert run(["models", "export", str(tmp_path / "b.tar")]) == 3
     assert run(["models", "import", str(tmp_path / "absent.tar")]) == 3
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.tar")
+        assert run(["models", "import", str(tmp_path / "pipe.tar")]) == 3
     assert run(["models", "import", str(tmp_path)]) == 3 and "manifest.json" in capsys.readouterr().err
 
 
