@@ -517,6 +517,28 @@ def test_strength_0_keeps_a_video(networks: Models) -> None:
     assert distances[0] < 0.5 * distances[1]
 
 
+def test_what_comes_into_view_in_a_video_is_painted(networks: Models) -> None:
+    """After a cut nothing can be carried along: the frame begins as a first one does, not as the video's own."""
+    from vqclip.writers.films import write_film
+
+    def scene(number: int) -> np.ndarray:
+        pixels = np.full((64, 64, 3), (200, 220, 240) if number else (30, 40, 20), np.uint8)
+        rng = np.random.default_rng(number)
+        for x, y in rng.integers(0, 48, (6, 2)):
+            pixels[y : y + 16, x : x + 16] = rng.integers(0, 255, 3)
+        return pixels
+
+    for name, numbers in (("cut.mp4", (0, 1)), ("second.mp4", (1, 1))):
+        write_film((scene(number) for number in numbers), name, (64, 64), 8.0, folder="making")
+    cut, second = (
+        list(animate(pictures("a house, mosaic"), film_from({"video": name, "steps": 0, "strength": "1"}), networks))
+        for name in ("cut.mp4", "second.mp4")
+    )
+    given, painted = list(VideoSource.open("cut.mp4").frames())[1].astype(float), levels(second[0].image)
+    assert np.abs(given - painted).mean() > 5
+    assert np.abs(levels(cut[1].image) - painted).mean() < 0.4 * np.abs(given - painted).mean()
+
+
 def test_a_video_and_what_excludes_it(networks: Models) -> None:
     moving_video()
     photo(Path("photo.png"))

@@ -137,19 +137,19 @@ class FilmDrawer:
         return known | {"frame": {"number": number, "fps": self.timeline.fps, "camera": camera}}
 
     def _frame_of_source(self, number: int, last: Tensor | None, before: int = 0) -> Drawn:
-        """Return the frame of a video, drawn anew: what moved is carried along, what was hidden is taken from it."""
+        """Return the frame of a video, drawn anew: what moved is carried along, what was hidden is painted from it."""
         if self.source is None:
             raise ValueError("there is no video")
         given = self.source.frame(number)
         stage = next(each for each in reversed(self.stages) if each.scene.at <= number)
         painted = stage.painted(given, stage.seed)
         strength = self.timeline.strength(number)
-        if last is None:
-            image, known = torch.lerp(given, painted, strength), torch.zeros_like(given[:, :1])
-        else:
+        # what was hidden begins as the first frame does: in the video's own colors it would show as a tear
+        image, known = torch.lerp(given, painted, strength), torch.zeros_like(given[:, :1])
+        if last is not None:
             carried, seen = self.source.carried(last, before, number)
             known = seen.float()
-            image = torch.lerp(given, carried, known)
+            image = torch.lerp(image, carried, known)
         held = self.timeline.hold(number) if last is not None else 0.0
         beginning = Beginning(image, known, held, torch.lerp(given, painted, min(2 * strength, 1.0)))
         return self._draw(number, stage, beginning, stage.targets(self.timeline.time(number)))
