@@ -386,3 +386,25 @@ def test_a_picture_is_drawn_by_a_folder_and_again_from_its_metadata(tmp_path: Pa
     assert again.code == 2 and "--clip FILE" in again.complaints[0] and str(tmp_path) not in again.complaints[0]
     again = cli("generate", "--from", tmp_path / "a.png", "--clip", tmp_path / "mine", "-o", tmp_path / "b.png")
     assert again.code == 0 and "other" not in again.err, again.err
+
+
+# prompts of other languages
+
+
+@pytest.mark.parametrize("prompt", ["红 猫", "Eine rote Katze", "красный кот", "红 cat"])
+def test_other_scripts_are_read_by_clips_of_many_languages_only(prompt: str, tmp_path: Path, cli: CommandLine) -> None:
+    open_clip_folder(tmp_path / "english")
+    tokenizer_folder(tmp_path / "many", "nllb")
+    # as many tokens as one of many languages has, and narrow
+    many = TEXT | {"vocab_size": 200_000, "width": 8, "context_length": 16, "hf_tokenizer_name": "somebody/words"}
+    open_clip_folder(tmp_path / "many", MODEL | {"text_cfg": many})
+    latin = any(letter in "abcdefghijklmnopqrstuvwxyz" for letter in prompt.lower())
+    told = cli.draw(prompt, "--clip", tmp_path / "english", "-o", tmp_path / "a.png")
+    assert told.code == (0 if latin else 2), told.err
+    if not latin:
+        assert len(told.complaints) == 1 and "script that the CLIP does not read" in told.complaints[0]
+        assert cli.draw(prompt, "--clip", tmp_path / "english", "--anyway", "-o", tmp_path / "b.png").code == 0
+    for clips_given in ((tmp_path / "many",), (tmp_path / "english", tmp_path / "many")):
+        flags = [flag for clip in clips_given for flag in ("--clip", clip)]
+        told = cli.draw(prompt, *flags, "-o", tmp_path / "c.png")
+        assert told.code == 0, told.err

@@ -18,7 +18,7 @@ def _read_switch(value: Any) -> Any:
 
 @dataclass
 class ModelsConfig:
-    """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last four is none."""
+    """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last five is none."""
 
     vqgan: str = setting(
         "tiny", "VQGAN: a name or a file.", None, "--vqgan --vqgan-model --vqgan-checkpoint -ckpt", traits=Trait.MODEL
@@ -31,6 +31,9 @@ class ModelsConfig:
         ["tiny"], "CLIP: a name or a file; several guide together.", None, "--clip -m --clip-model --clip-models",
         traits=Trait.MODEL | Trait.REPEATED,
     )  # fmt: skip
+    judge_clip: str = setting(
+        "", "CLIP that only scores, and never guides: a name or a file.", flags="--judge-clip", traits=_OPTIONAL
+    )
     prior: str = setting("", "Prior that proposes the first grid: a name or a file.", flags="--prior", traits=_OPTIONAL)
     upsampler: str = setting(
         "", "Upsampler that begins finer grids: a name or a file.", flags="--upsampler", traits=_OPTIONAL

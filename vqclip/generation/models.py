@@ -25,6 +25,7 @@ from vqclip.weights import catalog
 from vqclip.weights.load import (
     load_clip,
     load_embedding,
+    load_judge_clip,
     load_memory,
     load_prior,
     load_upsampler,
@@ -65,6 +66,7 @@ class Models:
     upsampler: Upsampler | None = None
     memory: Memory | None = None
     source: Config | None = None
+    judge_clip: CLIP | None = None
 
     def __post_init__(self) -> None:
         """Fit networks from Python to what a run asks; UsageError for those of another interface."""
@@ -107,6 +109,8 @@ class Models:
             self._take_memory(config)
         if self.prior is None and self.proposes(config) and (kind == "prior" or "prior" not in self.declined):
             self._take_prior(config, device)
+        if config.models.judge_clip and self.judge_clip is None:
+            self.judge_clip = _judge(self, config.models.judge_clip)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
 
@@ -126,8 +130,8 @@ class Models:
             resolve.check_compiler()
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
-        clip_hashes = [hashes["clip", name] for name in config.models.clip]
-        return cls(vqgan.to(device), clips, hashes, clip_hashes, source=config)
+        digests = [hashes["clip", name] for name in config.models.clip]
+        return cls(vqgan.to(device), clips, hashes, digests, source=config)
 
     def _take_embedding(self, config: Config, device: torch.device) -> None:
         name = config.models.embedding
@@ -259,15 +263,14 @@ class Models:
         precision = resolve.precision(config.run.precision, resolve.device(config.run.device))
         if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
-        clips = [clip.architecture for clip in self.clips]
         prior = self.prior if config.models.prior else None
-        unreached = config.init.kind == "auto" and self.out_of_reach(config)
-        usual = prior.usual if prior is not None and not unreached else None
-        networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
+        reached = config.init.kind != "auto" or not self.out_of_reach(config)
+        usual = prior.usual if prior is not None and reached else None
+        networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding, self.judge_clip]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        sketched = self.sketches(config)
         canvas = "vqgan" if self.source is None else catalog.shown_on(self.source.models.vqgan)
-        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched, canvas)
+        clips = [clip.architecture for clip in self.clips]
+        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, self.sketches(config), canvas)
 
     def _named_from_python(self, config: Config) -> Config:
         """Return a config that names networks from Python as what they are, and remember their hashes."""
@@ -295,6 +298,11 @@ class Models:
         self.vqgan, self.clips = full.vqgan, full.clips
 
 
+def _judge(models: Models, name: str) -> CLIP:
+    clip, models.hashes["clip", name] = load_judge_clip(name, models.clip_hashes)
+    return clip.to(models.device)
+
+
 def _check_named(models: Models, config: Config, source: Config) -> None:
     """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
     wanted, held = config.models, source.models
@@ -303,6 +311,7 @@ def _check_named(models: Models, config: Config, source: Config) -> None:
         "prior": models.proposes(config),
         "memory": models.sketches(config),
         "upsampler": True,
+        "judge_clip": True,
         "embedding": config.target.kind == "prior",
     }
     names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]

@@ -57,6 +57,8 @@ class Guidance:
         self.perceptors, self.targets, self.terms = list(perceptors), list(targets), list(terms)
         self.rivals = list(rivals) or [()] * len(self.perceptors)
         self.config, self.precision = config, precision
+        # what scores in place of these, if a CLIP is held out
+        self.judging: Guidance | None = None
         # views that go through CLIP at a time; 0: all
         self.chunk = config.chunk
 
@@ -111,6 +113,14 @@ class Guidance:
                 losses = self._view_losses(place, image, [v.part(start, start + chunk) for v in drawn], moment)
                 score += total(list(losses.values())).sum(1) / (views * len(self.perceptors))
         return score
+
+    def judge(self, image: Tensor, seeds: Sequence[int], views: int) -> Tensor:
+        """Return the loss (B,) by which the best step is chosen: of the CLIP held out, or without one `score`."""
+        if self.judging is None:
+            return self.score(image, seeds, views)
+        judging = self.judging.apart()
+        judging.chunk = self.chunk
+        return judging.score(image, seeds, views)
 
     @torch.no_grad()
     def confusion(self, image: Tensor) -> Tensor:

@@ -185,6 +185,8 @@ class AdaptedCLIP(nn.Module):
     """A CLIP from Python behind the interface of `vqclip.models.clip.CLIP`."""
 
     held = None
+    # whoever brings it knows what it reads
+    multilingual = True
 
     def __init__(self, inner: Any) -> None:
         super().__init__()

@@ -234,7 +234,7 @@ def absolute(config: Config) -> Config:
     found.output.folder = os.path.abspath(config.output.folder)
     for name in ("file", "video", "metrics", "tensorboard"):
         setattr(found.output, name, _absolute(getattr(config.output, name)))
-    for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory"):
+    for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory", "judge_clip"):
         setattr(found.models, name, _own_file(getattr(config.models, name)))
     found.models.clip = [_own_file(name) for name in config.models.clip]
     return found

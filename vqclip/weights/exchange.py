@@ -111,19 +111,30 @@ def _name(path: Path, home: Path) -> str:
 
 def _manifest_of(files: dict[str, Path]) -> Manifest:
     """Return the manifest of kept files; WeightsError for one that is not what was kept."""
-    known, origins = cache.digests(), cache.origins()
-    listed, sums, came = dict[str, tuple[int, str]](), dict[str, str](), dict[str, str]()
+    known, listed = cache.digests(), dict[str, tuple[int, str]]()
     for name, path in files.items():
-        digest, top = digest_of(path), name.split("/")[1]
-        kept = known.get(path.name)
+        digest, kept = digest_of(path), known.get(path.name)
         if kept not in (None, digest):
             raise WeightsError(f"{path} is damaged: its sha256 is {digest[:12]}, not {kept[:12]}; 'rm' and 'get' it")
         listed[name] = (path.stat().st_size, digest)
-        kind, _, plain = top.removesuffix(".safetensors").partition("-")
-        keys = {f"{kind} {plain.replace('--', '/')}", f"{kind} {name.removeprefix('weights/')}", path.name}
-        sums |= {key: known[key] for key in keys if key in known}
-        came |= {key: origins[key] for key in keys if key in origins}
-    return Manifest(listed, sums, came)
+    of_files = {name.removeprefix("weights/").removesuffix(".safetensors") for name in files}
+    of_files |= {path.name for path in files.values()}
+    digests, origins = (
+        {key: value for key, value in records.items() if _told_of(key) in of_files}
+        for records in (known, cache.origins())
+    )
+    return Manifest(listed, digests, origins)
+
+
+def _told_of(key: str) -> str:
+    """Return the file that a record of sums or origins is about, as its name begins below the folder of weights.
+
+    A record is of `KIND NAME`, of a part of a prior, `prior prior-NAME/PART`, or of a kept file.
+    """
+    kind, blank, name = key.partition(" ")
+    if not blank or name.startswith(f"{kind}-"):
+        return name or kind
+    return f"{kind}-{name.replace('/', '--').replace(':', '--')}"
 
 
 def _write_archive(stream: IO[bytes], manifest: Manifest, files: dict[str, Path]) -> None:
@@ -182,6 +193,8 @@ def _from_folder(source: Path, stage: Path) -> Manifest:
 
 def _from_archive(source: Path, stage: Path) -> Manifest:
     """Copy the files of an exported archive to `stage`; return its manifest."""
+    if not source.is_file():  # a pipe would be waited for
+        raise WeightsError(f"there is no archive or folder {source}: give what 'vqclip models export' wrote")
     try:
         with tarfile.open(source, "r:") as archive:
             members = _plain(archive, source)

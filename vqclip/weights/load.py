@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from torch import Tensor, channels_last, nn, random
 from torch.overrides import TorchFunctionMode
 
-from vqclip.errors import WeightsError, one_line
+from vqclip.errors import UsageError, WeightsError, one_line
 from vqclip.models import tokenizing
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
 from vqclip.weights import catalog, clip_names, clips, collected, containers, files
@@ -70,15 +70,19 @@ def _is_own(path: Path) -> bool:
     return files.is_own(path) or not files.is_safetensors(path)
 
 
-def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
+def load_clip(name: str, folded: bool = True, quick_gelu: bool | None = None) -> tuple[CLIP, str]:
     """Return the CLIP of a catalog name or a file's path, and the sha256 of its weights.
 
     It is `folded`, so that steps take less, unless its parameters are wanted one by one as the file has them.
+    `quick_gelu` decides what its configuration would.
     """
     from vqclip.models.clip import CLIP, builder
 
     path = locate("clip", name)
     read, digest = _read_clip(path)
+    if quick_gelu is not None:
+        model = {**read.architecture.model, "quick_gelu": quick_gelu}
+        read = replace(read, architecture=replace(read.architecture, model=model))
     builder(read.architecture.model)  # a package that is missing or broken is no damaged file
     clip = _build(CLIP, read.architecture, path)
     fill(clip.network, read.tensors, path, assign=True)
@@ -88,6 +92,14 @@ def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
     if folded:
         clip.fold()
     clip.network.visual.to(memory_format=channels_last)
+    return clip, digest
+
+
+def load_judge_clip(name: str, guides: Sequence[str]) -> tuple[CLIP, str]:
+    """Return the CLIP that judges and the sha256 of its weights; UsageError for one of those, by sha256, that guide."""
+    clip, digest = load_clip(name)
+    if digest in guides:
+        raise UsageError(f"the judge CLIP {name!r} guides this run too, and would praise itself: give another, or none")
     return clip, digest
 
 
