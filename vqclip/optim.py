@@ -64,7 +64,7 @@ class Normalized(torch.optim.Optimizer):
         del closure
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            gradients = torch.cat([parameter.grad.flatten(1) for parameter in moved], 1)
+            gradients = torch.cat([parameter.grad.reshape(len(parameter), -1) for parameter in moved], 1)
             length = gradients.square().mean(1).sqrt().clamp(min=1e-30)
             for parameter in moved:
                 scale = (group["lr"] / length).view(-1, *[1] * (parameter.dim() - 1))

@@ -128,7 +128,7 @@ class _Work:
         return savepoint.lock(self.folder.path)
 
     def _carry_out(self, plan: Plan, drawer: FilmDrawer) -> FilmOutcome:
-        weights = drawer.models.recorded_hashes()
+        weights = drawer.weights
         outside = {key: value for stage in drawer.stages for key, value in stage.still.outside.items()}
         if self.job.resume is None:
             shutil.rmtree(self.folder.path / "frames", ignore_errors=True)
