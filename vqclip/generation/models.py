@@ -13,11 +13,10 @@ from vqclip.config import Config, Resolved, checked
 from vqclip.drawables.scaler import lacks_much
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
+from vqclip.generation.picturing import PICTURING, natural_grid
 from vqclip.models import casting
 from vqclip.models.adapted import adapt_clip, adapt_vqgan, fingerprint, name_of
-from vqclip.models.amused import Amused
 from vqclip.models.clip import CLIP
-from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import NO_ENCODER, VQGAN
 from vqclip.sketch.asked import check_words, is_sketched
@@ -32,9 +31,6 @@ from vqclip.weights.load import (
     load_vqgan,
     recorded_name,
 )
-
-# priors that bring a VQGAN of their own, and read the prompt themselves: they propose pictures
-PICTURING = (DalleMini, Amused)
 
 if TYPE_CHECKING:
     from vqclip.models.embedding import EmbeddingPrior
@@ -148,7 +144,7 @@ class Models:
         name = config.models.prior
         try:
             prior, digest = load_prior(name)
-            reason = self._misfit(prior)
+            reason = _misfit(self, prior)
             if reason:
                 raise WeightsError(f"the prior {name!r} {reason}: give --init random, or the one it fits")
         except WeightsError as error:
@@ -186,22 +182,6 @@ class Models:
             return
         self.memory = memory
         self.hashes["memory", name] = digest
-
-    def _misfit(self, prior: Prior) -> str:
-        """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
-        if isinstance(prior, PICTURING):
-            return ""
-        if not len(self.vqgan.codebook):
-            return "draws codes, and this VQGAN has none"
-        if prior.codebook is None:
-            # a bundle without its first stage: the number of codes is all that can be compared
-            same = prior.architecture.codes == len(self.vqgan.codebook)
-            return "" if same else "was trained on another number of codes"
-        if not self._knows_codes(prior.codebook):
-            return "was trained on the codes of another VQGAN"
-        if not isinstance(prior, GPTPrior) and self._find_clip(prior) is None:
-            return "understands another CLIP"
-        return ""
 
     def _take_upsampler(self, config: Config, device: torch.device) -> None:
         """Load the upsampler; one that does not fit is left out: pictures are scaled then."""
@@ -303,6 +283,23 @@ def _judge(models: Models, name: str) -> CLIP:
     return clip.to(models.device)
 
 
+def _misfit(models: Models, prior: Prior) -> str:
+    """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
+    if isinstance(prior, PICTURING):
+        return ""
+    if not len(models.vqgan.codebook):
+        return "draws codes, and this VQGAN has none"
+    if prior.codebook is None:
+        # a bundle without its first stage: the number of codes is all that can be compared
+        same = prior.architecture.codes == len(models.vqgan.codebook)
+        return "" if same else "was trained on another number of codes"
+    if not models._knows_codes(prior.codebook):
+        return "was trained on the codes of another VQGAN"
+    if not isinstance(prior, GPTPrior) and models._find_clip(prior) is None:
+        return "understands another CLIP"
+    return ""
+
+
 def _check_named(models: Models, config: Config, source: Config) -> None:
     """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
     wanted, held = config.models, source.models
@@ -339,17 +336,3 @@ def _place(device: torch.device) -> str:
 def _same(name: str, other: str) -> bool:
     """Whether two names are those of one network: equal, or of one file."""
     return name == other or (os.path.exists(name) and os.path.exists(other) and os.path.samefile(name, other))
-
-
-def natural_grid(prior: Prior, height: int, width: int) -> tuple[int, int]:
-    """Return height and width, in codes, of the grid that a prior knows best, of the same proportions if it can.
-
-    DALL-E mini and aMUSEd draw squares only.
-    """
-    side = prior.side
-    if isinstance(prior, PICTURING):
-        return side, side
-    patch = 1 if isinstance(prior, GPTPrior) else prior.architecture.patch
-    scale = side / min(height, width) / patch
-    rows, columns = (patch * max(round(length * scale), 1) for length in (height, width))
-    return rows, columns

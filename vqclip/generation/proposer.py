@@ -11,7 +11,8 @@ from torch import Tensor
 from vqclip import priors
 from vqclip.config.resolved import Resolved, ResolvedPrior
 from vqclip.errors import UsageError
-from vqclip.generation.models import PICTURING, Models, natural_grid
+from vqclip.generation.models import Models
+from vqclip.generation.picturing import PICTURING, natural_grid
 from vqclip.guidance.targets import PromptTargets
 from vqclip.models.amused import Amused
 from vqclip.models.dalle import DalleMini
@@ -81,7 +82,7 @@ class Proposer:
             return priors.likelihood(self.prior, codes, conditions, self.weights, seeds, self.sampling.guidance)
 
     def natural(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width, in codes, of the grid that the prior knows best: see `models.natural_grid`."""
+        """Return height and width, in codes, of the grid that the prior knows best: see `picturing.natural_grid`."""
         return natural_grid(self.prior, height, width)
 
     def judges(self, height: int, width: int) -> bool:
