@@ -45,7 +45,6 @@ from vqclip.generation.prepare import prepare
 from vqclip.generation.run import Run
 from vqclip.guidance.views import aspect_of, cut_each, sample_views
 from vqclip.models import casting
-from vqclip.models.openclip import pretrained_names
 from vqclip.weights import catalog
 
 MIB = 2**20
@@ -146,7 +145,7 @@ def time_presets(options: argparse.Namespace) -> None:
     names = resources.presets() if options.preset == "all" else options.preset.split(",")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {device_name(options.device)}\n")
     print(
-        "| preset | canvas, VQGAN | CLIP | pixels | views | precision | seconds a step | spread | CPU seconds | GFLOP |"
+        "| preset | canvas, VQGAN | CLIP | pixels, views | precision | seconds a step | spread | CPU seconds | GFLOP |"
     )
     print("|" + " --- |" * 9)
     for name in names:
@@ -180,12 +179,10 @@ def preset_run(name: str, device: str) -> tuple[Run, ModelsConfig]:
 
 
 def published_like(clip: str) -> str:
-    """Return `ARCH/TAG` of open_clip's, of the size that the name of a CLIP says: of `hf-hub:owner/FARE4-ViT-B-32-...`
-    some ViT-B-32."""
-    if not clip.startswith("hf-hub:"):
+    """Return the `ARCH/TAG` of open_clip's that a CLIP has the size of: itself, or what its record names."""
+    if clip not in catalog.names("clip"):
         return clip
-    fits = [each for each in pretrained_names() if each.partition("/")[0].lower() in clip.lower()]
-    return max(fits, key=lambda each: len(each.partition("/")[0]))
+    return str((catalog.find("clip", clip).architecture or {})["like"])
 
 
 def timed(sides: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, list[float]]:

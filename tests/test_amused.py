@@ -242,10 +242,8 @@ def _cut(file: Path, name: str) -> None:
     safetensors.torch.save_file(held, file)
 
 
-def _shrinks(folder: Path) -> None:
-    file = folder / _WEIGHTS
-    held = safetensors.torch.load_file(file) | {"down_block.downsample.norm.weight": torch.ones(3)}
-    safetensors.torch.save_file(held, file)
+def _add(file: Path, name: str) -> None:
+    safetensors.torch.save_file(safetensors.torch.load_file(file) | {name: torch.ones(3)}, file)
 
 
 @pytest.mark.parametrize(
@@ -258,11 +256,16 @@ def _shrinks(folder: Path) -> None:
         (lambda f: _edit(f / "transformer" / "config.json", _class_name="UNet2DModel"), "is a UNet2DModel"),
         (lambda f: _edit(f / "transformer" / "config.json", num_attention_heads=5), "heads that do not fit"),
         (lambda f: _edit(f / "transformer" / "config.json", sample_size=10**6), "sample_size"),
+        (lambda f: _edit(f / "transformer" / "config.json", num_attention_heads=float("inf")), "infinity"),
+        (lambda f: _edit(f / "transformer" / "config.json", num_attention_heads=[3]), "no aMUSEd"),
+        (lambda f: _edit(f / "transformer" / "config.json", layer_norm_eps=float("nan")), "layer_norm_eps is nan"),
+        (lambda f: _add(f / _WEIGHTS, "transformer_layers.999999999.norm1.norm.weight"), "not numbered"),
+        (lambda f: _add(f / _WEIGHTS, "transformer_layers.x.norm1.norm.weight"), "no aMUSEd"),
         (lambda f: _edit(f / "text_encoder" / "config.json", hidden_act="relu"), "activation 'relu'"),
         (lambda f: _edit(f / "tokenizer" / "tokenizer_config.json", pad_token="[PAD]"), "pads with '[PAD]'"),
         (lambda f: _cut(f / "text_encoder" / "model.safetensors", "text_projection.weight"), "text_projection"),
         (lambda f: _cut(f / _WEIGHTS, "embed.conv.weight"), "1 tensors missing"),
-        (_shrinks, "give amused-256's"),
+        (lambda f: _add(f / _WEIGHTS, "down_block.downsample.norm.weight"), "give amused-256's"),
         (lambda f: (f / "vqvae" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 100), "vqvae"),
     ],
 )  # fmt: skip

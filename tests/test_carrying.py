@@ -17,10 +17,11 @@ import pytest
 import yaml
 from support.serving import Server
 
+from vqclip import resources
 from vqclip.cli import getting
 from vqclip.cli.main import run
 from vqclip.errors import WeightsError
-from vqclip.weights import cache, catalog, exchange, get, load
+from vqclip.weights import cache, catalog, exchange, get, load, plan
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -47,6 +48,15 @@ def test_a_preset_names_all_that_it_needs() -> None:
     assert getting.of_preset("tiny") == []
 
 
+@pytest.mark.parametrize("preset", resources.presets())
+def test_what_presets_need_is_known(preset: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VQCLIP_OFFLINE", "1")
+    pairs = getting.of_preset(preset)
+    missing = plan.missing(pairs)
+    assert [(each.kind, each.name) for each in missing] == pairs and bool(pairs) != preset.startswith("tiny")
+    assert plan.describe(missing).endswith("to fetch")
+
+
 def test_a_preset_says_how_much_it_is_and_takes_what_is_missing(
     preset: Server, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +78,13 @@ def test_on_a_terminal_it_is_asked(answer: str, code: int, preset: Server, monke
     typed.isatty = lambda: True
     monkeypatch.setattr(sys, "stdin", typed)
     assert run(["models", "get", "imagenet"]) == code and len(preset.asked) == (code == 0)
+
+
+def test_without_any_input_it_has_to_be_said(
+    preset: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it where it is closed
+    assert run(["models", "get", "imagenet"]) == 2 and "--yes" in capsys.readouterr().err
 
 
 def test_a_preset_without_room_is_one_line_before_anything_is_fetched(
@@ -114,6 +131,18 @@ def test_another_folder_serves_as_home_elsewhere(
     assert run(["models", "get", "mine", "--to", str(tmp_path / "second")]) == 0 and len(served.asked) == 1
     monkeypatch.setenv("VQCLIP_HOME", str(tmp_path / "second"))
     assert run(["models", "verify", "mine"]) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    served: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run(["models", "get", "mine", "--to", str(tmp_path / "file")]) == 3
+    assert run(["models", "export", str(tmp_path / "file" / "x")]) == 3
+    get.get("vqgan", "mine")
+    assert run(["models", "export", str(tmp_path / "file")]) == 1
+    err = capsys.readouterr().err
+    assert err.count("vqclip: ") == 3 and "Traceback" not in err and "--output" not in err
 
 
 @pytest.fixture
@@ -172,6 +201,12 @@ def test_an_exported_folder_is_a_home_and_grows(
     assert len(json.loads((stick / "manifest.json").read_text())["files"]) == 3
     monkeypatch.setenv("VQCLIP_HOME", str(stick))
     assert run(["models", "verify", "mine"]) == 0
+
+
+@pytest.mark.parametrize("name", ["tiny", "ViT-B-32/openai", "hf-hub:owner/Name-B-32@abc"])
+def test_records_are_those_of_the_file_that_is_kept(name: str) -> None:
+    file = cache.weights_file("clip", name)
+    assert exchange._told_of(f"clip {name}") == file.stem and exchange._told_of(file.name) == file.name
 
 
 def test_an_archive_is_replaced_only_where_that_is_said(exported: Callable[[str], Path]) -> None:
@@ -287,6 +322,9 @@ def test_importing_without_room_or_source_is_one_line(
     assert run(["models", "import", str(source)]) == 3 and "are free" in capsys.readouterr().err
     assert run(["models", "export", str(tmp_path / "b.tar")]) == 3
     assert run(["models", "import", str(tmp_path / "absent.tar")]) == 3
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.tar")
+        assert run(["models", "import", str(tmp_path / "pipe.tar")]) == 3
     assert run(["models", "import", str(tmp_path)]) == 3 and "manifest.json" in capsys.readouterr().err
 
 

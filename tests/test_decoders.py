@@ -124,6 +124,28 @@ def test_ibq_is_told_by_its_record_or_its_yaml_and_takes_the_largest_product(tmp
     assert vqgan.space == "box"
 
 
+def test_the_yaml_of_ibq_and_of_open_magvit2_is_compared(tmp_path: Path) -> None:
+    ddconfig = {"ch": 32, "ch_mult": [1, 1, 2], "num_res_blocks": 1, "z_channels": 12}
+    target = "src.IBQ.models.ibqgan.IBQ"
+    values = {"class_path": target, "init_args": {"ddconfig": ddconfig, "n_embed": 64, "embed_dim": 8}}
+    (tmp_path / "ibq.yaml").write_text(json.dumps({"model": values}))
+    a = VQGANArchitecture(
+        ch=32, ch_mult=(1, 1, 2), num_res_blocks=1, attn_levels=(2,), z_channels=12, embed_dim=8, n_embed=64
+    )
+    state = {name: value.clone() for name, value in VQGAN(a).network.state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "ibq.safetensors")
+    vqgan = load_vqgan(str(tmp_path / "ibq.safetensors"), str(tmp_path / "ibq.yaml"))[0]
+    assert vqgan.architecture == replace(a, quantizer="dot")
+    values["init_args"]["n_embed"] = 65
+    (tmp_path / "ibq.yaml").write_text(json.dumps({"model": values}))
+    with pytest.raises(WeightsError, match="n_embed is 65 there and 64 in the weights"):
+        read_vqgan(tmp_path / "ibq.safetensors", tmp_path / "ibq.yaml")
+    values = {"class_path": "src.Open_MAGVIT2.models.lfqgan.VQModel", "init_args": {"ddconfig": ddconfig}}
+    (tmp_path / "ibq.yaml").write_text(json.dumps({"model": values}))
+    with pytest.raises(WeightsError, match="quantizer is bits there and vq in the weights"):
+        read_vqgan(tmp_path / "ibq.safetensors", tmp_path / "ibq.yaml")
+
+
 def test_averages_that_publishers_measured_are_taken(tmp_path: Path) -> None:
     held = decoders.weights(decoders.magvit2())
     torch.save({"state_dict": decoders.with_averages(held)}, tmp_path / "a.ckpt")
@@ -272,6 +294,7 @@ def test_latents_stay_in_their_space_whatever_a_step_does(tmp_path: Path) -> Non
     assert torch.allclose(sphere.mixed(z, -z.flip(0), 0.4).norm(dim=1), torch.ones(2, 4, 4))
     assert torch.allclose(sphere.random((1, 2), 4, 4).norm(dim=1), torch.ones(2, 4, 4))
     assert sphere.spread == pytest.approx(8**-0.5)
+    assert torch.allclose(sphere.within(z).norm(dim=1), torch.ones(2, 4, 4))
     signs = space_of(load_vqgan(str(saved("magvit2", tmp_path)))[0])
     assert set(signs.random((1,), 4, 4).unique().tolist()) == {-1.0, 1.0} and float(signs.settled(z).abs().max()) == 1
     normal = space_of(load_vqgan(str(saved("taesd", tmp_path)))[0])
@@ -283,6 +306,15 @@ def test_latents_stay_in_their_space_whatever_a_step_does(tmp_path: Path) -> Non
     assert bool((before > 1.5).all()) and torch.allclose(sizes, before + 0.2 * (1 - before))
     assert torch.equal(normal.settled(z / 100), z / 100), "what is small is let be"
     assert float(replace(normal, pull=0.0).settled(100 * z).abs().max()) == 4
+
+
+def test_latents_of_a_vqgan_with_codes_are_drawn_without_choosing_them(cli: CommandLine, tmp_path: Path) -> None:
+    path = drawable("llamagen", tmp_path)
+    flags = ("a cat", "--vqgan", path, "--canvas", "latents", "--size", "32", "--set", "latent.ema=0.8")
+    told = cli.draw(*flags, "--set", "latent.noise=0.5", "--set", "init.kind=random", "-o", tmp_path / "a.png")
+    assert told.code == 0, told.err
+    again = cli("generate", "--from", tmp_path / "a.png", "--vqgan", path, "-o", tmp_path / "b.png", "--device", "cpu")
+    assert again.code == 0 and sha(tmp_path / "a.png") == sha(tmp_path / "b.png")
 
 
 def test_cells_that_a_mask_keeps_stay_when_latents_are_settled(
@@ -378,6 +410,9 @@ def test_a_decoder_alone_begins_with_no_picture_and_says_so(cli: CommandLine, tm
         ({"latent_channels": 16}, "latent_channels is 16 there and 4 in the weights"),
         ({"_class_name": "UNet2DModel"}, "describes a UNet2DModel"),
         ({"scaling_factor": "wide"}, "scaling_factor"),
+        ({"_class_name": "VQModel", "latent_channels": None, "norm_num_groups": 0}, "whole numbers from 1"),
+        ({"_class_name": "VQModel", "norm_type": "spatial"}, "MoVQ"),
+        ({"_class_name": "AutoencoderKL", "latents_mean": [0.0]}, "that is not drawn with"),
         (None, "cannot read"),
     ],
 )

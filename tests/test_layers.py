@@ -82,6 +82,7 @@ TORCH_FREE += [
     "weights.memory",
     "weights.clip_names",
     "weights.hub_clips",
+    "weights.clip_facts",
 ]
 TORCH_FREE += ["weights.hub", "weights.plan", "weights.manifest", "weights.exchange"]
 

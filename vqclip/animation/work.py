@@ -128,7 +128,7 @@ class _Work:
         return savepoint.lock(self.folder.path)
 
     def _carry_out(self, plan: Plan, drawer: FilmDrawer) -> FilmOutcome:
-        weights = drawer.models.recorded_hashes()
+        weights = drawer.weights
         outside = {key: value for stage in drawer.stages for key, value in stage.still.outside.items()}
         if self.job.resume is None:
             shutil.rmtree(self.folder.path / "frames", ignore_errors=True)
@@ -147,6 +147,7 @@ class _Work:
             self.listen(NoticeGiven(notice))
         for text in self._remarks(plan):
             self._notice(text)
+        self._remarked = 0 if plan.source is None else len(plan.source.video.notices)
         return self._draw(plan, drawer, done)
 
     def _remarks(self, plan: Plan) -> list[str]:
@@ -184,6 +185,9 @@ class _Work:
 
     def _end(self, plan: Plan, stopped: bool) -> FilmOutcome:
         count = len(self.folder)
+        # what is wrong with a video shows only while it is read
+        for text in [] if plan.source is None else plan.source.video.notices[self._remarked :]:
+            self._notice(text)
         if not count:
             return self._finished(FilmOutcome(None, (), self.folder.path, 0, stopped))
         film, others = self._write(plan, count)

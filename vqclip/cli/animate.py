@@ -170,6 +170,8 @@ def _check(config: Config, film: Film) -> None:
     from vqclip.animation.story import scenes_of
     from vqclip.cli import inputs
 
+    if film.camera.depth:
+        catalog.check_here("depth", film.camera.depth)
     scenes = scenes_of(film, config, max(film.frames or 1_000_000, 2), film.fps or 12.0)
     for scene in scenes:
         one = dataclasses.replace(config, prompts=scene.prompts)

@@ -64,7 +64,7 @@ def _agree(pairs: Sequence[tuple[str, str]], preset: str, yes: bool) -> None:
     streams.tell(f"the preset {preset} needs {plan.describe(missing)}, into {cache.home()}")
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # none where it is closed
         raise UsageError(f"fetching what the preset {preset} needs has to be agreed to: give --yes")
     if not click.confirm("go on?", default=True, err=True):
         raise click.Abort

@@ -10,6 +10,7 @@ import click
 
 from vqclip import resources
 from vqclip.cli import streams
+from vqclip.cli.clips import check, list_clips
 from vqclip.cli.values import FILE
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
 from vqclip.weights import cache, catalog, clip_names
@@ -26,17 +27,21 @@ def models() -> None:
 
 @models.command("list")
 @click.option("--all", "every", is_flag=True, help="All of open_clip's pretrained CLIPs too.")
-def list_models(every: bool) -> None:
+@click.option("--clips", is_flag=True, help="CLIPs only: accuracy, cost of a view, size, licence, how they guide.")
+def list_models(every: bool, clips: bool) -> None:
     """List known weights: kind, name, size in MB, whether they are here, licence, what they draw."""
+    if clips:
+        list_clips()
+        return
     for record in catalog.records():
         draws = f"{record.draws} ({record.doubt})" if record.doubt else record.draws
         streams.say(_line(record.kind, record.name, _megabytes(record), _state(record), record.licence, draws))
-    clips = list(catalog.RECOMMENDED_CLIPS)
+    shown = list(catalog.RECOMMENDED_CLIPS)
     if every:
         from vqclip.models.openclip import pretrained_names
 
-        clips = pretrained_names()
-    for name in clips:
+        shown = pretrained_names()
+    for name in shown:
         path = cache.weights_file("clip", name)
         known, draws = catalog.RECOMMENDED_CLIPS.get(name, (None, "what its pictures showed"))
         size = path.stat().st_size if path.exists() else known
@@ -158,6 +163,13 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
             streams.say(f"{found:9} {name:24} BAD   {one_line(error)}")
     if bad:
         raise WeightsError(f"{bad} of {len(chosen)} are absent or damaged: 'vqclip models rm' and 'get' them")
+
+
+@models.command("check")
+@click.argument("name")
+def check_model(name: str) -> None:
+    """Let the CLIP NAME name drawings, with QuickGELU and without: is its configuration right?"""
+    check(name)
 
 
 @models.command("where")

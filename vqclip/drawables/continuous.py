@@ -49,7 +49,7 @@ class ContinuousGrid(Grid):
 
     def render(self, moment: Moment | None = None) -> Tensor:
         """Return the images (B, 3, H, W) of the latents; in an optimization step those of noisy ones."""
-        return self.decode(self.z if moment is None else self.noisy(moment))
+        return self.decode(self.space.within(self.z if moment is None else self.noisy(moment)))
 
     @torch.no_grad()
     def encode(self, image: Tensor, height: int, width: int) -> ContinuousGrid:

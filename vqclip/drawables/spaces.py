@@ -32,6 +32,9 @@ class Space(Protocol):
     def settled(self, z: Tensor) -> Tensor:
         """Return latents brought back into the space after a step."""
 
+    def within(self, z: Tensor) -> Tensor:
+        """Return noisy or averaged latents as a decoder that draws them as they are expects them."""
+
     def mixed(self, z: Tensor, other: Tensor, share: float) -> Tensor:
         """Return (1 - share) of latents and `share` of others."""
 
@@ -58,6 +61,10 @@ class Box:
     def settled(self, z: Tensor) -> Tensor:
         """Return latents clamped to the box."""
         return z.clamp(self.low, self.high)
+
+    def within(self, z: Tensor) -> Tensor:
+        """Return latents as they are: between codes there is no edge."""
+        return z
 
     def mixed(self, z: Tensor, other: Tensor, share: float) -> Tensor:
         """Return the straight line between both: a box holds it."""
@@ -88,6 +95,10 @@ class Sphere:
     def settled(self, z: Tensor) -> Tensor:
         """Return latents of length 1."""
         return normalize(z, dim=1)
+
+    def within(self, z: Tensor) -> Tensor:
+        """Return latents of length 1, which averages and noise change."""
+        return self.settled(z)
 
     def mixed(self, z: Tensor, other: Tensor, share: float) -> Tensor:
         """Return what lies between both, of length 1."""
@@ -123,6 +134,10 @@ class Normal:
         bounded = z.clamp(-self.bound, self.bound)
         size = bounded.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1)
         return bounded * (1 + self.pull * (1 / size - 1))
+
+    def within(self, z: Tensor) -> Tensor:
+        """Return latents as they are: noise is of their kind."""
+        return z
 
     def mixed(self, z: Tensor, other: Tensor, share: float) -> Tensor:
         """Return the straight line between both."""

@@ -48,7 +48,7 @@ def read(folder: Path) -> tuple[AmusedArchitecture, dict[str, Tensor]]:
     try:
         text = _text(held["text_encoder"], said["text_encoder"], _pad(folder / "tokenizer"))
         architecture = _transformer(held["transformer"], said["transformer"], text)
-    except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+    except (KeyError, ValueError, IndexError, TypeError, ArithmeticError) as error:
         missing = f"its {error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)[:120]
         raise WeightsError(f"{folder} holds no aMUSEd that can be read ({missing}): get it again") from None
     tensors = {
@@ -72,6 +72,10 @@ def _transformer(held: Mapping[str, Tensor], said: Mapping[str, Any], text: Text
         "cond_embed_dim": text.projected,
     }
     _agree(sizes, said, "transformer")
+    micro, rest = divmod(held["cond_embed.linear_1.weight"].shape[1] - text.projected, 5)
+    eps = float(said.get("layer_norm_eps", 1e-6))
+    if rest or micro < 2 or micro % 2 or not 0 < eps < 1:
+        raise ValueError(f"what tells of a picture has {micro} numbers a value, and layer_norm_eps is {eps:g}")
     return AmusedArchitecture(
         text=text,
         width=width,
@@ -84,9 +88,9 @@ def _transformer(held: Mapping[str, Tensor], said: Mapping[str, Any], text: Text
         embedded=embedded,
         tokens=tokens,
         codes=sizes["codebook_size"],
-        micro=(held["cond_embed.linear_1.weight"].shape[1] - text.projected) // 5,
+        micro=micro,
         side=_side(said),
-        eps=float(said.get("layer_norm_eps", 1e-6)),
+        eps=eps,
     )
 
 
@@ -95,11 +99,12 @@ def _text(held: Mapping[str, Tensor], said: Mapping[str, Any], pad: int) -> Text
     inner = len(held["text_model.encoder.layers.0.mlp.fc1.weight"])
     projected = len(held["text_projection.weight"])
     _agree({"hidden_size": width, "intermediate_size": inner, "projection_dim": projected}, said, "text_encoder")
-    if words < max(_PADDED_BY.values()) + 1:
-        raise ValueError(f"its text tower knows {words} tokens, and CLIP's tokenizer has 49408")
+    places = len(held["text_model.embeddings.position_embedding.weight"])
+    if words < max(_PADDED_BY.values()) + 1 or places < 3:
+        raise ValueError(f"its text tower knows {words} tokens at {places} places, and CLIP's tokenizer has 49408")
     return TextArchitecture(
         words=words,
-        places=len(held["text_model.embeddings.position_embedding.weight"]),
+        places=places,
         width=width,
         layers=_count(held, "text_model.encoder.layers"),
         heads=int(said.get("num_attention_heads", max(width // _HEAD, 1))),
@@ -148,5 +153,9 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _count(held: Mapping[str, Tensor], prefix: str) -> int:
+    """Return how many layers there are, each of which has tensors: a name alone builds nothing."""
     place = prefix.count(".") + 1
-    return 1 + max(int(name.split(".")[place]) for name in held if name.startswith(f"{prefix}."))
+    numbers = {int(name.split(".")[place]) for name in held if name.startswith(f"{prefix}.")}
+    if numbers != set(range(len(numbers))):
+        raise ValueError(f"its {prefix} are not numbered from 0")
+    return len(numbers)

@@ -74,7 +74,7 @@ def no_network(forbidden: bool = True) -> Iterator[None]:
 @contextlib.contextmanager
 def kept_in(folder: Path | None) -> Iterator[None]:
     """Keep what this thread fetches within the block in another folder than the user's; None changes nothing."""
-    token = _PLACE.set(folder or _PLACE.get())
+    token = _PLACE.set(folder.expanduser() if folder is not None else _PLACE.get())
     try:
         yield
     finally:

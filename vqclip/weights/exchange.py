@@ -193,6 +193,8 @@ def _from_folder(source: Path, stage: Path) -> Manifest:
 
 def _from_archive(source: Path, stage: Path) -> Manifest:
     """Copy the files of an exported archive to `stage`; return its manifest."""
+    if not source.is_file():  # a pipe would be waited for
+        raise WeightsError(f"there is no archive or folder {source}: give what 'vqclip models export' wrote")
     try:
         with tarfile.open(source, "r:") as archive:
             members = _plain(archive, source)

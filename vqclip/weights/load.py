@@ -70,15 +70,19 @@ def _is_own(path: Path) -> bool:
     return files.is_own(path) or not files.is_safetensors(path)
 
 
-def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
+def load_clip(name: str, folded: bool = True, quick_gelu: bool | None = None) -> tuple[CLIP, str]:
     """Return the CLIP of a catalog name or a file's path, and the sha256 of its weights.
 
     It is `folded`, so that steps take less, unless its parameters are wanted one by one as the file has them.
+    `quick_gelu` decides what its configuration would.
     """
     from vqclip.models.clip import CLIP, builder
 
     path = locate("clip", name)
     read, digest = _read_clip(path)
+    if quick_gelu is not None:
+        model = {**read.architecture.model, "quick_gelu": quick_gelu}
+        read = replace(read, architecture=replace(read.architecture, model=model))
     builder(read.architecture.model)  # a package that is missing or broken is no damaged file
     clip = _build(CLIP, read.architecture, path)
     fill(clip.network, read.tensors, path, assign=True)

@@ -86,6 +86,8 @@ def _missing(record: Weights) -> Missing:
         size = None if None in sizes else sum(each or 0 for each in sizes)
         return Missing(record.kind, record.name, size, size)
     whole = record.size or next((size for size in map(_size, record.sources) if size is not None), None)
+    if whole is None and record.name in catalog.RECOMMENDED_CLIPS:
+        whole = catalog.RECOMMENDED_CLIPS[record.name][0]  # what is kept is about what is fetched
     if whole is None:
         return Missing(record.kind, record.name, None, None)
     place = get.place_of_original(record)
