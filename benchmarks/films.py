@@ -87,21 +87,31 @@ def measured(args: argparse.Namespace, models: Models) -> None:
 
 
 def judged(args: argparse.Namespace, models: Models) -> None:
-    """Print in how many frames of each film the judge finds its subject, and in how many of all."""
-    print(f"| subject | prompt | frames that show it | seconds a frame |\n{'| --- ' * 4}|")
-    right = count = 0
+    """Print in how many frames of each film the judge finds its subject, and in how many of all.
+
+    Of pictures that it does not know films cannot do better: films whose first frame it names are counted too.
+    """
+    print(f"| film | the first frame | frames that show it | seconds a frame |\n{'| --- ' * 4}|")
+    films = list[tuple[bool, Share]]()
     for subject, prompt, changed in FILMS:
         if args.only and subject not in args.only:
             continue
         frames, seconds = drawn(prompt, {"frames": args.frames or 48, **changed}, {"size": args.size}, models)
-        share = subject_share(frames, subject)
-        right, count = right + share.right, count + share.count
-        print(f"| {subject} | {prompt} | {share.right} of {share.count} | {seconds:.2f} |", flush=True)
+        share, named = subject_share(frames, subject), bool(subject_share(frames[:1], subject).right)
+        films.append((named, share))
+        first = "named" if named else "not named"
+        print(f"| {prompt} | {first} | {share.right} of {share.count} | {seconds:.2f} |", flush=True)
         if args.sheets:
             save_sheet(frames, subject)
-    whole = Share(right, count)
-    low, high = whole.interval
-    print(f"| all | | {right} of {count}: {whole.value:.0%} (95 % interval {low:.0%} to {high:.0%}) | |")
+    for what, shares in (
+        ("all", [share for _, share in films]),
+        ("those whose first frame is named", [share for named, share in films if named]),
+    ):
+        whole = Share(sum(share.right for share in shares), sum(share.count for share in shares))
+        if whole.count:
+            low, high = whole.interval
+            said = f"{whole.right} of {whole.count}: {whole.value:.0%} (95 % interval {low:.0%} to {high:.0%})"
+            print(f"| {what} | {len(shares)} films | {said} | |")
 
 
 def drawn(

@@ -136,7 +136,7 @@ def _asked(
     """Return what is asked for: the pictures' config, the film, and the record of a film that is drawn again."""
     changes: list[dict[str, Any]] = []
     if options["camera"] is not None:
-        changes.append(_of_file(options["camera"]))
+        changes.append(of_file(options["camera"]))
     if options["story"] is not None:
         from vqclip.animation.story import read_story
 
@@ -156,7 +156,7 @@ def _asked(
     return config, records.film_of(record, *changes), record
 
 
-def _of_file(path: Path) -> dict[str, Any]:
+def of_file(path: Path) -> dict[str, Any]:
     """Return a film's settings of a file; tracks of the camera may stand at its top."""
     values = read_file(path)
     names = {field.name for field in dataclasses.fields(Film().camera)}
