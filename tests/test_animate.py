@@ -26,8 +26,9 @@ from vqclip.animation.api import animate
 from vqclip.animation.draw import Drawn, FilmDrawer
 from vqclip.animation.folder import FilmFolder, find
 from vqclip.animation.job import FilmFinished, FilmJob, FilmOutcome, FilmStarted, FrameDrawn
+from vqclip.animation.output import side_car
 from vqclip.animation.plan import plan_film
-from vqclip.animation.record import read_record, side_car
+from vqclip.animation.record import read_record
 from vqclip.animation.scenes import mixed, on_sphere
 from vqclip.animation.work import run_film
 from vqclip.cli.main import run

@@ -97,7 +97,7 @@ def test_yaml_holds_scenes(tmp_path: Path) -> None:
         ([{"at": 1.5, "prompt": "a"}], "give a whole frame"),
         ([{"at": "soon", "prompt": "a"}], "give a number from 0"),
         ([{"at": -1, "prompt": "a"}], "give a number from 0"),
-        ([{"at": 0, "prompt": ["a", 3]}], "put each in quotes"),
+        ([{"at": 0, "prompt": ["a", 3]}], "give a text in quotes"),
         ([{"at": 0, "prompt": "a:(1+)"}], "the weight of 'a'"),
         ([{"at": 0, "prompt": "a", "image": 3}], "no name of a file"),
         ([{"at": 0, "prompt": "a", "seed": [1]}], "the seed"),
@@ -176,7 +176,7 @@ def test_every_ease_goes_from_0_to_1(ease: str) -> None:
 
 def test_moves_add_up_over_frames() -> None:
     line = timeline(10, camera={"zoom": "1.1", "x": "2"})
-    assert torch.allclose(line.between(3, 7) @ line.between(0, 3), line.total(7))
+    assert torch.allclose(line.between(3, 7) @ line.between(0, 3), line.between(0, 7))
     assert torch.allclose(line.between(7, 3), torch.linalg.inv(line.between(3, 7)))
     moved = line.motions(2, 5)
     assert moved.zoom == pytest.approx(1.1**3)

@@ -50,7 +50,7 @@ class FilmDrawer:
         self.stages = [Stage(scene, plan.film, plan.picture, models) for scene in plan.scenes]
         self.size = (plan.size[1], plan.size[0])
         sketched = any(stage.still.sketcher is not None for stage in self.stages)
-        self.layers = plan_layers(plan.scenes, plan.timeline, self.stages[0].seed, sketched and plan.source is None)
+        self.layers = plan_layers(plan.scenes, plan.timeline, plan.asked.seed, sketched and plan.source is None)
         self.depth, depth_weights = _depth_of(plan.film.camera.depth)
         self.weights = models.recorded_hashes() | depth_weights
         self._canvases: dict[Layer, Canvas | None] = {}
@@ -215,7 +215,8 @@ class FilmDrawer:
         stage = self.stages[layer.scene]
         following = [each.end for each in self.layers if each.begin > layer.begin]
         last = min([*following, self.timeline.count - 1])
-        near = max(nearness(self.timeline.between(layer.base, n)) for n in range(layer.begin, last + 1))
+        before = self.timeline.between(layer.base, layer.begin)
+        near = max(nearness(move @ before) for _, move in self.timeline.ways(layer.begin, last))
         return stage.canvas(layer.seed, stage.scale(near), self.timeline.moves)
 
     def _targets(self, seen: Sequence[Layer], number: int) -> list[Targets]:

@@ -13,7 +13,9 @@ from typing import Any
 from PIL import Image
 
 from vqclip import atomic
-from vqclip.errors import ResumeError, one_line
+from vqclip.config import Config, from_dict
+from vqclip.config.film import Film, film_from
+from vqclip.errors import ResumeError, UsageError, one_line
 from vqclip.images import read_image
 from vqclip.writers import names
 from vqclip.writers.picture import save_image
@@ -113,11 +115,6 @@ class FilmFolder(Mapping[int, Image.Image]):
         return True
 
 
-def is_film(path: Path) -> bool:
-    """Whether a path is a folder of a film, or the name of the film that is drawn there."""
-    return find(path) is not None
-
-
 def find(path: Path) -> Path | None:
     """Return the folder of a film, from its own path or the film's; None if there is none.
 
@@ -132,7 +129,20 @@ def find(path: Path) -> Path | None:
     return folder
 
 
-def film_of(folder: Path, name: Any) -> Path:
+def resumed(folder: Path, settings: Mapping[str, Any]) -> tuple[Film, Config, Path]:
+    """Return film, config and output that a folder's settings tell of; ResumeError if they are damaged."""
+    try:
+        film, config = film_from(dict(settings["film"])), from_dict(dict(settings["config"]))
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise ResumeError(f"the settings of {folder} are damaged ({one_line(error)}): draw the film anew") from None
+    # settings may be a stranger's
+    board = Path(film.storyboard or folder).resolve()
+    if not any(board.is_relative_to(allowed) for allowed in (folder.resolve().parent, Path().resolve())):
+        raise ResumeError(f"{folder} is to write {board}: go on from the folder it began in")
+    return film, config, _output_of(folder, settings.get("name"))
+
+
+def _output_of(folder: Path, name: Any) -> Path:
     """Return the path of a folder's film, whose name its settings tell; ResumeError for a name that is none."""
     if not isinstance(name, str) or not name or Path(name).name != name or "\0" in name:
         raise ResumeError(f"{folder} names a film that is no name of a file: draw the film anew")

@@ -16,8 +16,8 @@ from vqclip.animation.plan import Plan
 def frames_between(plan: Plan, drawn: Mapping[int, Image.Image], numbers: Sequence[int]) -> Iterator[Image.Image]:
     """Yield the frames of a film's file as far as `numbers`, those of the drawn ones, go; others lie between two.
 
-    A frame that was not drawn is a cross-fade of its neighbours as the camera sees them from there; of a video they
-    move as that does.
+    A frame that was not drawn is a cross-fade of its neighbours as the camera sees them from there; with a flow network
+    it follows what else moves. Those of a video move as that does.
     """
     shown, place = set(plan.shown), 0
     for number in (n for n in plan.shown if numbers and n <= numbers[-1]):
@@ -37,10 +37,10 @@ def _made(plan: Plan, one: Image.Image, two: Image.Image, first: int, last: int)
     """Return all frames between two that were drawn."""
     before, after = images.to_tensor(one), images.to_tensor(two)
     count = last - first - 1
-    if plan.source is not None or _is_cut(plan, first, last):
-        if plan.source is None:  # a cut is one in the file too
-            return [before] * count
+    if plan.source is not None:
         return between(before, after, count, flow=plan.source.network)
+    if _is_cut(plan, first, last):  # a cut is one in the file too
+        return [before] * count
 
     def seen(picture: Tensor, start: int) -> Callable[[float], Tensor]:
         def at(share: float) -> Tensor:
@@ -49,7 +49,7 @@ def _made(plan: Plan, one: Image.Image, two: Image.Image, first: int, last: int)
 
         return at
 
-    return between(before, after, count, forward=seen(before, first), backward=seen(after, last))
+    return between(before, after, count, forward=seen(before, first), backward=seen(after, last), flow=plan.flow)
 
 
 def _is_cut(plan: Plan, first: int, last: int) -> bool:

@@ -18,6 +18,8 @@ from vqclip.animation.timeline import Timeline, eased
 _EARLY = 0.6
 # width of the edge of what comes out of the middle, as a share of the picture's radius
 _EDGE = 0.35
+# enlargement beyond which a picture shows nothing
+_NEAREST = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ def _closing(scenes: Sequence[Scene], timeline: Timeline) -> int:
 def _renewed(layer: Layer, timeline: Timeline, before: int) -> Layer | None:
     """Return the layer that takes over when the camera has come near; None if that is not before some frame."""
     limit, begin = timeline.film.renew, None
-    for number in range(layer.base, before):
-        near = nearness(timeline.between(layer.base, number))
+    for number, move in timeline.ways(layer.base, before - 1):
+        near = nearness(move)
         if begin is None and near > limit**_EARLY and number >= layer.end:
             begin = number
         if begin is not None and near >= limit and number > begin:
@@ -98,8 +100,13 @@ def _renewed(layer: Layer, timeline: Timeline, before: int) -> Layer | None:
 
 
 def nearness(move: Tensor) -> float:
-    """Return by how much a homography enlarges, along a side: the root of its determinant where it is affine."""
-    return math.sqrt(abs(float(torch.linalg.det(move[:2, :2]))) / float(move[2, 2]) ** 2)
+    """Return by how much a homography enlarges, along a side: the root of its determinant where it is affine.
+
+    It is infinite where a number is too large to be held.
+    """
+    square = float(move[2, 2].square())
+    enlarged = abs(float(torch.linalg.det(move[:2, :2]))) / square if square else math.inf
+    return math.sqrt(enlarged) if math.isfinite(enlarged) else math.inf
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,12 @@ class Canvas:
     picture: Tensor
     scale: float = 1.0
 
-    def seen(self, move: Tensor, size: tuple[int, int], border: Border) -> Tensor:
-        """Return what a camera sees, (1, 3, height, width), whose homography from the film's pixels is `move`."""
+    def seen(self, move: Tensor, size: tuple[int, int], border: Border) -> Tensor | None:
+        """Return what a camera sees, (1, 3, height, width), whose homography from the film's pixels is `move`.
+
+        None where it is so near that it sees a single pixel, or so far away that all is one.
+        """
+        if not 1 / _NEAREST < nearness(move) < _NEAREST:
+            return None
         shrink = torch.diag(torch.tensor([1 / self.scale, 1 / self.scale, 1.0], dtype=torch.float64))
         return warp(self.picture, move @ shrink, size, border)[0]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vqclip import seeding
+from vqclip.animation.sound import Sound
 from vqclip.animation.story import Scene, scenes_of
+from vqclip.animation.tracks import FilmTracks
 from vqclip.config import Config, checked
-from vqclip.config.film import Film, checked_film
+from vqclip.config.film import CameraConfig, Film, checked_film
 from vqclip.errors import UsageError
+from vqclip.writers.clips import VideoSource
 
 if TYPE_CHECKING:
+    from vqclip.animation.flow import Flow
     from vqclip.animation.source import Source
     from vqclip.animation.timeline import Timeline
 
@@ -26,14 +31,56 @@ _LEAST_FPS, _MOST_FPS = 1.0, 60.0
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What can be settled of a film without torch, and what is wrong in it be told of at once.
+
+    `asked` is the config of its pictures with their seed, `picture` that of a draft's smaller ones, which are `shrunk`
+    times as small. `tracks` hold the film's length and rate. `video` is what it draws anew, if it does.
+    """
+
+    asked: Config
+    picture: Config
+    shrunk: float
+    scenes: tuple[Scene, ...]
+    tracks: FilmTracks
+    video: VideoSource | None = None
+
+    @classmethod
+    def of(cls, film: Film, picture: Config) -> Outline:
+        """Settle what a film asks for and check all of it; UsageError, which names frame and option, for mistakes."""
+        film, asked = checked_film(film), checked(picture)
+        _check_together(film, asked)
+        if asked.seed == -1:
+            asked.seed = seeding.fresh()  # once, for all scenes
+        video = None if film.video is None else VideoSource.open(film.video)
+        fps = _rate(film, video)
+        count = _count(film, video, fps)
+        audible = film.audio or (film.video if video is not None and video.has_sound else None)
+        features = {} if audible is None else _heard(audible).features(fps, count)
+        tracks = FilmTracks(film, count, fps, {name: values.tolist() for name, values in features.items()})
+        tracks.check()
+        scenes = scenes_of(film, asked, count, fps)
+        for scene in scenes:
+            tracks.check_weights(scene.weights, " | ".join(scene.prompts))
+        smaller, shrunk = copy.deepcopy(asked), 1.0
+        if film.draft:
+            scale = max(min(_DRAFT_SCALE, min(asked.size) / _SMALLEST_DRAFT), 1.0)
+            smaller.size = [round(side / scale) for side in asked.size]
+            shrunk = asked.size[0] / smaller.size[0]
+        return cls(asked, smaller, shrunk, scenes, tracks, video)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A film whose frames can be counted. `numbers` are those of the frames that are drawn, the first being 0.
 
-    `fps` and `count` are those of the film's time. `shown` are the frames of the file, by their numbers, `shown_fps` is
-    their rate; a draft has fewer.
+    `asked` and `picture` are those of its `Outline`. `fps` and `count` are those of the film's time. `shown` are the
+    frames of the file, by their numbers, `shown_fps` is their rate; a draft has fewer. `flow` is the network that
+    frames between drawn ones follow, if one was given.
     """
 
     film: Film
+    asked: Config
     picture: Config
     scenes: tuple[Scene, ...]
     timeline: Timeline
@@ -41,6 +88,7 @@ class Plan:
     shown: tuple[int, ...]
     shown_fps: float
     source: Source | None = None
+    flow: Flow | None = None
 
     @property
     def count(self) -> int:
@@ -59,34 +107,25 @@ class Plan:
 
 
 def plan_film(film: Film, picture: Config) -> Plan:
-    """Settle what a film asks for and check all of it; UsageError, which names frame and option, for what is wrong."""
-    film, picture = checked_film(film), checked(picture)
-    _check_together(film, picture)
+    """Settle a film and load the flow network that it names; raises what `Outline.of` does, and WeightsError."""
+    outline = Outline.of(film, picture)
     from vqclip.animation.source import Source
     from vqclip.animation.timeline import Timeline
-    from vqclip.writers.clips import VideoSource
 
-    shrunk = 1.0
-    if film.draft:
-        sides = [max(side // _DRAFT_SCALE, min(side, _SMALLEST_DRAFT)) for side in picture.size]
-        shrunk, picture.size = picture.size[0] / sides[0], sides
-    size = (picture.size[0], picture.size[1])
-    video = None if film.video is None else VideoSource.open(film.video)
-    fps = _rate(film, video)
-    count = _count(film, video, fps)
-    source = None if video is None else Source(video, fps, size, _flow(film))
-    audible = film.audio or (film.video if video is not None and video.has_sound else None)
-    sound = {} if audible is None else _features(audible, fps, count)
-    scenes = scenes_of(film, picture, count, fps)
-    timeline = Timeline(film, count, fps, size, shrunk, sound)
-    for scene in scenes:
-        timeline.check_weights(scene.weights, " | ".join(scene.prompts))
+    tracks, size = outline.tracks, (outline.picture.size[0], outline.picture.size[1])
+    film, count, fps = tracks.film, tracks.count, tracks.fps
+    timeline = Timeline(film, count, fps, size, outline.shrunk, tracks.sound)
+    flow = _flow(film)
+    source = None if outline.video is None else Source(outline.video, fps, size, flow)
     every = film.every * (_DRAFT_EVERY if film.draft else 1)
     numbers = list(range(0, count, every))
     if not film.draft and numbers[-1] != count - 1:
         numbers.append(count - 1)
     shown, shown_fps = (numbers, max(fps / every, _LEAST_FPS)) if film.draft else (range(count), fps)
-    return Plan(film, picture, scenes, timeline, tuple(numbers), tuple(shown), shown_fps, source)
+    return Plan(
+        film, outline.asked, outline.picture, outline.scenes, timeline, tuple(numbers), tuple(shown), shown_fps,
+        source, flow,
+    )  # fmt: skip
 
 
 def absolute(film: Film) -> Film:
@@ -141,36 +180,44 @@ def _check_together(film: Film, picture: Config) -> None:
             raise UsageError("--loop and --init-video exclude each other: a video ends where it ends")
         if film.to or (film.story and any(scene.get("image") for scene in film.story)):
             raise UsageError("--init-video draws its own frames: leave --to and images of the story out")
+        if film.camera != CameraConfig():
+            raise UsageError("--init-video moves as its own camera did: leave the camera's options out")
     if film.frames is not None and film.seconds is not None:
         raise UsageError(f"frames is {film.frames} and seconds {film.seconds:g}: give one of the two")
 
 
-def _rate(film: Film, video: Any) -> float:
+def _rate(film: Film, video: VideoSource | None) -> float:
     if film.fps is not None:
         return film.fps
     return _DEFAULT_FPS if video is None else min(max(float(video.fps), _LEAST_FPS), _MOST_FPS)
 
 
-def _count(film: Film, video: Any, fps: float) -> int:
+def _count(film: Film, video: VideoSource | None, fps: float) -> int:
     """Return how many frames a film has; of a video at most as many as it has itself."""
-    if film.frames is not None:
-        asked: int | None = film.frames
-    else:
-        asked = None if film.seconds is None else max(round(film.seconds * fps), 1)
+    asked = film.frames
+    if asked is None and film.seconds is not None:
+        asked = max(round(film.seconds * fps), 1)
     if video is None:
         return asked or max(round(_DEFAULT_SECONDS * fps), 1)
-    there: int = video.count(fps)
+    there = video.count(fps)
     return there if asked is None else min(asked, there)
 
 
-def _features(path: str, fps: float, count: int) -> Mapping[str, Any]:
-    """Return the features of a sound at each frame, by their names."""
-    from vqclip.animation.sound import Sound
+def _heard(path: str) -> Sound:
+    """Return the sound of a file; the same one is listened to once, though a film is settled again when it is drawn."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return Sound.read(path)  # which says what is wrong
+    return _listened(path, status.st_size, status.st_mtime_ns)
 
-    return Sound.read(path).features(fps, count)
+
+@functools.lru_cache(maxsize=1)
+def _listened(path: str, size: int, changed: int) -> Sound:
+    return Sound.read(path)
 
 
-def _flow(film: Film) -> Any:
+def _flow(film: Film) -> Flow | None:
     """Return the flow network that a film names, if it does."""
     if not film.flow:
         return None

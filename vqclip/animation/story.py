@@ -15,7 +15,7 @@ import yaml
 
 from vqclip import prompts
 from vqclip.config import Config
-from vqclip.config.film import Film
+from vqclip.config.film import MOST_FRAMES, Film
 from vqclip.config.text import read_text
 from vqclip.config.values import read_seed, shown
 from vqclip.errors import UsageError, nearest, one_line
@@ -109,8 +109,10 @@ def scenes_of(film: Film, picture: Config, count: int, fps: float) -> tuple[Scen
     """
     given = _given(film, picture)
     # scenes without times share the film evenly; the last one is whole at the end, or half-way back to the first
-    shares = max(len(given) - (0 if film.loop else 1), 1)
-    evenly = [min(round(place * count / shares), max(count - 1, place)) for place in range(len(given))]
+    shares, length = (len(given), count) if film.loop else (max(len(given) - 1, 1), count - 1)
+    evenly = [round(place * length / shares) for place in range(len(given))]
+    if len(given) > count:
+        raise UsageError(f"{len(given)} prompts in {count} frames: make the film longer, or give fewer")
     whole = [_frame_of(each, evenly[place], fps) for place, each in enumerate(given)]
     _check_order(whole, count)
     scenes = []
@@ -136,6 +138,8 @@ def _given(film: Film, picture: Config) -> list[dict[str, Any]]:
 
 def _fade(each: Mapping[str, Any], place: int, whole: Sequence[int], film: Film, fps: float) -> int:
     """Return in how many frames a scene comes in."""
+    if not isinstance(each.get("cut", False), bool):
+        raise UsageError(f"film.story: cut is {shown(each['cut'])}: give true or false")
     if not place or each.get("cut") is True:
         return 0
     given = each.get("fade", film.fade)
@@ -162,12 +166,8 @@ def _scene(each: Mapping[str, Any], at: int, fade: int, picture: Config) -> Scen
             guess = nearest(str(key), _KEYS)
             hint = f"did you mean {guess!r}? " if guess else ""
             raise UsageError(f"film.story: unknown key {key!r}: {hint}known are {', '.join(_KEYS)}")
-    texts = each.get("prompts", each.get("prompt", ()))
-    texts = (texts,) if isinstance(texts, str) else tuple(texts)
-    if not all(isinstance(text, str) for text in texts):
-        raise UsageError(f"film.story: the prompts {shown(list(texts))} are no texts: put each in quotes")
-    negative = each.get("negative", ())
-    negative = (negative,) if isinstance(negative, str) else tuple(negative)
+    texts = _texts(each.get("prompts", each.get("prompt", ())), "prompts")
+    negative = _texts(each.get("negative", ()), "negative")
     weights, plain, place = dict[int, Track](), list[str](), 0
     for text in texts:
         parts = re.split(r"(?<!\\)\|", text)
@@ -183,9 +183,17 @@ def _scene(each: Mapping[str, Any], at: int, fade: int, picture: Config) -> Scen
     if seed is not None and not isinstance(seed, int):
         raise UsageError(f"film.story: the seed {shown(seed)} is no whole number and no word")
     image = each.get("image")
-    if image is not None and not isinstance(image, str):
+    if image is not None and not (isinstance(image, str) and image):
         raise UsageError(f"film.story: the image {shown(image)} is no name of a file")
     return Scene(at, tuple(plain), (*picture.negative, *negative), weights, seed, image, fade)
+
+
+def _texts(value: Any, key: str) -> tuple[str, ...]:
+    """Return the text, or the texts, of a scene."""
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"film.story: {key} is {shown(value)}: give a text in quotes, or a list of them")
+    return tuple(texts)
 
 
 def _frame_of(each: Mapping[str, Any], otherwise: int, fps: float) -> int:
@@ -206,6 +214,6 @@ def _number(value: Any, key: str) -> float:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number) or number < 0:
-        raise UsageError(f"film.story: {key} is {shown(value)}: give a number from 0") from None
+    if isinstance(value, bool) or not 0 <= number <= MOST_FRAMES:
+        raise UsageError(f"film.story: {key} is {shown(value)}: give a number from 0 to {MOST_FRAMES}") from None
     return number

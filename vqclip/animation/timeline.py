@@ -1,11 +1,11 @@
-"""When a film shows what: frames, times, what the camera does, and the tracks over all of them."""
+"""When a film shows what: frames, times, and what the camera does between them."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -13,16 +13,11 @@ from torch import Tensor
 
 from vqclip.animation.camera import Motion, matrix
 from vqclip.animation.sampling import Border
-from vqclip.config.film import CameraConfig, Film
-from vqclip.tracks import Time, Track, check_track
+from vqclip.animation.tracks import FilmTracks
+from vqclip.config.film import Film
+from vqclip.tracks import Time
 
-# what a track may be at any frame: beyond that a picture shows nothing
-_RANGES = {
-    "zoom": (0.05, 20.0), "x": (-4096.0, 4096.0), "y": (-4096.0, 4096.0), "rotate": (-360.0, 360.0),
-    "yaw": (-60.0, 60.0), "pitch": (-60.0, 60.0), "roll": (-360.0, 360.0), "dolly": (-10.0, 0.9),
-}  # fmt: skip
 _ADDED = ("x", "y", "rotate", "yaw", "pitch", "roll")
-_HOLD, _STRENGTH, _WEIGHT = (0.0, 1000.0), (0.0, 1.0), (-1000.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Timeline:
     """The frames of a film, 0 to `count` - 1, `fps` a second, of pictures of `size` (width, height).
 
     `shrunk` is by how much a draft is smaller than the film that it shows. `sound` holds the features of the sound at
-    each frame, by their names.
+    each frame, by their names. Raises UsageError for a track that cannot be read or leaves its range.
     """
 
     film: Film
@@ -41,22 +36,22 @@ class Timeline:
     sound: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a track that cannot be read, or that is out of its range at some frame."""
-        times = [self.time(number) for number in range(self.count)]
-        for name, track in self._camera.items():
-            check_track(track, times, *_RANGES[name], f"--{_OPTIONS.get(name, name)}")
-        check_track(self._hold, times, *_HOLD, "--hold")
-        check_track(self._strength, times, *_STRENGTH, "--strength")
+        """Check the tracks."""
+        self.tracks.check()
+
+    @functools.cached_property
+    def tracks(self) -> FilmTracks:
+        """The tracks of the film."""
+        return FilmTracks(self.film, self.count, self.fps, self.sound)
 
     def time(self, number: int) -> Time:
         """Return the time of a frame as tracks know it."""
-        sound = {name: float(values[number]) for name, values in self.sound.items()}
-        return Time(float(number), self.fps, self.count, sound)
+        return self.tracks.time(number)
 
     def motion(self, number: int) -> Motion:
         """Return what the camera does between the frame before and this one."""
         time = self.time(number)
-        values = {name: track.at(time) for name, track in self._camera.items()}
+        values = {name: track.at(time) for name, track in self.tracks.camera.items()}
         values["x"], values["y"] = values["x"] / self.shrunk, values["y"] / self.shrunk
         # "center" is not among them
         return Motion(**values)  # type: ignore[arg-type]
@@ -69,27 +64,31 @@ class Timeline:
         return Motion(zoom=math.prod(step.zoom for step in steps), dolly=1 - left, **added)
 
     def between(self, first: int, last: int) -> Tensor:
-        """Return the homography (3, 3) from pixels of a frame to those of another one, later or earlier."""
-        back: Tensor = torch.linalg.inv(self.total(first))
-        return self.total(last) @ back
+        """Return the homography (3, 3) from pixels of a frame to those of another one, later or earlier.
 
-    def total(self, number: int) -> Tensor:
-        """Return the homography (3, 3) from pixels of frame 0 to those of a frame, or of the one after the last."""
-        return self._totals[number]
+        It is made of the moves between the two only: over many frames a zoom grows beyond what numbers hold.
+        """
+        if last < first:
+            back: Tensor = torch.linalg.inv(self.between(last, first))
+            return back
+        *_, (_, move) = self.ways(first, last)
+        return move
+
+    def ways(self, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield each frame from `first` to `last`, and the homography (3, 3) from pixels of `first` to its own."""
+        move = torch.eye(3, dtype=torch.float64)
+        yield first, move
+        for number in range(first + 1, last + 1):
+            move = self._move(number) @ move
+            yield number, move
 
     def hold(self, number: int) -> float:
         """Return how strongly a frame holds to the one before."""
-        return self._hold.at(self.time(number))
+        return self.tracks.hold.at(self.time(number))
 
     def strength(self, number: int) -> float:
         """Return how far the frame of a video is redrawn."""
-        return self._strength.at(self.time(number))
-
-    def check_weights(self, weights: Mapping[int, Track], text: str) -> None:
-        """Raise UsageError for weights of a scene's prompts that are out of range at some frame."""
-        times = [self.time(number) for number in range(self.count)]
-        for track in weights.values():
-            check_track(track, times, *_WEIGHT, f"the weight in {text!r}")
+        return self.tracks.strength.at(self.time(number))
 
     @property
     def border(self) -> Border:
@@ -101,31 +100,18 @@ class Timeline:
     def moves(self) -> bool:
         """Whether the camera does anything at any frame."""
         still = torch.eye(3, dtype=torch.float64)
-        return any(not torch.equal(self._totals[number], still) for number in range(self.count))
+        return any(not torch.equal(self._move(number), still) for number in range(1, self.count + 1))
+
+    def _move(self, number: int) -> Tensor:
+        """Return the homography from pixels of the frame before; the last motion goes on beyond the end."""
+        number = min(number, self.count - 1)
+        if number not in self._moves:
+            self._moves[number] = matrix(self.motion(number), (self.size[1], self.size[0]))
+        return self._moves[number]
 
     @functools.cached_property
-    def _totals(self) -> list[Tensor]:
-        totals = [torch.eye(3, dtype=torch.float64)]
-        for number in range(1, self.count + 1):
-            move = matrix(self.motion(min(number, self.count - 1)), (self.size[1], self.size[0]))
-            totals.append(move @ totals[-1])
-        return totals
-
-    @functools.cached_property
-    def _camera(self) -> dict[str, Track]:
-        names = [each.name for each in fields(CameraConfig) if each.name in _RANGES]
-        return {name: Track.parse(getattr(self.film.camera, name), f"--{_OPTIONS.get(name, name)}") for name in names}
-
-    @functools.cached_property
-    def _hold(self) -> Track:
-        return Track.parse(self.film.hold, "--hold")
-
-    @functools.cached_property
-    def _strength(self) -> Track:
-        return Track.parse(self.film.strength, "--strength")
-
-
-_OPTIONS = {"x": "pan-x", "y": "pan-y"}
+    def _moves(self) -> dict[int, Tensor]:
+        return {}
 
 
 def eased(ease: str, share: float) -> float:

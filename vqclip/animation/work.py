@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from vqclip import atomic
 from vqclip.animation.draw import FilmDrawer
-from vqclip.animation.folder import PREVIEW, FilmFolder, film_of
+from vqclip.animation.folder import FRAMES, PREVIEW, FilmFolder, resumed
 from vqclip.animation.frames import frames_between
 from vqclip.animation.job import FilmFinished, FilmJob, FilmOutcome, FilmStarted, FrameDrawn
-from vqclip.animation.plan import Plan, absolute, plan_film
-from vqclip.animation.record import comment_of, record_of, side_car
-from vqclip.config import Config, Resolved, from_dict
-from vqclip.config.film import Film, film_from
-from vqclip.errors import OutputError, ResumeError, UsageError, VqclipError
+from vqclip.animation.output import check_output, film_path, is_folder, side_car
+from vqclip.animation.plan import Plan, absolute, files_of, plan_film
+from vqclip.animation.record import comment_of, record_of, sha256
+from vqclip.errors import ResumeError, VqclipError
 from vqclip.generation.control import Control, Stopped
 from vqclip.generation.models import Models
 from vqclip.images import contact_sheet
-from vqclip.session import savepoint
+from vqclip.session import replay, savepoint
 from vqclip.session.api import versions
 from vqclip.session.events import Event, NoticeGiven, PreviewWritten
 from vqclip.types import Notice
@@ -33,10 +31,7 @@ from vqclip.weights import cache
 from vqclip.writers import metadata, names
 from vqclip.writers.films import film_remarks, write_film
 from vqclip.writers.picture import save_image
-from vqclip.writers.video import MAX_COMMENT, check_encoder
-
-if TYPE_CHECKING:
-    from filelock import FileLock
+from vqclip.writers.video import MAX_COMMENT
 
 Listen = Callable[[Event], object]
 # pictures of a storyboard
@@ -54,85 +49,58 @@ def run_film(
     return _Work(job, listen, models, control or Control()).carry_out()
 
 
-def check_output(output: str | None, replace: bool) -> None:
-    """Raise UsageError or OutputError for a film that could not be written, before anything is loaded."""
-    if output is None:
-        check_encoder("film.mp4")
-        return
-    path = Path(output)
-    if _is_folder(path):
-        if path.exists() and not path.is_dir():
-            raise OutputError(f"{path} is a file: name a folder for PNGs, or a film that ends in .mp4, .gif or .webp")
-        names.check_writable(path.parent if path.name else Path("."))
-        return
-    names.check_suffix(path, "video")
-    if replace:
-        names.check_replaceable(path)
-    names.check_writable(path.parent)
-    check_encoder(path)
-
-
-def _is_folder(path: Path) -> bool:
-    return path.suffix == "" or path.is_dir() or str(path).endswith(os.sep)
-
-
 class _Work:
     """One film, from its settings to its file."""
 
     def __init__(self, job: FilmJob, listen: Listen, models: Models | None, control: Control) -> None:
-        self.job, self.listen, self.control = job, listen, control
+        self.job, self.listen, self.control, self.models = job, listen, control, models
         if job.resume is not None:
-            self.folder, settings = FilmFolder(job.resume), FilmFolder(job.resume).read()
-            self.film, self.config, self.output = _resumed(job.resume, settings)
-            self.settings: dict[str, Any] = settings
-        else:
-            if job.config is None or job.film is None:
-                raise UsageError("a film needs a config and a film, or a folder to resume")
-            check_output(job.output, job.replace)
+            self.folder = FilmFolder(job.resume)
+            self.settings = self.folder.read()
+            self.film, self.config, self.output = resumed(job.resume, self.settings)
+        elif job.config is not None and job.film is not None:
+            check_output(job.output, job.replace, job.film.storyboard)
             self.film, self.config = absolute(job.film), savepoint.absolute(job.config)
-            self.settings = {}
-        self.models = models
+            self.settings = dict[str, Any]()
 
     def carry_out(self) -> FilmOutcome:
         """Draw what is missing and write the film."""
         plan = plan_film(self.film, self.config)
+        self.config.seed = plan.asked.seed  # a seed that was drawn is the same when the film goes on
         with cache.no_network(self.job.offline):
-            models = Models.given(self.config, self.models)
-            drawer = FilmDrawer(plan, models, self.control)
+            drawer = FilmDrawer(plan, Models.given(self.config, self.models), self.control)
+        notices = list(drawer.notices)
+        if self.job.record is not None:
+            notices += replay.check(self.job.record, drawer.stages[0].still)
         if self.job.resume is None:
-            self._begin(drawer.stages[0].still.config)
-        lock = self._locked()
+            self._begin(plan)
+        lock = savepoint.lock(self.folder.path)
         try:
-            return self._carry_out(plan, drawer)
+            return self._carry_out(plan, drawer, notices)
         finally:
             lock.release()
             if self.job.resume is None and not len(self.folder):  # there is nothing to go on with
                 shutil.rmtree(self.folder.path, ignore_errors=True)
 
-    def _begin(self, resolved: Resolved) -> None:
-        """Choose the film's name and folder. Raises OutputError."""
-        self.output = self._name(resolved)
+    def _begin(self, plan: Plan) -> None:
+        """Choose the film's name and folder, and that of its storyboard. Raises OutputError."""
+        if self.job.output is None:
+            first = (*plan.scenes[0].prompts, *self.config.image_prompts, "film")[0]
+            self.output = names.next_path(self.config.output.folder, self.config.seed, first, ".mp4")
+        else:
+            self.output = film_path(self.job.output, self.job.replace)
+        if self.film.storyboard and not (self.job.replace and names.is_replaceable(self.film.storyboard)):
+            self.film.storyboard = str(names.free_path(self.film.storyboard))
         self.folder = FilmFolder(names.run_folder(self.output))
         self.folder.make()
-        # a seed that was drawn, and all else that was settled, is the same when the film goes on
-        self.config.seed = resolved.seed
 
-    def _name(self, resolved: Resolved) -> Path:
-        if self.job.output is None:
-            first = (*resolved.prompts, *resolved.image_prompts, "film")[0]
-            return names.next_path(self.config.output.folder, resolved.seed, first, ".mp4")
-        path = Path(os.path.abspath(self.job.output))
-        return path if self.job.replace and not _is_folder(path) else names.free_path(path)
-
-    def _locked(self) -> FileLock:
-        return savepoint.lock(self.folder.path)
-
-    def _carry_out(self, plan: Plan, drawer: FilmDrawer) -> FilmOutcome:
+    def _carry_out(self, plan: Plan, drawer: FilmDrawer, notices: Sequence[Notice]) -> FilmOutcome:
         weights = drawer.weights
-        outside = {key: value for stage in drawer.stages for key, value in stage.still.outside.items()}
+        outside: dict[str, Any] = {f"film.{key}": sha256(Path(name)) for key, name in files_of(self.film).items()}
+        for place, stage in enumerate(drawer.stages):
+            outside |= {f"{key} of scene {place + 1}": seen for key, seen in stage.still.outside.items()}
         if self.job.resume is None:
-            shutil.rmtree(self.folder.path / "frames", ignore_errors=True)
-            savepoint.write_config(self.folder.path, self.config)
+            shutil.rmtree(self.folder.path / FRAMES, ignore_errors=True)
             self.folder.write({
                 "film": self.film.to_dict(), "config": self.config.to_dict(), "name": self.output.name,
                 "weights": weights, "outside": outside, "versions": versions(),
@@ -140,10 +108,9 @@ class _Work:
         else:
             _check_same(self.settings, weights, outside, self._notice)
         done = self.folder.keep_only(plan.numbers)
-        resolved = drawer.stages[0].still.config
         self.listen(FilmStarted(self.output, self.folder.path, len(plan.numbers), done, plan.fps, plan.size,
-                                resolved.seed, tuple(resolved.prompts)))  # fmt: skip
-        for notice in drawer.notices:
+                                self.config.seed, plan.scenes[0].prompts))  # fmt: skip
+        for notice in notices:
             self.listen(NoticeGiven(notice))
         for text in self._remarks(plan):
             self._notice(text)
@@ -153,10 +120,19 @@ class _Work:
     def _remarks(self, plan: Plan) -> list[str]:
         """Return what there is to say of the film's files before it is drawn."""
         remarks = [] if plan.source is None else list(plan.source.video.notices)
-        return remarks if _is_folder(self.output) else remarks + film_remarks(self.output, plan.size, _sound_of(plan))
+        return remarks if is_folder(self.output) else remarks + film_remarks(self.output, plan.size, _sound_of(plan))
 
     def _draw(self, plan: Plan, drawer: FilmDrawer, done: int) -> FilmOutcome:
-        stopped = False
+        """Draw the frames that are missing, and write the film."""
+        try:
+            stopped = self._draw_frames(plan, drawer, done)
+            return self._end(plan, stopped)
+        except BaseException:
+            self._say_kept(plan)
+            raise
+
+    def _draw_frames(self, plan: Plan, drawer: FilmDrawer, done: int) -> bool:
+        """Draw the frames that are missing; return whether that was stopped."""
         try:
             for place in range(done, len(plan.numbers)):
                 self.control.checkpoint()
@@ -168,13 +144,10 @@ class _Work:
                 if self.control.take_save():
                     self._notice(f"saved as far as it goes: {self._write(plan, place + 1)[0]}")
         except Stopped:
-            stopped = True
-        except BaseException:
-            self._keep_after(plan)
-            raise
-        return self._end(plan, stopped)
+            return True
+        return False
 
-    def _keep_after(self, plan: Plan) -> None:
+    def _say_kept(self, plan: Plan) -> None:
         """After something went wrong: say what is kept, which is every frame."""
         count = len(self.folder)
         with contextlib.suppress(VqclipError):
@@ -189,7 +162,7 @@ class _Work:
         for text in [] if plan.source is None else plan.source.video.notices[self._remarked :]:
             self._notice(text)
         if not count:
-            return self._finished(FilmOutcome(None, (), self.folder.path, 0, stopped))
+            return self._finished(FilmOutcome(stopped=stopped))
         film, others = self._write(plan, count)
         keeps = stopped or self.job.keep_run or self.config.output.keep_run
         if not keeps:
@@ -205,7 +178,7 @@ class _Work:
         numbers, others = plan.numbers[:count], list[Path]()
         record = record_of(plan, self._first_record()) if self.config.output.metadata else None
         frames = frames_between(plan, self.folder, numbers)
-        if _is_folder(self.output):
+        if is_folder(self.output):
             film = self._write_folder(plan, frames, record)
         else:
             comment = None if record is None else comment_of(record)
@@ -217,8 +190,8 @@ class _Work:
             )  # fmt: skip
             if record is not None:
                 others.append(atomic.write_text(side_car(self.output), comment_of(record)))
-        if plan.film.storyboard:
-            others.append(self._write_storyboard(plan, numbers, plan.film.storyboard))
+        if self.film.storyboard:
+            others.append(self._write_storyboard(plan, numbers, self.film.storyboard))
         return film, tuple(others)
 
     def _write_folder(self, plan: Plan, frames: Iterator[Image.Image], record: Mapping[str, Any] | None) -> Path:
@@ -241,8 +214,7 @@ class _Work:
         chosen = numbers[::step]
         times = [f"{number / plan.fps:.1f} s" for number in chosen]
         sheet = contact_sheet([self.folder[number] for number in chosen], times, _COLUMNS, _CELL)
-        free = (path for path in names.numbered(name) if self.job.replace or not os.path.lexists(path))
-        return save_image(sheet, next(free), None)
+        return save_image(sheet, Path(name), None)
 
     def _first_record(self) -> dict[str, Any]:
         record = metadata.read(self.folder.file(0))["record"]
@@ -257,23 +229,18 @@ def _sound_of(plan: Plan) -> str | None:
     return plan.film.audio or (plan.film.video if plan.source and plan.source.video.has_sound else None)
 
 
-def _resumed(path: Path, settings: Mapping[str, Any]) -> tuple[Film, Config, Path]:
-    """Return film, config and output that a folder tells of; ResumeError if they are damaged."""
-    try:
-        film, config = film_from(dict(settings["film"])), from_dict(dict(settings["config"]))
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise ResumeError(f"the settings of {path} are damaged ({error}): draw the film anew") from None
-    return film, config, film_of(path, settings.get("name"))
-
-
 def _check_same(
     settings: Mapping[str, Any], weights: Mapping[str, str], outside: Mapping[str, Any], notice: Callable[[str], None]
 ) -> None:
     """Raise ResumeError where weights or files are others now; say so of versions."""
     for what, now in (("weights", weights), ("outside", outside)):
         before = settings.get(what)
-        if isinstance(before, dict) and before != dict(now):
-            changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if not isinstance(before, dict):
+            continue
+        # what was loaded and not used is not loaded again
+        keys = before.keys() & now.keys() if what == "weights" else before.keys() | now.keys()
+        changed = sorted(key for key in keys if before.get(key) != now.get(key))
+        if changed:
             raise ResumeError(f"{', '.join(changed)} changed since the film was begun: put back what there was")
     if settings.get("versions") != versions():
         notice(

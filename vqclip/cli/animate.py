@@ -16,7 +16,8 @@ from vqclip.cli.values import FILE, TEXT
 from vqclip.config import Config
 from vqclip.config.film import Film, film_from
 from vqclip.config.text import nest, read_file
-from vqclip.errors import OutputError, UsageError
+from vqclip.config.values import shown
+from vqclip.errors import OutputError, UsageError, WeightsError
 from vqclip.types import Notice
 from vqclip.weights import catalog
 
@@ -101,21 +102,18 @@ def animate(prompt: tuple[str, ...], flags: dict[str, Any], film_flags: dict[str
 
 def draw(job: FilmJob, progress: FilmProgress) -> int:
     """Carry out a film, show how it goes, print its name, and return the exit code."""
-    if job.config is not None and job.film is not None:
-        _check(job.config, job.film)
-    from vqclip.animation.work import check_output, run_film
+    _check(job)
+    from vqclip.animation.work import run_film
 
-    if job.resume is None:
-        check_output(job.output, job.replace)
     with running.Stopper() as stopper:
         try:
             outcome = run_film(job, progress.event, control=stopper.control)
         finally:
             progress.close()
-        return _told(outcome, progress, stopper)
+        return _finish(outcome, progress, stopper)
 
 
-def _told(outcome: FilmOutcome, progress: FilmProgress, stopper: running.Stopper) -> int:
+def _finish(outcome: FilmOutcome, progress: FilmProgress, stopper: running.Stopper) -> int:
     """Print the film's name and say of one that was stopped how it goes on; return the exit code."""
     try:
         if outcome.film is not None:
@@ -125,8 +123,11 @@ def _told(outcome: FilmOutcome, progress: FilmProgress, stopper: running.Stopper
             raise
     if not outcome.stopped:
         return outcome.exit_code
-    kept = f"stopped after {outcome.frames} frames: the film so far is kept"
-    progress.notice(Notice(f"{kept if outcome.frames else 'stopped'}; go on with: vqclip resume {outcome.folder}"))
+    text = "stopped before the first frame"
+    if outcome.folder is not None:
+        count = f"{outcome.frames} frame{'s' * (outcome.frames != 1)}"
+        text = f"stopped after {count}: the film so far is kept; go on with: vqclip resume {outcome.folder}"
+    progress.notice(Notice(text))
     return ends.exit_code(stopper.number)
 
 
@@ -161,19 +162,31 @@ def of_file(path: Path) -> dict[str, Any]:
     values = read_file(path)
     names = {field.name for field in dataclasses.fields(Film().camera)}
     camera = {name: values.pop(name) for name in list(values) if name in names}
-    return values | ({"camera": {**values.get("camera", {}), **camera}} if camera else {})
+    if not camera:
+        return values
+    group = values.get("camera")
+    if not isinstance(group, (dict, type(None))):
+        raise UsageError(f"{path}: camera is {shown(group)}: write its tracks below it, or at the top of the file")
+    return values | {"camera": {**(group or {}), **camera}}
 
 
-def _check(config: Config, film: Film) -> None:
-    """Raise an error for what can be refused before torch is loaded."""
+def _check(job: FilmJob) -> None:
+    """Raise an error for what can be refused before torch is loaded, which takes seconds."""
     from vqclip import images
-    from vqclip.animation.story import scenes_of
+    from vqclip.animation.folder import FilmFolder, resumed
+    from vqclip.animation.output import check_output
+    from vqclip.animation.plan import Outline
     from vqclip.cli import inputs
+    from vqclip.session import savepoint
 
+    if job.resume is not None:
+        film, config, _ = resumed(job.resume, FilmFolder(job.resume).read())
+        savepoint.lock(job.resume).release()
+    elif job.config is not None and job.film is not None:
+        film, config = job.film, job.config
     if film.camera.depth:
         catalog.check_here("depth", film.camera.depth)
-    scenes = scenes_of(film, config, max(film.frames or 1_000_000, 2), film.fps or 12.0)
-    for scene in scenes:
+    for scene in Outline.of(film, config).scenes:
         one = dataclasses.replace(config, prompts=scene.prompts)
         one.init = dataclasses.replace(config.init)
         if scene.image is not None:
@@ -182,3 +195,9 @@ def _check(config: Config, film: Film) -> None:
         if film.video is not None:
             one.init.kind = "image"
         inputs.check_inputs(one)
+    if film.camera.depth:
+        catalog.check_here("depth", film.camera.depth)
+    if film.flow and not Path(film.flow).is_file():
+        raise WeightsError(f"cannot read the flow model {film.flow}: there is no such file")
+    if job.resume is None:
+        check_output(job.output, job.replace, film.storyboard)

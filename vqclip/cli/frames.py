@@ -57,7 +57,8 @@ class FilmProgress(Progress):
         again = f"going on after {started.done} of" if started.done else "drawing"
         what = " | ".join(started.prompts)[:200]
         about = f"seed {started.seed}, {width}x{height}, {started.fps:g} a second"
-        self.notice(Notice(f"{again} {started.count} frames of {what!r}: {about}; see {started.folder}/preview.png"))
+        frames = f"{started.count} frame{'s' * (started.count != 1)}"
+        self.notice(Notice(f"{again} {frames} of {what!r}: {about}; see {started.folder}/preview.png"))
 
     def _frame(self, event: FrameDrawn) -> None:
         done = event.done - self._first

@@ -112,11 +112,10 @@ class Sketcher:
         around = ((beyond, beyond), (beyond, beyond))
         pixels = np.pad(painted.picture, (*around, (0, 0)), mode="symmetric").astype(np.float32) / 255
         covers = painted.coverage.max(0) if len(painted.coverage) else np.zeros(painted.picture.shape[:2], np.float32)
-        rng = np.random.default_rng([seeding.derive(seed, "bleeding")])
-        context = StyleContext(pixels.shape[0], rng, np.pad(covers, around, mode="symmetric"))
-        styled_pixels = np.clip(ALL_STYLES[composition.style](pixels, context), 0.0, 1.0)
-        inner = styled_pixels[beyond:-beyond, beyond:-beyond] if beyond else styled_pixels
-        return images.crop_center(_enlarged(_tensor((inner * 255 + 0.5).astype(np.uint8)), side), width, height)
+        covers = np.pad(covers, around, mode="symmetric")
+        in_style = _painted(pixels, covers, composition.style, seeding.derive(seed, "bleeding"))
+        inner = in_style[beyond:-beyond, beyond:-beyond] if beyond else in_style
+        return images.crop_center(_enlarged(_tensor(inner), side), width, height)
 
     def guiding(self, prompt: Prompt, words: frozenset[str]) -> Prompt:
         """Return a prompt for a CLIP that knows only some words; one of negative weight stays as it is."""
@@ -149,10 +148,18 @@ def paint_init_image(init_image: InitImage, style: str, seed: int, most: int = M
     pixels = init_image.image[0].permute(1, 2, 0).cpu().numpy()
     around = ((above, side - height - above), (before, side - width - before), (0, 0))
     square = np.pad(pixels, around, mode="symmetric").astype(np.float32)
-    rng = np.random.default_rng([seeding.derive(seed, "painted")])
-    context = StyleContext(side, rng, np.zeros((side, side), np.float32))
-    picture = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
-    return _tensor((picture[above : above + height, before : before + width] * 255 + 0.5).astype(np.uint8))
+    picture = _painted(square, np.zeros((side, side), np.float32), style, seeding.derive(seed, "painted"))
+    return _tensor(picture[above : above + height, before : before + width])
+
+
+def _painted(square: np.ndarray, covers: np.ndarray, style: str, seed: int) -> np.ndarray:
+    """Return a square picture (S, S, 3) in [0, 1] as the world's painter paints it in a style, as bytes.
+
+    `covers` (S, S) says where things stand, whose shapes a style may follow.
+    """
+    context = StyleContext(square.shape[0], np.random.default_rng([seed]), covers)
+    painted: np.ndarray = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
+    return np.floor(painted * 255 + 0.5).astype(np.uint8)
 
 
 def _enlarged(square: Tensor, side: int) -> Tensor:

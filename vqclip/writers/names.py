@@ -70,7 +70,12 @@ def numbered(path: str | Path) -> Iterator[Path]:
 
 def free_path(path: str | Path) -> Path:
     """Return the first of the numbered names that neither a file has nor a run that draws it."""
-    return next(p for p in numbered(path) if not (os.path.lexists(p) or os.path.lexists(run_folder(p))))
+    return next(p for p in numbered(path) if is_free(p))
+
+
+def is_free(path: str | Path) -> bool:
+    """Whether neither a file has a name nor a run that draws it."""
+    return not (os.path.lexists(path) or os.path.lexists(run_folder(path)))
 
 
 class OwnNames:
