@@ -106,7 +106,8 @@ class Models:
         if self.prior is None and self.proposes(config) and (kind == "prior" or "prior" not in self.declined):
             self._take_prior(config, device)
         if config.models.judge_clip and self.judge_clip is None:
-            self.judge_clip = _judge(self, config.models.judge_clip)
+            name = config.models.judge_clip
+            self.judge_clip, self.hashes["clip", name] = load_judge_clip(name, self.clip_hashes, device)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
 
@@ -188,8 +189,7 @@ class Models:
         name = config.models.upsampler
         network, digest = load_upsampler(name)
         reason = "" if self._knows_codes(network.codebook) else "was trained on the codes of another VQGAN"
-        if self._find_clip(network) is None:
-            reason = reason or "understands another CLIP"
+        reason = reason or ("understands another CLIP" if self._find_clip(network) is None else "")
         if reason:
             self.declined["upsampler"] = f"going on without the upsampler {name!r}: it {reason}"
             return
@@ -207,8 +207,7 @@ class Models:
 
     def clip_index(self, prior: Prior | EmbeddingPrior | Upsampler) -> int:
         """Return the place, among the CLIPs, of the one whose embeddings a loaded prior understands."""
-        place = self._find_clip(prior)
-        if place is None:
+        if (place := self._find_clip(prior)) is None:
             raise ValueError("none of the CLIPs is the one that this prior understands")
         return place
 
@@ -278,11 +277,6 @@ class Models:
         self.vqgan, self.clips = full.vqgan, full.clips
 
 
-def _judge(models: Models, name: str) -> CLIP:
-    clip, models.hashes["clip", name] = load_judge_clip(name, models.clip_hashes)
-    return clip.to(models.device)
-
-
 def _misfit(models: Models, prior: Prior) -> str:
     """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
     if isinstance(prior, PICTURING):
@@ -318,8 +312,8 @@ def _check_named(models: Models, config: Config, source: Config) -> None:
     else:
         pairs.append(("clip", ", ".join(wanted.clip), ", ".join(held.clip)))
     compiled = ["on" if each.run.compile == "on" else "off" for each in (config, source)]
-    pairs.append(("compile", compiled[0], compiled[1]))
-    pairs.append(("device", _place(torch.device(resolve.device(config.run.device))), _place(models.device)))
+    device = _place(torch.device(resolve.device(config.run.device)))
+    pairs += [("compile", compiled[0], compiled[1]), ("device", device, _place(models.device))]
     for name, asked, here in pairs:
         if not _same(asked, here):
             raise UsageError(

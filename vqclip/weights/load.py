@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from torch import Tensor, channels_last, nn, random
+from torch import Tensor, channels_last, device, nn, random
 from torch.overrides import TorchFunctionMode
 
 from vqclip.errors import UsageError, WeightsError, one_line
@@ -95,12 +95,12 @@ def load_clip(name: str, folded: bool = True, quick_gelu: bool | None = None) ->
     return clip, digest
 
 
-def load_judge_clip(name: str, guides: Sequence[str]) -> tuple[CLIP, str]:
+def load_judge_clip(name: str, guides: Sequence[str], place: device) -> tuple[CLIP, str]:
     """Return the CLIP that judges and the sha256 of its weights; UsageError for one of those, by sha256, that guide."""
     clip, digest = load_clip(name)
     if digest in guides:
         raise UsageError(f"the judge CLIP {name!r} guides this run too, and would praise itself: give another, or none")
-    return clip, digest
+    return clip.to(place), digest
 
 
 def _read_clip(path: Path) -> tuple[clips.ReadCLIP, str]:
