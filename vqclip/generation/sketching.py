@@ -158,7 +158,8 @@ def _painted(square: np.ndarray, covers: np.ndarray, style: str, seed: int) -> n
     `covers` (S, S) says where things stand, whose shapes a style may follow.
     """
     context = StyleContext(square.shape[0], np.random.default_rng([seed]), covers)
-    return (np.clip(ALL_STYLES[style](square, context), 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+    picture: np.ndarray = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
+    return (picture * 255 + 0.5).astype(np.uint8)
 
 
 def _enlarged(square: Tensor, side: int) -> Tensor:
