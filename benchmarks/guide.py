@@ -2,12 +2,14 @@
 
 python benchmarks/guide.py restyle [--count 120] [--atlas .train/drawings] [--set KEY=VALUE]...
 python benchmarks/guide.py steps [--count 24] [--start sketch|prior] [--sheet FILE] [--set KEY=VALUE]...
+python benchmarks/guide.py samplers [--count 12] [--clip NAME|FILE]... [--sheet FILE]
 
 `restyle` begins with drawings that no model and no memory has seen (`--init-image`, defaults), each with a style in the
 prompt. It counts how often the nearest of all these drawings, by histograms of oriented gradients, is still the one
 that the run began with, and how often the judge names the style. `steps` draws prompts of a sketch or of the prior and
 compares the first picture with the last: subject and style by the judge (the subjects and styles that it knows), and
-a sheet of pairs to look at.
+a sheet of pairs to look at. `samplers` draws prompts from nothing with each of some CLIPs, such as the bundled one and
+a file of one before it: by the usual steps through the VQGAN, and by the preset `ascent`; the judge names subjects.
 """
 
 from __future__ import annotations
@@ -99,17 +101,47 @@ def steps(options: argparse.Namespace) -> None:
         save_image(images.contact_sheet(flat, labels, columns=8, cell=192), options.sheet)
 
 
+def samplers(options: argparse.Namespace) -> None:
+    """Print how many subjects the judge names in pictures that two samplers drew from nothing, by each CLIP."""
+    world, rng, judge = load_world(), np.random.default_rng(1), load_judge("tiny")[0]
+    chosen = [list(world.subjects)[k] for k in rng.permutation(len(world.subjects))[: options.count]]
+    ways = {
+        "vqgan": (None, {"init.kind": "random", "steps": 240, "models.memory": "", "models.prior": ""}),
+        "ascent": ("ascent", {}),
+    }
+    pictures, labels = [], []
+    for clip in options.clip or ["tiny"]:
+        for way, (preset, values) in ways.items():
+            config = build(preset, (), options.sets, {"models.clip": [clip], "models.upsampler": "", **values})
+            models, last = Models.load(config), []
+            for number, subject in enumerate(chosen):
+                asked = {"prompts": (subject,), "seed": number, "models.clip": [clip], "models.upsampler": "", **values}
+                *_, snapshot = generate_stream(build(preset, (), options.sets, asked), models)
+                last.append(snapshot.pictures()[0])
+            verdict = look(judge, last)
+            share = Share(
+                sum(named(judge, verdict, k, "subject") == name for k, name in enumerate(chosen)), len(chosen)
+            )
+            low, high = share.interval
+            print(f"{Path(clip).stem}, {way}: {share.right} of {share.count} ({low:.0%} to {high:.0%})", flush=True)
+            pictures += last
+            labels += [f"{way}: {subject}" for subject in chosen]
+    if options.sheet:
+        save_image(images.contact_sheet(pictures, labels, columns=options.count, cell=128), options.sheet)
+
+
 def main() -> None:
-    """Run one of the two."""
+    """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("restyle", "steps"))
+    parser.add_argument("what", choices=("restyle", "steps", "samplers"))
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--start", choices=("sketch", "prior"), default="sketch")
     parser.add_argument("--atlas", type=Path, default=Path(".train/drawings"))
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--clip", action="append")
     parser.add_argument("--set", dest="sets", action="append", default=[])
     options = parser.parse_args()
-    {"restyle": restyle, "steps": steps}[options.what](options)
+    {"restyle": restyle, "steps": steps, "samplers": samplers}[options.what](options)
 
 
 if __name__ == "__main__":

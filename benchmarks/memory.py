@@ -112,8 +112,8 @@ def measure(model: str, size: int, views: int, steps: int, precision: str) -> di
     }  # fmt: skip
 
 
-def random_models(vqgan: str, clip: str) -> Any:
-    """Return networks of a public VQGAN's and a public CLIP's architecture, of random weights."""
+def random_models(vqgan: str, *clips: str) -> Any:
+    """Return networks of a public VQGAN's and public CLIPs' architectures, of random weights."""
     from vqclip.generation.models import Models
     from vqclip.models.clip import CLIP
     from vqclip.models.openclip import pretrained
@@ -122,9 +122,9 @@ def random_models(vqgan: str, clip: str) -> Any:
     from vqclip.weights import catalog
 
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in catalog.find("vqgan", vqgan).architecture.items()}
-    networks = [VQGAN(VQGANArchitecture(**fields)), CLIP(pretrained(*clip.split("/")).architecture)]
-    frozen = [network.eval().requires_grad_(False) for network in networks]
-    return Models(frozen[0], [frozen[1]], {}, [""])
+    towers = [CLIP(pretrained(*clip.split("/")).architecture) for clip in clips]
+    frozen = [network.eval().requires_grad_(False) for network in (VQGAN(VQGANArchitecture(**fields)), *towers)]
+    return Models(frozen[0], frozen[1:], {}, [""] * len(towers))
 
 
 def attention_bytes(decoder: int, architecture: object, size: int) -> int:

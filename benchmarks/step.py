@@ -2,6 +2,7 @@
 
 python benchmarks/step.py [--size 256] [--views 32] [--rounds 5] [--threads N] [--device cpu] [--precisions fp32,auto]
                           [--vqgan imagenet_f16_16384] [--clip ViT-B-32/openai] [--no-memory]
+python benchmarks/step.py --preset NAME[,NAME] | --preset all [--rounds 5] [--threads N] [--device cpu]
 
 The reference is written from the constants of nerdyrodent's VQGAN-CLIP, whose defaults the field copied: codes looked
 up through a one-hot product with the codebook, taming's decoder, (average + maximum) pooling of the whole picture once
@@ -9,6 +10,10 @@ for every view, kornia's affine, perspective, jitter and erasing, noise, open_cl
 Weights are random, which costs the same. Steps alternate in one process: reference, vqclip in each precision, and so
 on; the ratio is that of the medians, its spread the least and largest ratio of one round. Then the image gradients are
 compared, both sides given the same views, and each side's peak memory is measured in a child process of its own.
+`fp32@0.5` among the precisions is fp32 with `views.tokens` 0.5.
+
+With `--preset` the steps of presets are timed, as they are drawn by default, beside no reference: the bundled networks,
+or random ones of the sizes that the preset names.
 """
 
 from __future__ import annotations
@@ -31,14 +36,16 @@ from reference import Reference
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vqclip import make_config
+from vqclip import make_config, resources
 from vqclip.cli.allocator import keep_freed_memory
+from vqclip.config.groups import ModelsConfig
 from vqclip.drawables import Moment
 from vqclip.generation.models import Models
 from vqclip.generation.prepare import prepare
 from vqclip.generation.run import Run
 from vqclip.guidance.views import aspect_of, cut_each, sample_views
 from vqclip.models import casting
+from vqclip.weights import catalog
 
 MIB = 2**20
 _REFERENCE = "reference"
@@ -50,6 +57,9 @@ def main() -> None:
     options = parse()
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.preset:
+        time_presets(options)
+        return
     if options.child:
         print(json.dumps(own_peak(options)))
         return
@@ -93,6 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--compile", default="auto", choices=("auto", "on", "off"))
     parser.add_argument("--vqgan", default="imagenet_f16_16384")
     parser.add_argument("--clip", default="ViT-B-32/openai")
+    parser.add_argument("--preset", default="", help="time steps of these presets, or of all")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peaks")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -108,7 +119,11 @@ def networks(options: argparse.Namespace) -> tuple[Models, Reference]:
 
 
 def run_of(models: Models, options: argparse.Namespace, precision: str) -> Run:
-    """Return a run of vqclip on the full grid from random codes, which scores nothing between its steps."""
+    """Return a run of vqclip on the full grid from random codes, which scores nothing between its steps.
+
+    A share of patches, as in `fp32@0.5`, may stand behind the precision.
+    """
+    precision, _, share = precision.partition("@")
     config = make_config(
         "a cat",
         seed=1,
@@ -116,13 +131,58 @@ def run_of(models: Models, options: argparse.Namespace, precision: str) -> Run:
         steps=100_000,
         stages=["full:1"],
         models={"prior": "", "upsampler": ""},
-        views={"count": options.views},
+        views={"count": options.views, "tokens": float(share or 1)},
         best={"every": 100_000},
         run={"device": options.device, "precision": precision, "compile": options.compile},
     )
     resolved = models.resolve(config)
     casting.hold(models.vqgan, models.clips, resolved.run.precision)  # as `Models.load` does
     return prepare(resolved, models).run((1,))
+
+
+def time_presets(options: argparse.Namespace) -> None:
+    """Time steps of presets, each alone, and print a table."""
+    names = resources.presets() if options.preset == "all" else options.preset.split(",")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {device_name(options.device)}\n")
+    print(
+        "| preset | canvas, VQGAN | CLIP | pixels, views | precision | seconds a step | spread | CPU seconds | GFLOP |"
+    )
+    print("|" + " --- |" * 9)
+    for name in names:
+        run, named = preset_run(name, options.device)
+        work = flops(run.step)
+        busy = time.process_time()
+        seconds = timed({name: run.step}, options.rounds, options.device)[name]
+        busy, config = (time.process_time() - busy) / options.rounds, run.config
+        asked = f"{config.canvas.name}, {named.vqgan} | {', '.join(named.clip)} | {config.size[0]}x{config.size[1]}"
+        asked += f", {config.views.count} | {config.run.precision}"
+        spread = f"{statistics.median(seconds):.3f} | {min(seconds):.3f} to {max(seconds):.3f}"
+        print(f"| `{name}` | {asked} | {spread} | {busy:.2f} | {work:.0f} |", flush=True)
+
+
+def preset_run(name: str, device: str) -> tuple[Run, ModelsConfig]:
+    """Return a run of a preset on its last stage, with no score between its steps, and the networks that it names."""
+    values = {"seed": 1, "steps": 100_000, "stages": ["full:1"], "best": {"every": 100_000}, "run": {"device": device}}
+    config = make_config("a cat", preset=name, **values)
+    bundled = {record.name for record in catalog.records() if record.file}
+    if config.models.vqgan in bundled:
+        models = Models.load(config)
+    else:
+        torch.manual_seed(0)
+        models = random_models(config.models.vqgan, *map(published_like, config.models.clip))
+        for clip in models.clips:
+            clip.fold()
+        config = make_config("a cat", preset=name, **values, models={"prior": "", "upsampler": "", "memory": ""})
+    resolved = models.resolve(config)
+    casting.hold(models.vqgan, models.clips, resolved.run.precision)
+    return prepare(resolved, models).run((1,)), config.models
+
+
+def published_like(clip: str) -> str:
+    """Return the `ARCH/TAG` of open_clip's that a CLIP has the size of: itself, or what its record names."""
+    if clip not in catalog.names("clip"):
+        return clip
+    return str((catalog.find("clip", clip).architecture or {})["like"])
 
 
 def timed(sides: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, list[float]]:
@@ -222,7 +282,10 @@ def own_peak(options: argparse.Namespace) -> int:
 
 def label(name: str, runs: dict[str, Run]) -> str:
     """Return what a row of the table is called."""
-    return "reference, fp32" if name == _REFERENCE else f"vqclip, {runs[name].config.run.precision}"
+    if name == _REFERENCE:
+        return "reference, fp32"
+    share = runs[name].config.views.tokens
+    return f"vqclip, {runs[name].config.run.precision}" + (f", tokens {share:g}" if share < 1 else "")
 
 
 def synchronize(device: str) -> None:

@@ -14,28 +14,32 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from support.children import Child
+from support.depth import network as depth_network
 from support.pictures import photo, sha
 from support.runs import threads
 
 from vqclip import images
 from vqclip.animation import draw
 from vqclip.animation.api import animate
-from vqclip.animation.draw import Drawn
+from vqclip.animation.draw import Drawn, FilmDrawer
 from vqclip.animation.folder import FilmFolder, find
 from vqclip.animation.job import FilmFinished, FilmJob, FilmOutcome, FilmStarted, FrameDrawn
 from vqclip.animation.output import side_car
+from vqclip.animation.plan import plan_film
 from vqclip.animation.record import read_record
 from vqclip.animation.scenes import mixed, on_sphere
 from vqclip.animation.work import run_film
 from vqclip.cli.main import run
 from vqclip.config import Config, make_config
 from vqclip.config.film import Film, checked_film, film_from
-from vqclip.errors import OutputError, ResumeError, UsageError
+from vqclip.errors import OutputError, ResumeError, UsageError, WeightsError
 from vqclip.generation.control import Control
 from vqclip.generation.models import Models
 from vqclip.guidance.targets import PromptTargets
 from vqclip.session.events import Event, NoticeGiven
+from vqclip.weights import files
 from vqclip.writers import metadata
 from vqclip.writers.clips import VideoSource
 
@@ -162,6 +166,31 @@ def test_every_border_draws(networks: Models, border: str) -> None:
     edge = {"mirror": first[:, :30][:, ::-1], "wrap": first[:, 34:], "smear": first[:, :1].repeat(30, 1)}
     expected = edge.get(border, np.zeros_like(first[:, :30]))
     assert np.abs(last[:, :29] - expected[:, :29]).mean() < 2
+
+
+def test_a_camera_over_a_depth_moves_near_things_farther(networks: Models) -> None:
+    """Over a map that is near on the left and far on the right, a shift of the camera shifts the left by more."""
+    plan = plan_film(film(frames=2, steps=0, camera={"x": "6"}), pictures(size=96))
+    drawer = FilmDrawer(plan, networks)
+    first = drawer.first()
+    near, far = torch.ones(1, 1, 96, 48), torch.zeros(1, 1, 96, 48)
+    drawer.depth = lambda image: torch.cat([near, far], 3)
+    second = drawer.next(1, 0, {0: first.image})
+    before, after = levels(first.image), levels(second.image)
+
+    def shift(columns: slice) -> int:
+        ways = [np.abs(after[:, columns] - np.roll(before, k, axis=1)[:, columns]).mean() for k in range(13)]
+        return int(np.argmin(ways))
+
+    assert shift(slice(16, 40)) > shift(slice(64, 90))
+
+
+def test_a_depth_network_of_a_file_moves_the_camera_and_is_recorded(networks: Models) -> None:
+    save_file(dict(depth_network().state_dict()), "depth.safetensors")
+    frame = drawn(film(frames=2, camera={"dolly": "0.1", "depth": "depth.safetensors"}), networks)[1]
+    assert frame.record["weights"]["depth:depth.safetensors"] == files.sha256(Path("depth.safetensors"))
+    with pytest.raises(WeightsError, match="nothing"):
+        drawn(film(frames=2, camera={"depth": "nothing.safetensors"}), networks)
 
 
 def test_the_prior_draws_what_comes_in(networks: Models) -> None:
@@ -487,6 +516,28 @@ def test_strength_0_keeps_a_video(networks: Models) -> None:
         given = list(VideoSource.open("clip.mp4").frames())
         distances.append(np.abs(levels(frames[1].image) - given[1]).mean())
     assert distances[0] < 0.5 * distances[1]
+
+
+def test_what_comes_into_view_in_a_video_is_painted(networks: Models) -> None:
+    """After a cut nothing can be carried along: the frame begins as a first one does, not as the video's own."""
+    from vqclip.writers.films import write_film
+
+    def scene(number: int) -> np.ndarray:
+        pixels = np.full((64, 64, 3), (200, 220, 240) if number else (30, 40, 20), np.uint8)
+        rng = np.random.default_rng(number)
+        for x, y in rng.integers(0, 48, (6, 2)):
+            pixels[y : y + 16, x : x + 16] = rng.integers(0, 255, 3)
+        return pixels
+
+    for name, numbers in (("cut.mp4", (0, 1)), ("second.mp4", (1, 1))):
+        write_film((scene(number) for number in numbers), name, (64, 64), 8.0, folder="making")
+    cut, second = (
+        list(animate(pictures("a house, mosaic"), film_from({"video": name, "steps": 0, "strength": "1"}), networks))
+        for name in ("cut.mp4", "second.mp4")
+    )
+    given, painted = list(VideoSource.open("cut.mp4").frames())[1].astype(float), levels(second[0].image)
+    assert np.abs(given - painted).mean() > 5
+    assert np.abs(levels(cut[1].image) - painted).mean() < 0.4 * np.abs(given - painted).mean()
 
 
 def test_a_video_and_what_excludes_it(networks: Models) -> None:

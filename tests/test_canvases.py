@@ -165,7 +165,7 @@ def test_pyramids_have_any_size(size: tuple[int, int]) -> None:
 def test_losses_that_need_latents_say_so(cli: CommandLine) -> None:
     told = cli.draw("a cat", "--canvas", "pixels", "--set", "losses.commitment=1", "-o", "cat.png")
     assert told.code == 2 and len(told.complaints) == 1
-    assert "losses.commitment needs latents" in told.complaints[0]
+    assert "losses.commitment needs codes" in told.complaints[0]
 
 
 @pytest.mark.parametrize(

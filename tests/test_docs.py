@@ -17,25 +17,32 @@ import safetensors
 from support.runs import threads
 
 from vqclip import errors
+from vqclip.animation.story import read_story, scenes_of
 from vqclip.cli import ends
+from vqclip.cli.animate import of_file
 from vqclip.cli.generate import generate
 from vqclip.cli.main import cli
+from vqclip.config import make_config
+from vqclip.config.fields import leaves
+from vqclip.config.film import Film, film_from
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (".", "docs", "benchmarks", "checkpoints", "examples")
 DOCUMENTS = sorted(file for folder in FOLDERS for file in (ROOT / folder).glob("*.md"))
 README = (ROOT / "README.md").read_text("utf-8")
+FILMS = (ROOT / "docs/films.md").read_text("utf-8")
 # signals, not errors: see vqclip/cli/generate.py
 SIGNALS = {130, 143}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, document: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    """Return the arguments of every vqclip command in the README."""
-    lines = [part.strip() for block in blocks("bash") for line in block.splitlines() for part in line.split("&&")]
+def commands(document: str = README) -> list[list[str]]:
+    """Return the arguments of every vqclip command in a document."""
+    whole = [block.replace("\\\n", " ") for block in blocks("bash", document)]
+    lines = [part.strip() for block in whole for line in block.splitlines() for part in line.split("&&")]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("vqclip ")]
 
 
@@ -57,8 +64,10 @@ def all_options() -> set[str]:
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 
 
-def test_the_walk_of_a_prompt_has_twelve_hops_at_most_and_each_is_there() -> None:
-    hops = re.findall(r"^\| \d+ \| `([\w.]+):([\w.]+)` \|", ARCHITECTURE, re.MULTILINE)
+@pytest.mark.parametrize("walk", ["The walk of a prompt", "The walk of a film"])
+def test_a_walk_has_twelve_hops_at_most_and_each_is_there(walk: str) -> None:
+    section = ARCHITECTURE.partition(f"\n## {walk}\n")[2].partition("\n## ")[0]
+    hops = re.findall(r"^\| \d+ \| `([\w.]+):([\w.]+)` \|", section, re.MULTILINE)
     assert 8 <= len(hops) <= 12
     for module, name in hops:
         thing: object = importlib.import_module(module)
@@ -94,13 +103,42 @@ def test_every_option_in_the_readme_exists() -> None:
     assert words - all_options() == set()
 
 
+def test_every_option_of_films_is_on_their_page() -> None:
+    words = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", FILMS))
+    assert words - all_options() - {"--neg"} == set()
+    own = {field.setting.flags[0] for field in leaves(Film) if field.setting.flags}
+    assert own - words == set()
+
+
+@pytest.mark.parametrize("code", blocks("python", FILMS), ids=lambda code: code.splitlines()[3][:40])
+def test_the_python_of_films_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = code.replace("seed=3)", "seed=3, steps=1, size=64)").replace("seconds=2", "seconds=0.25, steps=1")
+    assert short.count("seconds=0.25") == short.count("size=64") == 1
+    with threads(1):
+        exec(compile(short, "films.md", "exec"), {})
+    assert [*tmp_path.glob("castle-*.png"), *tmp_path.glob("castle.mp4")]
+
+
+@pytest.mark.parametrize("language", ["yaml", "json"])
+def test_stories_and_cameras_of_films_are_read(language: str, tmp_path: Path) -> None:
+    for number, text in enumerate(blocks(language, FILMS)):
+        file = tmp_path / f"{number}.{language}"
+        file.write_text(text, "utf-8")
+        if text.startswith(("- ", "{")):
+            story = read_story(file)
+            assert len(scenes_of(film_from({"story": story}), make_config(), 96, 12.0)) == len(story) > 1
+        else:
+            assert film_from(of_file(file)).camera.zoom != "1"
+
+
 def test_the_options_of_older_tools_in_the_readme_exist() -> None:
     (line,) = re.findall(r"^Options of older tools work too: `(.+)`", README, re.MULTILINE)
     assert set(line.split()) <= options_of(generate)
 
 
-@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
-def test_every_command_in_the_readme_parses(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [*commands(), *commands(FILMS)], ids=" ".join)
+def test_every_command_in_the_readme_and_of_films_parses(arguments: list[str]) -> None:
     arguments = arguments[: arguments.index(">")] if ">" in arguments else arguments
     named = arguments[0] in cli.list_commands(click.Context(cli))
     name, rest = (arguments[0], arguments[1:]) if named else ("generate", arguments)

@@ -201,7 +201,7 @@ def test_a_canvas_from_outside_is_drawn_scaled_saved_and_gone_on_with(cli: Comma
     assert cli.draw(*flags, "one.png", "--keep-run").code == 0
     assert cli("resume", "one.run", "--steps", "6").code == 0
     assert cli.draw("a red circle", "--canvas", "colour").code == 2
-    with pytest.raises(UsageError, match=r"losses.commitment needs latents, which the canvas 'colors' does not have"):
+    with pytest.raises(UsageError, match=r"losses.commitment needs codes, which the canvas 'colors' does not have"):
         draw(small(canvas={"name": "colors"}, losses={"commitment": 1.0}, init={"kind": "random"}))
 
 

@@ -6,14 +6,17 @@ import os
 import re
 from typing import Any
 
+import click
 import pytest
 import yaml
 from support.command_line import CommandLine
 
 from vqclip import config as configs
+from vqclip.cli import animate
 from vqclip.cli.options import offered
 from vqclip.config import Config, check, from_dict
 from vqclip.config.fields import Leaf, Trait, get, leaf, leaves, put
+from vqclip.config.film import Film
 from vqclip.config.text import nest
 from vqclip.errors import UsageError
 from vqclip.registry import LOSSES, OPTIMIZERS
@@ -38,6 +41,23 @@ def test_a_field_says_in_one_line_what_it_is_and_its_default_is_allowed(field: L
     assert line.endswith(".") and "\n" not in line and 5 < len(line) < 120
     assert field.default == get(Config(), field.key)
     check(Config())
+
+
+@pytest.mark.parametrize("field", [field for field in leaves(Film) if field.key != "story"], ids=key_of)
+def test_a_field_of_a_film_says_in_one_line_what_it_is_and_has_an_option(field: Leaf) -> None:
+    line = field.setting.line
+    assert line.endswith(".") and "\n" not in line and 5 < len(line) < 120
+    assert field.setting.flags
+    # an option of films is never one of pictures too
+    assert not {*field.setting.flags} & {flag for other in animate.PICTURE for flag in other.setting.flags}
+
+
+def test_the_help_of_films_names_tracks_and_means_frames() -> None:
+    said = {name: option for option in animate.animate.params for name in option.opts}
+    assert said["--zoom"].make_metavar(click.Context(animate.animate)) == "TRACK"
+    assert said["--seconds"].make_metavar(click.Context(animate.animate)) == "FLOAT"
+    assert "first frame" in said["--steps"].help  # type: ignore[attr-defined]
+    assert animate.HELP.keys() <= {field.key for field in animate.PICTURE}
 
 
 @pytest.mark.parametrize("field", _OF_NUMBERS, ids=key_of)

@@ -103,6 +103,13 @@ def test_gif_and_webp_are_silent_and_it_is_said(tmp_path, name):
     assert film_remarks(path, SIZE) == film_remarks("a.mp4", SIZE, sound) == []
 
 
+def test_a_gif_has_the_colors_of_all_its_frames(tmp_path):
+    with Image.open(film(tmp_path, "a.gif")) as image:
+        for n in range(8):
+            image.seek(n)
+            assert np.abs(np.asarray(image.convert("RGB"), int) - (10 + 20 * n)).max() <= 2
+
+
 def test_equal_frames_give_equal_bytes(tmp_path):
     sound = tone(tmp_path / "a.wav", 1)
     first, second = (film(tmp_path, name, sound=sound, comment="x").read_bytes() for name in ("a.mp4", "b.mp4"))

@@ -139,14 +139,14 @@ def test_a_disk_that_fills_while_it_is_converted_costs_no_second_fetch(
 
 
 def test_a_file_of_the_hub_of_another_size_is_refused(
-    served: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Server, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import huggingface_hub
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *args, **options: str(tmp_path / "served.ckpt"))
+    monkeypatch.setenv("HF_ENDPOINT", served.address)
     record(home, served, sources=[{"hub": "a/b", "file": "x.ckpt"}], size=7)
     with pytest.raises(WeightsError, match="bytes, not 7"):
         get.get("vqgan", "mine")
+    assert not served.asked
+    record(home, served, sources=[{"hub": "a/b", "file": "x.ckpt"}])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 3})())
     with pytest.raises(WeightsError, match="are free"):
         get.get("vqgan", "mine")

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "vqclip"
 
 GROUND = [
     "errors",
+    "architecture",
     "types",
     "registry",
     "resources",
@@ -66,13 +67,24 @@ FENCES: dict[str, tuple[str, ...]] = {
     "imageio_ffmpeg": ("writers/ffmpeg.py",),
     "click": ("cli.py", "cli/"),
     "kornia": ("animation/",),
+    "tokenizers": ("models/tokenizing.py",),
+    "transformers": (),
     "pickle": (),
     "marshal": (),
     "shelve": (),
     "dill": (),
 }
 TORCH_FREE = [*GROUND, *DESCRIPTION, "world", "words"]
-TORCH_FREE += ["weights.catalog", "weights.cache", "weights.fetch", "weights.memory"]
+TORCH_FREE += [
+    "weights.catalog",
+    "weights.cache",
+    "weights.fetch",
+    "weights.memory",
+    "weights.clip_names",
+    "weights.hub_clips",
+    "weights.clip_facts",
+]
+TORCH_FREE += ["weights.hub", "weights.plan", "weights.manifest", "weights.exchange"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text("utf-8")) for file in FILES}

@@ -287,13 +287,17 @@ def test_a_folder_of_diffusers_vqmodel(old: bool, held: dict[str, Tensor], tmp_p
     same(folder.parent, held)
 
 
-def test_a_kl_autoencoder_and_a_movq_are_named(held: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_kl_autoencoder_is_read_and_a_movq_is_named(held: dict[str, Tensor], tmp_path: Path) -> None:
     rest = {name: value for name, value in held.items() if name != _BOOK}
     kl = rest | {"encoder.conv_out.weight": torch.zeros(16, 64, 3, 3), "encoder.conv_out.bias": torch.zeros(16)}
+    kl |= {"quant_conv.weight": torch.zeros(8, 16, 1, 1), "quant_conv.bias": torch.zeros(8)}
     safetensors.torch.save_file(under("first_stage_model.", kl), tmp_path / "kl.safetensors")
-    assert "KL autoencoder" in refusal(tmp_path / "kl.safetensors")
     safetensors.torch.save_file({n: v.clone() for n, v in to_diffusers(kl).items()}, tmp_path / "sd.safetensors")
-    assert "KL autoencoder" in refusal(tmp_path / "sd.safetensors")
+    for name in ("kl", "sd"):
+        architecture, tensors = read_vqgan(tmp_path / f"{name}.safetensors")
+        assert architecture.quantizer == "none" and architecture.embed_dim == 4
+        assert tensors.keys() == kl.keys() and all(torch.equal(tensors[n], kl[n]) for n in kl)
+        load.load_vqgan(str(tmp_path / f"{name}.safetensors"))
     safetensors.torch.save_file(held | {"decoder.norm_out.conv_y.weight": torch.zeros(2)}, tmp_path / "m.safetensors")
     assert "MoVQ" in refusal(tmp_path / "m.safetensors")
 

@@ -360,6 +360,17 @@ def test_every_optimizer_moves_a_run(name: str) -> None:
     assert not torch.equal(after, before)
 
 
+def test_normalized_steps_have_one_length_for_each_picture() -> None:
+    """Two pictures of two layers each, one with a gradient a thousand times as steep, one with none at all."""
+    layers = [torch.zeros(3, 2, 4, 4, requires_grad=True), torch.zeros(3, 2, 2, 2, requires_grad=True)]
+    steepness = torch.tensor([1.0, 1000.0, 0.0]).view(3, 1, 1, 1)
+    sum((steepness * layer).sum() for layer in layers).backward()
+    optim.build(OptimizerConfig(name="normalized", lr=0.2), layers).step()
+    moved = torch.cat([layer.detach().flatten(1) for layer in layers], 1)
+    assert torch.allclose(moved.square().mean(1).sqrt(), torch.tensor([0.2, 0.2, 0.0]))
+    assert bool((moved[:2] < 0).all())
+
+
 def test_optimizers_get_their_settings() -> None:
     config = OptimizerConfig(name="adamw", lr=0.3, betas=[0.5, 0.6], weight_decay=0.7)
     group = optim.build(config, [torch.zeros(1, requires_grad=True)]).param_groups[0]

@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from support.networks import SMALL_VQ
+from support.published_clips import open_clip_folder
 from torch import Tensor
 
 from vqclip import resources
@@ -152,6 +153,8 @@ NO_WEIGHTS: dict[str, tuple[bytes | None, str]] = {
 @pytest.mark.parametrize("damage", NO_WEIGHTS)
 def test_a_file_that_is_no_weight_file_is_refused(kind: str, damage: str, tmp_path: Path) -> None:
     content, says = NO_WEIGHTS[damage]
+    # another program's CLIP is read if its configuration lies beside it
+    says = "no open_clip_config.json beside it" if (kind, says) == ("clip", "pickled") else says
     path = tmp_path / "weights.safetensors"
     if content is not None:
         path.write_bytes(content)
@@ -173,7 +176,10 @@ def test_a_refused_pickle_was_not_run(tmp_path: Path) -> None:
     torch.save(Bomb(), tmp_path / "w.pt")
     for name, words in (("w.ckpt", "no pickled checkpoint that can be read safely"), ("w.pt", "nothing was run")):
         assert words in refusal("vqgan", str(tmp_path / name))
-        assert "pickled" in refusal("clip", str(tmp_path / name))
+        assert "no open_clip_config.json" in refusal("clip", str(tmp_path / name))
+    open_clip_folder(tmp_path)
+    for name, words in (("w.ckpt", "no pickled checkpoint that can be read safely"), ("w.pt", "nothing was run")):
+        assert words in refusal("clip", str(tmp_path / name))
     assert not (tmp_path / "ran").exists()
 
 
@@ -187,9 +193,9 @@ def test_a_truncated_file_is_refused(keep: float, write: Callable[..., str]) -> 
 
 def test_foreign_safetensors_are_refused(write: Callable[..., str], tensors: dict[str, dict[str, Tensor]]) -> None:
     path = write("clip", format="pt")
-    assert "only weight files written by vqclip" in refusal("clip", path)
+    assert "does not say what CLIP it is" in refusal("clip", path)
     safetensors.torch.save_file(tensors["clip"], path)
-    assert "only weight files written by vqclip" in refusal("clip", path)
+    assert "does not say what CLIP it is" in refusal("clip", path)
     assert "holds no VQGAN" in refusal("vqgan", path)
     assert "only weight files written by vqclip" in refusal("vqgan", write(architecture=None))
 

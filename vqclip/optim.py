@@ -49,6 +49,28 @@ def _uncompiled(kind: Any) -> Any:
     return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
+class Normalized(torch.optim.Optimizer):
+    """Steps of one length: each picture goes along its gradient by `lr` in root mean square over its parameters.
+
+    The step of the sampler for robust CLIPs (clip-robust-gen), where the gradient says the way and not how far.
+    """
+
+    def __init__(self, params: Sequence[Tensor], lr: float = 0.1) -> None:
+        super().__init__(list(params), {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move all parameters (B, ...), those of a picture together; one whose gradient is 0 stays where it is."""
+        del closure
+        for group in self.param_groups:
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            gradients = torch.cat([parameter.grad.reshape(len(parameter), -1) for parameter in moved], 1)
+            length = gradients.square().mean(1).sqrt().clamp(min=1e-30)
+            for parameter in moved:
+                scale = (group["lr"] / length).view(-1, *[1] * (parameter.dim() - 1))
+                parameter.sub_(parameter.grad * scale)
+
+
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:

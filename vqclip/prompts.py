@@ -202,6 +202,18 @@ def unknown_words(prompts: Iterable[Prompt], known: frozenset[str]) -> list[str]
     return list(dict.fromkeys(word for word in parts if word and word not in known))
 
 
+def unread_scripts(prompts: Iterable[Prompt]) -> list[str]:
+    """Return the texts, of prompts of positive weight, whose letters are all of other scripts than the Latin one.
+
+    Nothing is unread where any prompt has a Latin letter, or none has letters.
+    """
+    texts = [prompt.text for prompt in prompts if prompt.weight > 0]
+    letters = [letter for text in texts for letter in text if letter.isalpha()]
+    if not letters or any(unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in letters):
+        return []
+    return texts
+
+
 def split_long(text: str, limit: int, count_tokens: Callable[[str], int]) -> list[str]:
     """Split a text into parts of at most `limit` tokens, at commas and full stops if it can, else between words.
 

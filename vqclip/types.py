@@ -8,70 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vqclip.architecture import VQGANArchitecture as VQGANArchitecture
+from vqclip.architecture import json_object
 from vqclip.errors import WeightsError
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
     from torch import Tensor
-
-
-_SIZES = ("ch", "num_res_blocks", "resolution", "z_channels", "embed_dim", "n_embed", "norm_groups")
-
-
-@dataclass(frozen=True)
-class VQGANArchitecture:
-    """Sizes of a taming-transformers VQGAN (Esser et al. 2021).
-
-    `resolution` is the nominal training side in pixels; taming places attention by resolution, so levels are recorded
-    here (0 = full side) and turned into resolutions when the network is built.
-
-    `norm_groups` is 32 in taming. A narrow network needs fewer: where a group is a single channel, the norm before the
-    last convolution erases the mean of every channel, and with it the color of the picture. Without an `encoder` it
-    draws, but begins with no picture.
-    """
-
-    ch: int = 128
-    ch_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
-    num_res_blocks: int = 2
-    attn_levels: tuple[int, ...] = (4,)
-    resolution: int = 256
-    z_channels: int = 256
-    embed_dim: int = 256
-    n_embed: int = 1024
-    quantizer: str = "vq"
-    norm_groups: int = 32
-    encoder: bool = True
-
-    def __post_init__(self) -> None:
-        sizes = [getattr(self, name) for name in _SIZES]
-        if not all(type(n) is int and 0 < n <= 1 << 20 for n in (*sizes, *self.ch_mult)) or not self.ch_mult:
-            raise ValueError("sizes must be whole numbers from 1 to 2**20")
-        if self.quantizer not in ("vq", "gumbel"):
-            raise ValueError(f"unknown quantizer {self.quantizer!r}: known are gumbel, vq")
-        if type(self.encoder) is not bool:
-            raise ValueError("encoder must be true or false")
-
-    @property
-    def factor(self) -> int:
-        """Pixels per latent cell along a side."""
-        factor: int = 2 ** (len(self.ch_mult) - 1)
-        return factor
-
-    def to_json(self) -> str:
-        """Return the record as JSON, the form it has in a weight file's metadata."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> VQGANArchitecture:
-        """Read the record back; raise WeightsError if it is damaged."""
-        values = _json_object(text, "VQGAN architecture")
-        try:
-            values |= {name: tuple(int(v) for v in values[name]) for name in ("ch_mult", "attn_levels")}
-            return cls(**values)
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise WeightsError(
-                f"damaged VQGAN architecture in the weight file: {error}; fetch the file again"
-            ) from None
 
 
 @dataclass(frozen=True)
@@ -80,6 +24,7 @@ class CLIPArchitecture:
 
     `model` holds open_clip's own keys (`embed_dim`, `vision_cfg`, `text_cfg`); `merges` shortens the BPE vocabulary of
     the tokenizer to its first entries (None: all); `words` lists the words the model was trained on (empty: any).
+    `tokenizer` says how a tokenizer other than CLIP's, which the file brings, is used (`models.tokenizing`).
     """
 
     model: Mapping[str, Any]
@@ -87,6 +32,7 @@ class CLIPArchitecture:
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
     merges: int | None = None
     words: tuple[str, ...] = ()
+    tokenizer: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         vision, text = self.model["vision_cfg"], self.model["text_cfg"]
@@ -100,6 +46,8 @@ class CLIPArchitecture:
             raise ValueError("mean and std must be three numbers each, std above 0")
         if self.merges is not None and not 0 <= self.merges <= text.get("vocab_size", 49408) - 514:
             raise ValueError("its vocabulary is smaller than its tokenizer's")
+        if self.tokenizer is not None and not isinstance(self.tokenizer, Mapping):
+            raise ValueError("its tokenizer is no mapping")
 
     @property
     def image_size(self) -> int:
@@ -114,22 +62,12 @@ class CLIPArchitecture:
     @classmethod
     def from_json(cls, text: str) -> CLIPArchitecture:
         """Read the record back; raise WeightsError if it is damaged."""
-        values = _json_object(text, "CLIP architecture")
+        values = json_object(text, "CLIP architecture")
         try:
             values |= {name: tuple(values[name]) for name in ("mean", "std", "words")}
             return cls(**values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"damaged CLIP architecture in the weight file: {error}; fetch the file again") from None
-
-
-def _json_object(text: str, what: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"damaged {what} in the weight file: {error}; fetch the file again") from None
-    if not isinstance(values, dict):
-        raise WeightsError(f"damaged {what} in the weight file: not an object; fetch the file again")
-    return values
 
 
 class ImageTokenizer(Protocol):
@@ -139,7 +77,7 @@ class ImageTokenizer(Protocol):
 
     @property
     def codebook(self) -> Tensor:
-        """Codes, (K, C)."""
+        """Codes, (K, C); (0, 0) of continuous latents."""
 
     @property
     def live_codebook(self) -> Tensor:
@@ -148,6 +86,18 @@ class ImageTokenizer(Protocol):
     @property
     def refusal(self) -> str:
         """Why no picture can be encoded; empty if pictures can."""
+
+    @property
+    def space(self) -> str:
+        """The space that latents are kept in, by its name in `vqclip.drawables.spaces`."""
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the latents."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
 
     def codes(self, indices: Tensor) -> Tensor:
         """Indices (B, h, w) to codes (B, C, h, w)."""
@@ -171,7 +121,7 @@ class SampledPrior(Protocol):
 
     @property
     def kind(self) -> str:
-        """How it draws: masked, filling what is MASKED in any order; causal, code after code; flow, all at once."""
+        """How it draws: masked or annealed, filling what is MASKED; causal, code after code; flow, all at once."""
 
     @property
     def side(self) -> int:

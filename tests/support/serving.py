@@ -30,6 +30,31 @@ class Server:
     odd: dict[int, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
     asked: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    # of the Hub: the commit that every revision leads to, and what is asked for without that file's being sent
+    commit: str = "c" * 40
+    looked_up: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    # the error that the Hub gives, as its library knows it: a code and a name
+    refusal: tuple[int, str] | None = None
+    # of a Hub with several files: what each OWNER/NAME/FILE holds, at the commit and at the main branch
+    tree: dict[str, bytes] = field(default_factory=dict)
+    # where GETs of the Hub's files are sent to, as to its content servers
+    elsewhere: str = ""
+
+    def turn_to(self, path: str) -> tuple[int, str] | None:
+        """Let the body be the file of the tree that a path names; return the Hub's error for one that is not there."""
+        repository, resolves, rest = path.strip("/").partition("/resolve/")
+        if not self.tree or not resolves:
+            return None
+        revision, _, file = rest.partition("/")
+        if not any(name.startswith(f"{repository}/") for name in self.tree):
+            return 404, "RepoNotFound"
+        if revision not in ("main", self.commit):
+            return 404, "RevisionNotFound"
+        if f"{repository}/{file}" not in self.tree:
+            return 404, "EntryNotFound"
+        self.body = self.tree[f"{repository}/{file}"]
+        self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:8]}"'
+        return None
 
     def url(self, name: str = "file.ckpt") -> str:
         return f"{self.address}/{name}"
@@ -76,7 +101,32 @@ def serving() -> Iterator[Server]:
             number = len(state.asked)
             state.asked.append(dict(self.headers))
             state.paths.append(self.path)
+            state.turn_to(self.path)
+            if state.elsewhere and "/resolve/" in self.path:
+                self.send_response(302)
+                self.send_header("Location", state.elsewhere)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             state.odd.get(number, lambda handler: send(handler, state))(self)
+
+        def do_HEAD(self) -> None:
+            state.looked_up.append((self.path, dict(self.headers)))
+            missing, leads_on = state.turn_to(self.path), state.elsewhere and "/resolve/" in self.path
+            code, name = state.refusal or missing or ((302 if leads_on else 200), "")
+            self.send_response(code)
+            if code == 302:
+                self.send_header("Location", state.elsewhere)
+            self.send_header("Content-Type", state.kind)
+            self.send_header("Content-Length", str(len(state.body)))
+            self.send_header("ETag", state.etag)
+            if "/resolve/" in self.path:
+                self.send_header("X-Repo-Commit", state.commit)
+                self.send_header("X-Linked-Etag", f'"{hashlib.sha256(state.body).hexdigest()}"')
+                self.send_header("X-Linked-Size", str(len(state.body)))
+            if name:
+                self.send_header("X-Error-Code", name)
+            self.end_headers()
 
         def log_message(self, *args: object) -> None:
             pass

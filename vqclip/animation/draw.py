@@ -27,6 +27,7 @@ from vqclip.guidance.targets import Targets
 from vqclip.precision import autocast
 from vqclip.session.api import of_snapshot, record
 from vqclip.types import Notice, Snapshot
+from vqclip.weights.load import recorded_name
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class FilmDrawer:
         self.size = (plan.size[1], plan.size[0])
         sketched = any(stage.still.sketcher is not None for stage in self.stages)
         self.layers = plan_layers(plan.scenes, plan.timeline, plan.asked.seed, sketched and plan.source is None)
-        self.depth = _depth_of(plan.film.camera.depth)
+        self.depth, depth_weights = _depth_of(plan.film.camera.depth)
+        self.weights = models.recorded_hashes() | depth_weights
         self._canvases: dict[Layer, Canvas | None] = {}
 
     @property
@@ -131,22 +133,23 @@ class FilmDrawer:
         known = record(prepared, (stage.seed,), 0)
         motion = self.timeline.motion(number) if number else None
         camera = {} if motion is None else {k: v for k, v in dataclasses.asdict(motion).items() if k != "center"}
+        known["weights"] = self.weights
         return known | {"frame": {"number": number, "fps": self.timeline.fps, "camera": camera}}
 
     def _frame_of_source(self, number: int, last: Tensor | None, before: int = 0) -> Drawn:
-        """Return the frame of a video, drawn anew: what moved is carried along, what was hidden is taken from it."""
+        """Return the frame of a video, drawn anew: what moved is carried along, what was hidden is painted from it."""
         if self.source is None:
             raise ValueError("there is no video")
         given = self.source.frame(number)
         stage = next(each for each in reversed(self.stages) if each.scene.at <= number)
         painted = stage.painted(given, stage.seed)
         strength = self.timeline.strength(number)
-        if last is None:
-            image, known = torch.lerp(given, painted, strength), torch.zeros_like(given[:, :1])
-        else:
+        # what was hidden begins as the first frame does: in the video's own colors it would show as a tear
+        image, known = torch.lerp(given, painted, strength), torch.zeros_like(given[:, :1])
+        if last is not None:
             carried, seen = self.source.carried(last, before, number)
             known = seen.float()
-            image = torch.lerp(given, carried, known)
+            image = torch.lerp(image, carried, known)
         held = self.timeline.hold(number) if last is not None else 0.0
         beginning = Beginning(image, known, held, torch.lerp(given, painted, min(2 * strength, 1.0)))
         return self._draw(number, stage, beginning, stage.targets(self.timeline.time(number)))
@@ -227,14 +230,14 @@ class FilmDrawer:
         )
 
 
-def _depth_of(name: str) -> Callable[[Tensor], Tensor] | None:
-    """Return the depth network that a film names, if it does."""
+def _depth_of(name: str) -> tuple[Callable[[Tensor], Tensor] | None, dict[str, str]]:
+    """Return what estimates depth, if a film names a network that does, and the sha256 of its weights by its name."""
     if not name:
-        return None
+        return None, {}
     from vqclip.weights.load import load_depth
 
-    network: Callable[[Tensor], Tensor] = load_depth(name)[0]
-    return network
+    network, digest = load_depth(name)
+    return torch.no_grad()(network.estimate), {f"depth:{recorded_name('depth', name)}": digest}
 
 
 def _uncovered(layers: Sequence[Layer], number: int, ease: str) -> Sequence[Layer]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from torch import Tensor
 from vqclip import images
 from vqclip.animation import flow
 from vqclip.animation.camera import warp_field
+from vqclip.errors import UsageError
 from vqclip.writers.clips import VideoSource
 
 
@@ -46,12 +49,22 @@ class Source:
                 break
             latest = images.to_tensor(Image.fromarray(pixels))
             self._next += 1
-        if latest is None:
-            latest = self._kept[max(self._kept)]
+        if latest is None:  # the video is over, or damaged from here on
+            latest = self._last_before(number)
         # two neighbours are enough for the flow between them
         self._kept = {key: value for key, value in self._kept.items() if key >= max(self._kept, default=0)}
         self._kept[number] = latest
         return latest
+
+    def _last_before(self, number: int) -> Tensor:
+        """Return the last frame that can be read before a number; UsageError if there is none."""
+        if self._kept:
+            return self._kept[max(self._kept)]
+        there = itertools.islice(self.video.frames(fps=self.fps, size=self.size), number)
+        latest = deque(there, maxlen=1)
+        if not latest:
+            raise UsageError(f"{self.video.path} has no frame that can be read: give another video")
+        return images.to_tensor(Image.fromarray(latest[0]))
 
     def carried(self, picture: Tensor, before: int, number: int) -> tuple[Tensor, Tensor]:
         """Return a picture of an earlier frame moved as the video moves, and where that can be known (1, 1, H, W)."""

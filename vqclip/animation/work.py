@@ -95,7 +95,7 @@ class _Work:
         self.folder.make()
 
     def _carry_out(self, plan: Plan, drawer: FilmDrawer, notices: Sequence[Notice]) -> FilmOutcome:
-        weights = drawer.models.recorded_hashes()
+        weights = drawer.weights
         outside: dict[str, Any] = {f"film.{key}": sha256(Path(name)) for key, name in files_of(self.film).items()}
         for place, stage in enumerate(drawer.stages):
             outside |= {f"{key} of scene {place + 1}": seen for key, seen in stage.still.outside.items()}
@@ -114,6 +114,7 @@ class _Work:
             self.listen(NoticeGiven(notice))
         for text in self._remarks(plan):
             self._notice(text)
+        self._remarked = 0 if plan.source is None else len(plan.source.video.notices)
         return self._draw(plan, drawer, done)
 
     def _remarks(self, plan: Plan) -> list[str]:
@@ -157,6 +158,9 @@ class _Work:
 
     def _end(self, plan: Plan, stopped: bool) -> FilmOutcome:
         count = len(self.folder)
+        # what is wrong with a video shows only while it is read
+        for text in [] if plan.source is None else plan.source.video.notices[self._remarked :]:
+            self._notice(text)
         if not count:
             return self._finished(FilmOutcome(stopped=stopped))
         film, others = self._write(plan, count)

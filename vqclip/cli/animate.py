@@ -29,32 +29,59 @@ _NOT_OF_FILMS = {
     "output.file", "output.video", "output.fps", "output.length", "output.save_every", "output.save_candidates",
     "output.metrics", "output.tensorboard", "count", "batch_size", "init.strength", "init.mask", "init.keep",
 }  # fmt: skip
-_PICTURE = [field for field in offered() if field.key not in _NOT_OF_FILMS]
+# what an option means for a film
+HELP = {
+    "steps": "Optimization steps of a scene's first frame; the others have --frame-steps.",
+    "init.image": "Picture that the film begins with.",
+    "output.folder": "Folder for films whose names are not given.",
+    "output.keep_run": "Keep the folder with the drawn frames.",
+    "output.metadata": "Write nothing into the film about how it was drawn.",
+}
+PICTURE = [
+    dataclasses.replace(field, setting=dataclasses.replace(field.setting, help=HELP.get(field.key, field.setting.help)))
+    for field in offered()
+    if field.key not in _NOT_OF_FILMS
+]
 
 
 @click.command(cls=older.OlderCommand, context_settings={"token_normalize_func": older.normalized})
 @click.argument("prompt", nargs=-1)
-@click.option("-o", "--output", type=TEXT, help="The film: .mp4, .gif, .webp, or a folder for PNGs.")
-@click.option("--prompts", "--story", "story", type=FILE, help="Prompts over time: a text, YAML, or Deforum's JSON.")
 @click.option(
-    "--camera", "camera", type=FILE, help="A YAML file of the camera's tracks, or of any of a film's settings."
+    "-o", "--output", type=TEXT, help="Name of the film: .mp4, .gif or .webp; any other is a folder for PNGs."
 )
+@click.option(
+    "--prompts", "--story", "story", type=FILE, help="File of prompts over time: a text, YAML, or Deforum's JSON."
+)
+@click.option("--camera", "camera", type=FILE, help="YAML file of the camera's tracks, or of any settings of a film.")
 @field_options("film_flags", offered(Film))
 @click.option("--preset", type=TEXT, help="A preset of configs/; 'tiny' is the default.")
 @click.option("--model", type=TEXT, help="A VQGAN together with its CLIP.")
 @click.option("-c", "files", multiple=True, type=FILE, help="A config file (YAML) of the pictures.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of a picture's config.")
-@click.option("--from", "source", type=FILE, help="Draw a film again.")
+@click.option(
+    "--from",
+    "source",
+    type=FILE,
+    help="Draw a film of vqclip's again, from the film or its .film.json; other options change it.",
+)
 @click.option("--plugin", "plugins", multiple=True, type=FILE, help="A Python file that registers losses and the like.")
 @click.option("--quiet", is_flag=True, help="Show nothing but the file's name.")
 @click.option("--json-progress", is_flag=True, help="A JSON line a frame on stderr.")
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @click.option("--yes", "--overwrite", is_flag=True, help="Replace an existing file of the given name.")
-@field_options("flags", _PICTURE)
+@field_options("flags", PICTURE)
 def animate(prompt: tuple[str, ...], flags: dict[str, Any], film_flags: dict[str, Any], **options: Any) -> int:
-    """Draw a film of PROMPT. Camera and other options of time take tracks.
+    """Draw a film of PROMPT: vqclip animate "a castle" --zoom 1.02 -o castle.mp4
 
-    A track is a number, an expression of t (the frame) and s (seconds), or keyframes: "0:(1.0), 60:(1.02)".
+    Ctrl-C keeps the film so far; vqclip resume goes on. Try --draft first.
+
+    \b
+    What changes over time is a TRACK, a value for each frame:
+      1.02                      the same value all the time
+      "1+0.02*sin(s)"           t is the frame, s the second
+      "0:(1.02), 60:(1)"        keyframes, linear between them
+      "cubic 0s:(1), 2s:(1.1)"  keyframes in seconds; or: step
+      "1+0.05*bass"             with --audio; mid, treble, beat, loudness too
     """
     progress = FilmProgress.of(quiet=options["quiet"], as_json=options["json_progress"])
     running.load_plugins(options["plugins"], progress)
@@ -110,7 +137,7 @@ def _asked(
     """Return what is asked for: the pictures' config, the film, and the record of a film that is drawn again."""
     changes: list[dict[str, Any]] = []
     if options["camera"] is not None:
-        changes.append(_of_file(options["camera"]))
+        changes.append(of_file(options["camera"]))
     if options["story"] is not None:
         from vqclip.animation.story import read_story
 
@@ -130,7 +157,7 @@ def _asked(
     return config, records.film_of(record, *changes), record
 
 
-def _of_file(path: Path) -> dict[str, Any]:
+def of_file(path: Path) -> dict[str, Any]:
     """Return a film's settings of a file; tracks of the camera may stand at its top."""
     values = read_file(path)
     names = {field.name for field in dataclasses.fields(Film().camera)}
@@ -157,6 +184,8 @@ def _check(job: FilmJob) -> None:
         savepoint.lock(job.resume).release()
     elif job.config is not None and job.film is not None:
         film, config = job.film, job.config
+    if film.camera.depth:
+        catalog.check_here("depth", film.camera.depth)
     for scene in Outline.of(film, config).scenes:
         one = dataclasses.replace(config, prompts=scene.prompts)
         one.init = dataclasses.replace(config.init)

@@ -17,6 +17,7 @@ def check_inputs(config: Config) -> None:
     check_words(config)
     models = config.models
     wanted = [("vqgan", models.vqgan), *(("clip", name) for name in models.clip)]
+    wanted += [("clip", models.judge_clip)] if models.judge_clip else []
     # a prior that is absent is only told of, unless it was asked for
     wanted += [("prior", models.prior)] if models.prior and config.init.kind == "prior" else []
     wanted += [("upsampler", models.upsampler)] if models.upsampler else []

@@ -10,13 +10,13 @@ import click
 
 from vqclip import resources
 from vqclip.cli import streams
+from vqclip.cli.clips import check, list_clips
 from vqclip.cli.values import FILE
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
-from vqclip.terminal import bar_room
-from vqclip.weights import cache, catalog
+from vqclip.weights import cache, catalog, clip_names
 from vqclip.weights.catalog import Weights
 
-_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "depth")
+_KINDS = ("vqgan", "clip", "prior", "upsampler", "embedding", "judge", "memory", "depth")
 _KIND = click.option("--kind", type=click.Choice(_KINDS), help="Which, where several have one name.")
 
 
@@ -27,16 +27,21 @@ def models() -> None:
 
 @models.command("list")
 @click.option("--all", "every", is_flag=True, help="All of open_clip's pretrained CLIPs too.")
-def list_models(every: bool) -> None:
+@click.option("--clips", is_flag=True, help="CLIPs only: accuracy, cost of a view, size, licence, how they guide.")
+def list_models(every: bool, clips: bool) -> None:
     """List known weights: kind, name, size in MB, whether they are here, licence, what they draw."""
+    if clips:
+        list_clips()
+        return
     for record in catalog.records():
-        streams.say(_line(record.kind, record.name, _megabytes(record), _state(record), record.licence, record.draws))
-    clips = list(catalog.RECOMMENDED_CLIPS)
+        draws = f"{record.draws} ({record.doubt})" if record.doubt else record.draws
+        streams.say(_line(record.kind, record.name, _megabytes(record), _state(record), record.licence, draws))
+    shown = list(catalog.RECOMMENDED_CLIPS)
     if every:
         from vqclip.models.openclip import pretrained_names
 
-        clips = pretrained_names()
-    for name in clips:
+        shown = pretrained_names()
+    for name in shown:
         path = cache.weights_file("clip", name)
         known, draws = catalog.RECOMMENDED_CLIPS.get(name, (None, "what its pictures showed"))
         size = path.stat().st_size if path.exists() else known
@@ -49,26 +54,63 @@ def list_models(every: bool) -> None:
 @models.command("get")
 @click.argument("name")
 @_KIND
+@click.option("--to", type=FILE, help="Folder to keep it in; elsewhere VQCLIP_HOME names it.")
+@click.option("--yes", is_flag=True, help="Fetch all that a preset needs without asking.")
 @click.option("--decoder-only", is_flag=True, help="Of a VQGAN, leave the encoder out: smaller, but one stage only.")
 @click.option("--dtype", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True, help="As it is kept.")
 @click.option("--keep-original", is_flag=True, help="Keep the file that was fetched, too.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
-def get_model(name: str, kind: str | None, decoder_only: bool, dtype: str, keep_original: bool, offline: bool) -> None:
-    """Fetch the weights NAME once, verify them and keep what drawing needs of them."""
-    from tqdm import tqdm
+def get_model(
+    name: str,
+    kind: str | None,
+    to: Path | None,
+    yes: bool,
+    decoder_only: bool,
+    dtype: str,
+    keep_original: bool,
+    offline: bool,
+) -> None:
+    """Fetch the weights NAME once, or all that the preset NAME needs, verify them and keep what drawing needs."""
+    from vqclip.cli import getting
+    from vqclip.weights.get import How
 
-    from vqclip.weights.get import How, get
+    how = How(decoder_only, dtype, keep_original)
+    preset = kind is None and name in resources.presets()
+    with cache.no_network(offline), cache.kept_in(to):
+        pairs = getting.of_preset(name) if preset else [(_kind_of(name, kind), name)]
+        getting.get_all(pairs, how, preset=name if preset else "", yes=yes)
 
-    bar = tqdm(unit="B", unit_scale=True, desc=name[:40], disable=None, **bar_room())
 
-    def show(done: int, total: int | None) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
+@models.command("export")
+@click.argument("target", type=FILE)
+@click.argument("names", nargs=-1)
+@_KIND
+@click.option("--yes", is_flag=True, help="Replace an archive of that name.")
+def export_models(target: Path, names: tuple[str, ...], kind: str | None, yes: bool) -> None:
+    """Copy fetched weights, all of them or NAMES, which presets may be too, to the folder or .tar file TARGET.
 
-    chosen = _kind_of(name, kind)
-    with bar, cache.no_network(offline):
-        path = get(chosen, name, How(decoder_only, dtype, keep_original), show)
-    streams.say(path)
+    'models import' takes them over on another machine; a folder also serves there as VQCLIP_HOME.
+    """
+    from vqclip.cli import getting
+    from vqclip.weights import exchange
+
+    pairs = []
+    for name in names:
+        pairs += getting.of_preset(name) if name in resources.presets() else [(_kind_of(name, kind), name)]
+    places = [catalog.locate(*pair) for pair in dict.fromkeys(pairs)] if names else getting.kept()
+    for line in exchange.export(target, places, yes):
+        streams.say(line)
+
+
+@models.command("import")
+@click.argument("source", type=FILE)
+@click.option("--yes", is_flag=True, help="Replace other weights of the same names.")
+def import_models(source: Path, yes: bool) -> None:
+    """Take over weights from SOURCE, a folder or .tar file that 'models export' wrote, and verify them."""
+    from vqclip.weights import exchange
+
+    for place in exchange.take(source, yes):
+        streams.say(place)
 
 
 @models.command("convert")
@@ -104,6 +146,7 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
         "upsampler": load.load_upsampler,
         "embedding": load.load_embedding,
         "judge": load.load_judge,
+        "memory": load.load_memory,
         "depth": load.load_depth,
     }
     chosen = [(_kind_of(name, kind), name) for name in names] or _here()
@@ -120,6 +163,13 @@ def verify(names: tuple[str, ...], kind: str | None) -> None:
             streams.say(f"{found:9} {name:24} BAD   {one_line(error)}")
     if bad:
         raise WeightsError(f"{bad} of {len(chosen)} are absent or damaged: 'vqclip models rm' and 'get' them")
+
+
+@models.command("check")
+@click.argument("name")
+def check_model(name: str) -> None:
+    """Let the CLIP NAME name drawings, with QuickGELU and without: is its configuration right?"""
+    check(name)
 
 
 @models.command("where")
@@ -182,12 +232,12 @@ def _here() -> list[tuple[str, str]]:
     """Return kind and name of all weights on this machine."""
     found = [(record.kind, record.name) for record in catalog.records() if _place(record).exists()]
     fetched = sorted((cache.home() / "weights").glob("clip-*--*.safetensors"))
-    return [*found, *(("clip", path.stem.removeprefix("clip-").replace("--", "/")) for path in fetched)]
+    return [*found, *(("clip", clip_names.of_file(path.stem.removeprefix("clip-"))) for path in fetched)]
 
 
 def _file_name(kind: str, name: str) -> str:
     """Return the name under which weights are kept: of a CLIP in open_clip's form, however it was given."""
-    return (catalog.public_clip(name) if kind == "clip" else "") or name
+    return str(clip_names.hub_name(name) or catalog.public_clip(name) or name) if kind == "clip" else name
 
 
 def _kind_of(name: str, kind: str | None) -> str:
@@ -197,4 +247,4 @@ def _kind_of(name: str, kind: str | None) -> str:
         return kind or kinds[0]
     if kinds:
         raise UsageError(f"{name} names {', '.join(kinds)}: give --kind with one of them")
-    return "clip" if catalog.public_clip(name) else "vqgan"
+    return "clip" if clip_names.has_place(name) or catalog.public_clip(name) else "vqgan"

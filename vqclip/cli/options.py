@@ -16,7 +16,8 @@ from vqclip.config.fields import Leaf, Trait, leaves
 _ORDER = (
     "steps", "size", "seed", "output.file", "output.folder", "count", "batch_size", "canvas.name", "init.kind",
     "init.image", "init.like", "init.anyway", "init.strength", "init.weight", "init.mask", "image_prompts", "negative",
-    "models.vqgan", "models.vqgan_config", "models.clip", "models.prior", "models.upsampler", "prior.class_index",
+    "models.vqgan", "models.vqgan_config", "models.clip", "models.judge_clip", "models.prior", "models.upsampler",
+    "prior.class_index",
     "init.candidates", "init.keep", "output.save_candidates", "target.kind", "views.count", "optimizer.name",
     "optimizer.lr", "stages", "best.patience", "run.device", "run.precision", "run.compile", "run.deterministic",
     "output.video", "output.fps", "output.length", "output.save_every", "output.keep_run",
@@ -74,6 +75,8 @@ def _details(field: Leaf) -> dict[str, Any]:
         details["multiple"] = True
     if field.scalar in (int, float) and field.setting.read is None:
         return details | {"type": field.scalar}
+    if Trait.TRACK in field.setting.traits:
+        details["metavar"] = "TRACK"
     return details if Trait.EMPTY in field.setting.traits else details | {"type": TEXT}
 
 

@@ -20,7 +20,7 @@ class Trait(enum.Flag):
 
     A `PATH` names a file or folder and is never empty, a `MODEL` names weights of the catalog or a file; in both `~` is
     the user's home. Commas belong to a `WHOLE` text, and separate others. A `REPEATED` option may be given several
-    times; one that may be `EMPTY` means something by it.
+    times; one that may be `EMPTY` means something by it. A `TRACK` is a value over the frames of a film.
     """
 
     NONE = 0
@@ -29,6 +29,7 @@ class Trait(enum.Flag):
     WHOLE = enum.auto()
     REPEATED = enum.auto()
     EMPTY = enum.auto()
+    TRACK = enum.auto()
 
 
 @dataclass(frozen=True)

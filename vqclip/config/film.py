@@ -22,6 +22,7 @@ BLENDS = ("sphere", "weights")
 MORPHS = ("pixels", "latents")
 # as long as the longest video
 LONGEST, MOST_FRAMES = 3600.0, 200_000
+_TRACK = Trait.WHOLE | Trait.TRACK
 
 
 @dataclass
@@ -31,26 +32,32 @@ class CameraConfig:
     Zoom is a factor, `x` and `y` are pixels, `rotate` and the angles degrees, `dolly` a share of the distance.
     """
 
-    zoom: str = setting("1", 'Factor a frame, such as 1.02 or "0:(1.02), 60:(1)".', flags="--zoom", traits=Trait.WHOLE)
+    zoom: str = setting(
+        "1", 'How many times as large each frame shows the one before: 1.02, or "0:(1.02), 60:(1)".', flags="--zoom",
+        traits=_TRACK,
+    )  # fmt: skip
     x: str = setting(
-        "0",
-        "Pixels a frame by which the picture moves to the right.",
-        flags="--pan-x --translation-x",
-        traits=Trait.WHOLE,
+        "0", "Pixels a frame by which the picture moves to the right.", flags="--pan-x --translation-x", traits=_TRACK
     )
-    y: str = setting("0", "Pixels a frame by which it moves down.", flags="--pan-y --translation-y", traits=Trait.WHOLE)
-    rotate: str = setting("0", "Degrees a frame, anticlockwise.", flags="--rotate --angle", traits=Trait.WHOLE)
-    yaw: str = setting("0", "Degrees a frame that the camera turns to the right.", flags="--yaw", traits=Trait.WHOLE)
-    pitch: str = setting("0", "Degrees a frame that it looks up.", flags="--pitch", traits=Trait.WHOLE)
-    roll: str = setting("0", "Degrees a frame that it leans over.", flags="--roll", traits=Trait.WHOLE)
+    y: str = setting(
+        "0", "Pixels a frame by which the picture moves down.", flags="--pan-y --translation-y", traits=_TRACK
+    )
+    rotate: str = setting(
+        "0", "Degrees a frame by which the picture turns anticlockwise.", flags="--rotate --angle", traits=_TRACK
+    )
+    yaw: str = setting("0", "Degrees a frame by which the camera looks to the right.", flags="--yaw", traits=_TRACK)
+    pitch: str = setting("0", "Degrees a frame by which the camera looks up.", flags="--pitch", traits=_TRACK)
+    roll: str = setting("0", "Degrees a frame by which the camera leans over.", flags="--roll", traits=_TRACK)
     dolly: str = setting(
-        "0", "Share of the distance a frame that it comes nearer.", flags="--dolly", traits=Trait.WHOLE
+        "0", "Share of its distance by which the camera comes nearer each frame: 0.02.", flags="--dolly", traits=_TRACK
     )
     border: str = setting(
-        "mirror", "What comes in at the edge: {choices}.", None, "--border", choices=BORDERS
+        "mirror", "What comes in at the edges of the picture: {choices}.", None, "--border", choices=BORDERS
     )  # fmt: skip
-    depth: str = setting("", "Depth model, by name or FILE, over which the camera moves.", flags="--depth",
-                         traits=Trait.MODEL | Trait.EMPTY)  # fmt: skip
+    depth: str = setting(
+        "", "Depth model, a name or a FILE: near things move more than far ones.", flags="--depth",
+        traits=Trait.MODEL | Trait.EMPTY,
+    )  # fmt: skip
 
 
 @dataclass
@@ -58,66 +65,99 @@ class Film:
     """What makes pictures a film. `frames` are counted at `fps` a second; every `every`-th of them is drawn.
 
     `story` is a list of mappings: `at` (a frame, or seconds such as "2s"), `prompt`, and perhaps `seed`, `image`,
-    `fade` (seconds) and `cut`. `hold`, `strength` and the camera are tracks.
+    `fade` (seconds) and `cut`. `hold`, `strength` and all of the camera but `border` and `depth` are tracks.
     """
 
     seconds: float | None = setting(
-        None, "Length in seconds; without it 8, or that of a video.", (0.01, LONGEST), "--seconds --length"
+        None, "Length in seconds; 8 if not given, or as long as the video.", (0.01, LONGEST), "--seconds --length"
     )
     frames: int | None = setting(
         None, "Length in frames, instead of seconds.", (1, MOST_FRAMES), "--frames --max-frames"
     )
-    fps: float | None = setting(None, "Frames a second; without it 12, or those of a video.", (1.0, 60.0), "--fps")
-    every: int = setting(
-        1, "Draw every N-th frame, and make those between of their neighbours.", (1, 60), "--every --diffusion-cadence"
+    fps: float | None = setting(
+        None, "Frames a second; 12 if not given, or as many as the video has.", (1.0, 60.0), "--fps"
     )
-    steps: int = setting(8, "Optimization steps a frame, after the first.", (0, 10_000), "--frame-steps")
+    every: int = setting(
+        1,
+        "Draw only each N-th frame, and blend those between from their neighbours: N times as fast.",
+        (1, 60),
+        "--every --diffusion-cadence",
+    )
+    steps: int = setting(
+        8, "Optimization steps of each frame after the first; 0 only moves the camera.", (0, 10_000), "--frame-steps"
+    )
     to: list[str] = setting(
-        [], "A further prompt, towards which the film changes; several are spread evenly.", None, "--to",
+        [], "A prompt that the film changes into; give it again for more, evenly spread over time.", None, "--to",
         traits=Trait.WHOLE | Trait.REPEATED,
     )  # fmt: skip
     story: list[Any] = field(default_factory=list)
     fade: float | None = setting(
         None,
-        "Seconds in which one prompt becomes the next; without it 2, of --to all the time.",
+        "Seconds in which one prompt becomes the next; 2 if not given, with --to all the time between.",
         (0.0, LONGEST),
         "--fade",
     )
-    ease: str = setting("smooth", "How a prompt becomes the next: {choices}.", flags="--ease", choices=EASES)
+    ease: str = setting(
+        "smooth",
+        "How the change from one prompt to the next speeds up and slows down: {choices}.",
+        flags="--ease",
+        choices=EASES,
+    )
     blend: str = setting(
         "sphere",
-        "Between prompts: embeddings on a great circle, or weights: {choices}.",
+        "What CLIP aims at between prompts: a point between both, or both by weight: {choices}.",
         flags="--blend",
         choices=BLENDS,
     )
-    morph: str = setting("pixels", "Between pictures: {choices}.", flags="--morph", choices=MORPHS)
+    morph: str = setting("pixels", "Where one picture becomes the next: {choices}.", flags="--morph", choices=MORPHS)
     camera: CameraConfig = field(default_factory=CameraConfig)
     hold: str = setting(
-        "12", "How strongly a frame holds to the one before as the camera sees it, a track.", flags="--hold",
-        traits=Trait.WHOLE,
+        "12", "How strongly a frame holds to the one before, 0: not at all; more flickers less.", flags="--hold",
+        traits=_TRACK,
     )  # fmt: skip
     colors: float = setting(
-        0.5, "Share by which each frame takes the colors of the first one of its scene.", (0.0, 1.0), "--match-colors"
+        0.5,
+        "How far frames without a sketch take the colors of their scene's first one, 0 to 1.",
+        (0.0, 1.0),
+        "--match-colors",
     )
-    same_views: bool = setting(True, "Cut the same views in every frame.", flags="--fresh-views")
+    same_views: bool = setting(
+        True, "Let CLIP look at other random cuts in each frame: livelier, and flickers more.", flags="--fresh-views"
+    )
     renew: float = setting(
-        3.0, "Zoom at which the next seed's sketch comes out of the middle; 0: never.", (0.0, 1000.0), "--renew"
+        3.0, "Total zoom after which a new sketch comes out of the middle; 0: never.", (0.0, 1000.0), "--renew"
     )
-    loop: bool = setting(False, "End where the film began.", flags="--loop")
+    loop: bool = setting(
+        False, "End with what the film began with, so that it can be played round and round.", flags="--loop"
+    )
     video: str | None = setting(
-        None, "Draw the frames of a video anew.", None, "--init-video --video-init-path", traits=Trait.PATH
+        None,
+        "Draw a video anew, frame by frame, after the prompt.",
+        None,
+        "--init-video --video-init-path",
+        traits=Trait.PATH,
     )
     strength: str = setting(
-        "0.5", "How far a video's frames are redrawn, 0 to 1, a track.", flags="--strength", traits=Trait.WHOLE
+        "0.5", "How far the frames of --init-video are changed, 0 to 1.", flags="--strength", traits=_TRACK
     )
-    flow: str = setting("", "Flow model, a FILE of RAFT-small, instead of the built-in flow.", flags="--flow",
-                        traits=Trait.MODEL | Trait.EMPTY)  # fmt: skip
+    flow: str = setting(
+        "", "Flow model for --init-video, a FILE of RAFT-small, instead of the built-in flow.", flags="--flow",
+        traits=Trait.MODEL | Trait.EMPTY,
+    )  # fmt: skip
     audio: str | None = setting(
-        None, "Sound of the film; tracks may use bass, mid, treble, beat, loudness.", None, "--audio", traits=Trait.PATH
+        None,
+        "Sound of the film; tracks can follow its bass, mid, treble, beat and loudness.",
+        None,
+        "--audio",
+        traits=Trait.PATH,
     )
-    draft: bool = setting(False, "Every fourth frame at half the size, to see the motion.", flags="--draft")
-    storyboard: str | None = setting(None, "A sheet of frames over time, a PNG or JPEG.", None, "--storyboard",
-                                     traits=Trait.PATH)  # fmt: skip
+    draft: bool = setting(
+        False, "Draw only each fourth frame at half the size, to see the motion soon.", flags="--draft"
+    )
+    storyboard: str | None = setting(
+        None, "A sheet with frames of the film and their times, to be written too: FILE.png or FILE.jpg.", None,
+        "--storyboard", traits=Trait.PATH,
+    )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tree as plain data, ready for JSON and YAML."""

@@ -18,7 +18,7 @@ def _read_switch(value: Any) -> Any:
 
 @dataclass
 class ModelsConfig:
-    """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last four is none."""
+    """Catalog names or files of the networks; several CLIPs guide together. An empty one of the last five is none."""
 
     vqgan: str = setting(
         "tiny", "VQGAN: a name or a file.", None, "--vqgan --vqgan-model --vqgan-checkpoint -ckpt", traits=Trait.MODEL
@@ -31,6 +31,9 @@ class ModelsConfig:
         ["tiny"], "CLIP: a name or a file; several guide together.", None, "--clip -m --clip-model --clip-models",
         traits=Trait.MODEL | Trait.REPEATED,
     )  # fmt: skip
+    judge_clip: str = setting(
+        "", "CLIP that only scores, and never guides: a name or a file.", flags="--judge-clip", traits=_OPTIONAL
+    )
     prior: str = setting("", "Prior that proposes the first grid: a name or a file.", flags="--prior", traits=_OPTIONAL)
     upsampler: str = setting(
         "", "Upsampler that begins finer grids: a name or a file.", flags="--upsampler", traits=_OPTIONAL
@@ -93,8 +96,9 @@ class InitConfig:
 class CanvasConfig:
     """What is optimized, by its registered name, with the `options` that it has.
 
-    Without a name a rule decides: the latents of the VQGAN, or pixels where a run begins with a picture or a sketch and
-    the VQGAN's record says that it draws these too coarsely.
+    `vqgan` is the latents of the VQGAN, each drawn as its code, or as it is where there are no codes; `latents` draws
+    each as it is. Without a name a rule decides: the latents of the VQGAN, or pixels where a run begins with a picture
+    or a sketch and the VQGAN's record says that it draws these too coarsely.
     """
 
     name: str | None = setting("vqgan", "What is optimized: {choices}.", flags="--canvas", choices=CANVASES)
@@ -144,7 +148,9 @@ class ViewsConfig:
 
     Without a value there are 32, 16 for CLIPs that see 64 pixels or less; half as many where a prior proposed the first
     grid and more than 60 steps go as far as 30 would, by the rate that they have without one (`optimizer.lr`): each
-    goes less far, so that all together see as many views on the way and more.
+    goes less far, so that all together see as many views on the way and more. Where `last` has a value their number
+    goes from `count` to it. Of each view a vision transformer sees a random share `tokens` of the patches, others in
+    each step; where pictures are scored it sees all.
 
     Views of less than `detail_below` short sides are compared with `detail_prompt`, in which `{}` stands for each text
     prompt of positive weight; where that is empty, with the prompt itself. `chunk` views at a time go through CLIP (0:
@@ -156,6 +162,8 @@ class ViewsConfig:
         None, "Views a step that CLIP judges.", (1, 1024),
         "--views -cuts --cutn --cuts --num-cuts --cutouts --num-cutouts",
     )  # fmt: skip
+    last: int | None = setting(None, "Views of the last step, where late ones have fewer.", (1, 1024))
+    tokens: float = setting(1.0, "Share of the patches of a view that a ViT sees.", (0.02, 1))
     overview: list[float] = setting([0.25, 0.25], "Share of views of the whole, first and last.", (0, 1))
     smallest: float = setting(0.4, "Side of the smallest views, in short sides of the picture.", (0.05, 1))
     largest: float = setting(0.9, "Side of the largest views, in short sides of the picture.", (0.05, 1))

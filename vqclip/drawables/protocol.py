@@ -56,7 +56,7 @@ class Drawable(Protocol):
     """
 
     offers: ClassVar[frozenset[str]]
-    """What losses may need and only some drawables have: "latents" for parameters "z" and their `codes`."""
+    """What losses may need and only some drawables have: "latents" for parameters "z", "codes" for their `codes`."""
 
     @classmethod
     def blank(cls, medium: Medium) -> Drawable:

@@ -19,6 +19,7 @@ from vqclip.generation.models import Models
 from vqclip.guidance import encoding
 from vqclip.guidance.losses.protocol import Rivals
 from vqclip.guidance.targets import PromptTargets, SeededTargets, Targets
+from vqclip.models.clip import CLIP
 from vqclip.priors.embeddings import sample_embeddings
 from vqclip.prompts import Prompt
 from vqclip.types import Notice, Perceptor
@@ -38,7 +39,7 @@ class Encoded:
 
 def encode_all(
     config: Resolved,
-    models: Models,
+    clips: Sequence[CLIP],
     texts: Sequence[Prompt],
     pictures: Sequence[Prompt],
     sketcher: Sketcher | None,
@@ -51,7 +52,7 @@ def encode_all(
     template = prompts.clean(config.views.detail_prompt)
     compared = config.init.kind == "prior" and config.init.candidates > 1 and config.init.rivals
     encoded = Encoded()
-    for clip in models.clips:
+    for clip in clips:
         known = texts if sketcher is None else [sketcher.guiding(prompt, clip.words) for prompt in texts]
         embeddings, notices = encoding.encode_prompts(clip, known)
         for index, picture in enumerate(pictures):

@@ -13,10 +13,10 @@ from vqclip.config import Config, Resolved, checked
 from vqclip.drawables.scaler import lacks_much
 from vqclip.errors import UsageError, WeightsError
 from vqclip.generation import determinism, resolve
+from vqclip.generation.picturing import PICTURING, natural_grid
 from vqclip.models import casting
 from vqclip.models.adapted import adapt_clip, adapt_vqgan, fingerprint, name_of
 from vqclip.models.clip import CLIP
-from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.vqgan import NO_ENCODER, VQGAN
 from vqclip.sketch.asked import check_words, is_sketched
@@ -24,6 +24,7 @@ from vqclip.weights import catalog
 from vqclip.weights.load import (
     load_clip,
     load_embedding,
+    load_judge_clip,
     load_memory,
     load_prior,
     load_upsampler,
@@ -61,6 +62,7 @@ class Models:
     upsampler: Upsampler | None = None
     memory: Memory | None = None
     source: Config | None = None
+    judge_clip: CLIP | None = None
 
     def __post_init__(self) -> None:
         """Fit networks from Python to what a run asks; UsageError for those of another interface."""
@@ -73,7 +75,7 @@ class Models:
     @property
     def device(self) -> torch.device:
         """Where the networks lie."""
-        return self.vqgan.codebook.device
+        return self.vqgan.device
 
     @classmethod
     def load(cls, config: Config) -> Models:
@@ -103,6 +105,8 @@ class Models:
             self._take_memory(config)
         if self.prior is None and self.proposes(config) and (kind == "prior" or "prior" not in self.declined):
             self._take_prior(config, device)
+        if config.models.judge_clip and self.judge_clip is None:
+            self.judge_clip = _judge(self, config.models.judge_clip)
         if config.target.kind == "prior" and self.embedding is None:
             self._take_embedding(config, device)
 
@@ -122,8 +126,8 @@ class Models:
             resolve.check_compiler()
             for network in (vqgan.network.decoder, *(clip.network.visual for clip in clips)):
                 network.compile()
-        clip_hashes = [hashes["clip", name] for name in config.models.clip]
-        return cls(vqgan.to(device), clips, hashes, clip_hashes, source=config)
+        digests = [hashes["clip", name] for name in config.models.clip]
+        return cls(vqgan.to(device), clips, hashes, digests, source=config)
 
     def _take_embedding(self, config: Config, device: torch.device) -> None:
         name = config.models.embedding
@@ -140,7 +144,7 @@ class Models:
         name = config.models.prior
         try:
             prior, digest = load_prior(name)
-            reason = self._misfit(prior)
+            reason = _misfit(self, prior)
             if reason:
                 raise WeightsError(f"the prior {name!r} {reason}: give --init random, or the one it fits")
         except WeightsError as error:
@@ -179,20 +183,6 @@ class Models:
         self.memory = memory
         self.hashes["memory", name] = digest
 
-    def _misfit(self, prior: Prior) -> str:
-        """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
-        if isinstance(prior, DalleMini):
-            return ""  # it brings its own detokenizer, and reads the prompt itself
-        if prior.codebook is None:
-            # a bundle without its first stage: the number of codes is all that can be compared
-            same = prior.architecture.codes == len(self.vqgan.codebook)
-            return "" if same else "was trained on another number of codes"
-        if not self._knows_codes(prior.codebook):
-            return "was trained on the codes of another VQGAN"
-        if not isinstance(prior, GPTPrior) and self._find_clip(prior) is None:
-            return "understands another CLIP"
-        return ""
-
     def _take_upsampler(self, config: Config, device: torch.device) -> None:
         """Load the upsampler; one that does not fit is left out: pictures are scaled then."""
         name = config.models.upsampler
@@ -230,7 +220,7 @@ class Models:
         rows, columns = natural_grid(self.prior, height, width)
         while self.upsampler is not None and config.models.upsampler and lacks_much((rows, columns), (height, width)):
             rows, columns = 2 * rows, 2 * columns
-        if (rows, columns) == (height, width) and not isinstance(self.prior, DalleMini):
+        if (rows, columns) == (height, width) and not isinstance(self.prior, PICTURING):
             return ""
         return "what it draws has another size, and the VQGAN's file holds no encoder that would scale it"
 
@@ -253,15 +243,14 @@ class Models:
         precision = resolve.precision(config.run.precision, resolve.device(config.run.device))
         if self.vqgan.held not in (None, casting.DTYPES.get(precision)):
             self._reload_whole()
-        clips = [clip.architecture for clip in self.clips]
         prior = self.prior if config.models.prior else None
-        unreached = config.init.kind == "auto" and self.out_of_reach(config)
-        usual = prior.usual if prior is not None and not unreached else None
-        networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding]
+        reached = config.init.kind != "auto" or not self.out_of_reach(config)
+        usual = prior.usual if prior is not None and reached else None
+        networks = [self.vqgan, *self.clips, self.prior, self.upsampler, self.embedding, self.judge_clip]
         weights = sum(p.numel() * p.element_size() for network in networks if network for p in network.parameters())
-        sketched = self.sketches(config)
         canvas = "vqgan" if self.source is None else catalog.shown_on(self.source.models.vqgan)
-        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, sketched, canvas)
+        clips = [clip.architecture for clip in self.clips]
+        return resolve.resolve(config, self.vqgan.architecture, clips, usual, weights, self.sketches(config), canvas)
 
     def _named_from_python(self, config: Config) -> Config:
         """Return a config that names networks from Python as what they are, and remember their hashes."""
@@ -289,6 +278,28 @@ class Models:
         self.vqgan, self.clips = full.vqgan, full.clips
 
 
+def _judge(models: Models, name: str) -> CLIP:
+    clip, models.hashes["clip", name] = load_judge_clip(name, models.clip_hashes)
+    return clip.to(models.device)
+
+
+def _misfit(models: Models, prior: Prior) -> str:
+    """Say why a prior does not go with the VQGAN and the CLIPs; nothing if it does."""
+    if isinstance(prior, PICTURING):
+        return ""
+    if not len(models.vqgan.codebook):
+        return "draws codes, and this VQGAN has none"
+    if prior.codebook is None:
+        # a bundle without its first stage: the number of codes is all that can be compared
+        same = prior.architecture.codes == len(models.vqgan.codebook)
+        return "" if same else "was trained on another number of codes"
+    if not models._knows_codes(prior.codebook):
+        return "was trained on the codes of another VQGAN"
+    if not isinstance(prior, GPTPrior) and models._find_clip(prior) is None:
+        return "understands another CLIP"
+    return ""
+
+
 def _check_named(models: Models, config: Config, source: Config) -> None:
     """Raise UsageError for a network that a run is to have, and its pictures would name, and that is not here."""
     wanted, held = config.models, source.models
@@ -297,6 +308,7 @@ def _check_named(models: Models, config: Config, source: Config) -> None:
         "prior": models.proposes(config),
         "memory": models.sketches(config),
         "upsampler": True,
+        "judge_clip": True,
         "embedding": config.target.kind == "prior",
     }
     names = ["vqgan", "vqgan_config", *(name for name in used if used[name] and getattr(wanted, name))]
@@ -324,17 +336,3 @@ def _place(device: torch.device) -> str:
 def _same(name: str, other: str) -> bool:
     """Whether two names are those of one network: equal, or of one file."""
     return name == other or (os.path.exists(name) and os.path.exists(other) and os.path.samefile(name, other))
-
-
-def natural_grid(prior: Prior, height: int, width: int) -> tuple[int, int]:
-    """Return height and width, in codes, of the grid that a prior knows best, of the same proportions if it can.
-
-    DALL-E mini draws squares alone.
-    """
-    side = prior.side
-    if isinstance(prior, DalleMini):
-        return side, side
-    patch = 1 if isinstance(prior, GPTPrior) else prior.architecture.patch
-    scale = side / min(height, width) / patch
-    rows, columns = (patch * max(round(length * scale), 1) for length in (height, width))
-    return rows, columns

@@ -22,12 +22,13 @@ from vqclip.generation.control import Control
 from vqclip.generation.encoded import encode_all, imagined
 from vqclip.generation.init_image import read_init_image
 from vqclip.generation.interventions.build import build_interventions, check_interventions
+from vqclip.generation.judging import judging
 from vqclip.generation.models import Models
 from vqclip.generation.proposer import Proposer
 from vqclip.generation.run import Callback, Parts, Run
 from vqclip.generation.sketching import Sketcher, paint_init_image, styled
 from vqclip.generation.state import State
-from vqclip.guidance import Guidance
+from vqclip.guidance import Guidance, tokens
 from vqclip.guidance.losses.build import build_terms, check_terms
 from vqclip.guidance.losses.protocol import LossContext
 from vqclip.guidance.targets import PromptTargets, Targets
@@ -109,6 +110,8 @@ class Prepared:
         It may have other `targets`, one for each CLIP, and another `seed`.
         """
         guidance = self.guidance.apart()
+        # the judge has read the prompts of the run only
+        guidance.judging = None if targets else guidance.judging
         guidance.targets = list(targets or guidance.targets)
         config = self.config if seed is None else dataclasses.replace(self.config, seed=seed)
         context = dataclasses.replace(self.context, beginning=beginning)
@@ -164,8 +167,10 @@ def prepare(
     check_weights([*texts, *pictures])
     notices = [Notice(text) for kind, text in models.declined.items() if getattr(config.models, kind)]
     notices += _prior_out_of_reach(config, models)
+    if not config.init.anyway and not any(picture.weight > 0 for picture in pictures):
+        _check_scripts(texts, models)
     sketcher = Sketcher.of(config, models, outside, notices) if config.init.kind == "sketch" else None
-    encoded = encode_all(config, models, texts, pictures, sketcher, outside)
+    encoded = encode_all(config, models.clips, texts, pictures, sketcher, outside)
     notices += encoded.notices
     notices += [Notice(text) for text in prompts.remarks([*config.prompts, *config.negative])]
     if sketcher is None:
@@ -191,7 +196,11 @@ def prepare(
     if blank.refusal and (len(plan) > 1 or init_image):
         raise WeightsError(f"the VQGAN {config.models.vqgan!r} {blank.refusal}")
     terms = [term for term in build_terms(view_sections(config), context) if term.of_views]
+    tokens.check(models.clips, config.models.clip, config.views.tokens)
     guidance = Guidance(models.clips, targets, terms, config.views, config.run.precision, encoded.rivals)
+    guidance.judging = judging(
+        config, models.judge_clip if config.models.judge_clip else None, texts, pictures, context
+    )
     proposer = Proposer.of(config, models, encoded.targets, texts) if config.init.kind == "prior" else None
     shared = list(dict.fromkeys(notices))
     return Prepared(
@@ -286,6 +295,16 @@ def check_weights(parsed: Sequence[Prompt]) -> None:
         raise UsageError("there is no prompt: say what to draw, such as vqclip 'a cat'")
     if not any(prompt.weight for prompt in parsed):
         raise UsageError("all prompts have weight 0: give at least one of them another weight")
+
+
+def _check_scripts(texts: Sequence[Prompt], models: Models) -> None:
+    """Raise UsageError for prompts in scripts that no CLIP reads; those with lists of words say it of each."""
+    unread = prompts.unread_scripts(texts)
+    if unread and not any(clip.multilingual or clip.words for clip in models.clips):
+        raise UsageError(
+            f"{unread[0][:40]!r} is in a script that the CLIP does not read, which knows English: say it so, or give "
+            "--clip ViT-B-16-SigLIP2/webli or another of many languages ('vqclip models list --clips'); --anyway tries"
+        )
 
 
 def _unknown_words(texts: Sequence[Prompt], models: Models) -> list[Notice]:

@@ -11,12 +11,14 @@ from torch import Tensor
 from vqclip import priors
 from vqclip.config.resolved import Resolved, ResolvedPrior
 from vqclip.errors import UsageError
-from vqclip.generation.models import Models, natural_grid
+from vqclip.generation.models import Models
+from vqclip.generation.picturing import PICTURING, natural_grid
 from vqclip.guidance.targets import PromptTargets
+from vqclip.models.amused import Amused
 from vqclip.models.dalle import DalleMini
 from vqclip.models.gpt import GPTPrior
 from vqclip.models.prior import AutoregressivePrior, FlowPrior, MaskedPrior
-from vqclip.models.vqgan import Detokenizer
+from vqclip.models.vqgan import VQGAN, Detokenizer
 from vqclip.precision import autocast
 from vqclip.prompts import Prompt
 
@@ -29,12 +31,12 @@ class Proposer:
     `tokenizer` makes pictures of its codes if they are not those of the run's VQGAN.
     """
 
-    prior: MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini
+    prior: MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini | Amused
     conditions_of: Callable[[int, int], Tensor]
     weights: Tensor
     sampling: priors.Sampling
     precision: str
-    tokenizer: Detokenizer | None = None
+    tokenizer: Detokenizer | VQGAN | None = None
 
     @classmethod
     def of(
@@ -55,7 +57,7 @@ class Proposer:
             return cls(prior, lambda h, w: prior.conditions(h, w, index), weights, sampling, config.run.precision)
         if config.prior.class_index >= 0:
             raise UsageError(f"--prior-class {config.prior.class_index}: this prior takes words, leave it out")
-        if isinstance(prior, DalleMini):
+        if isinstance(prior, PICTURING):
             if not any(text.weight > 0 for text in texts):
                 raise UsageError("this prior takes words: give a text prompt of a weight above 0")
             words = prior.conditions([text.text for text in texts])
@@ -80,7 +82,7 @@ class Proposer:
             return priors.likelihood(self.prior, codes, conditions, self.weights, seeds, self.sampling.guidance)
 
     def natural(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width, in codes, of the grid that the prior knows best: see `models.natural_grid`."""
+        """Return height and width, in codes, of the grid that the prior knows best: see `picturing.natural_grid`."""
         return natural_grid(self.prior, height, width)
 
     def judges(self, height: int, width: int) -> bool:

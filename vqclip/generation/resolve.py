@@ -50,6 +50,8 @@ def resolve(
         draft.seed = seeding.fresh()
     draft.run.device = device(config.run.device)
     draft.run.precision = precision(config.run.precision, draft.run.device)
+    if draft.run.precision == "fp16" and not architecture.fp16:
+        raise UsageError("this VQGAN's numbers are too large for fp16: give --precision bf16 or fp32")
     draft.run.compile = "off" if config.run.compile == "auto" else config.run.compile
     if draft.init.kind == "auto":
         repainted = config.init.image and not (config.init.mask and has_prior)
@@ -57,6 +59,8 @@ def resolve(
         draft.init.kind = "image" if repainted else drawn
     if draft.canvas.name is None:
         draft.canvas.name = shown_on if draft.init.kind in ("sketch", "image") else "vqgan"
+    if draft.canvas.name == "vqgan":
+        draft.canvas.name = architecture.canvas
     # of canvases from outside that do not say otherwise, as of the VQGAN
     shown = {**_SHOWN, **getattr(CANVASES.load(draft.canvas.name), "shown", {})}
     # a picture that no style is painted on is held to itself, loosely enough that the prompt shows

@@ -201,7 +201,7 @@ class Run:
             return
         output = state.output
         image = self.render(output)
-        parts = [self.guidance.score(image[p], self.seeds[p], self.config.best.views) for p in self.parts()]
+        parts = [self.guidance.judge(image[p], self.seeds[p], self.config.best.views) for p in self.parts()]
         score = torch.cat(parts)
         for term in self.terms:
             if hasattr(term.loss, "score"):

@@ -64,7 +64,7 @@ class Sketcher:
         )
         notices += [Notice(text) for text in reading.notices()]
         precision, vqgan = config.run.precision, models.vqgan  # networks that are loaded later are not this run's
-        device = vqgan.codebook.device
+        device = vqgan.device
 
         def decode(codes: Tensor) -> Tensor:
             with autocast(device.type, precision):
@@ -158,8 +158,8 @@ def _painted(square: np.ndarray, covers: np.ndarray, style: str, seed: int) -> n
     `covers` (S, S) says where things stand, whose shapes a style may follow.
     """
     context = StyleContext(square.shape[0], np.random.default_rng([seed]), covers)
-    picture: np.ndarray = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
-    return (picture * 255 + 0.5).astype(np.uint8)
+    painted: np.ndarray = np.clip(ALL_STYLES[style](square, context), 0.0, 1.0)
+    return np.floor(painted * 255 + 0.5).astype(np.uint8)
 
 
 def _enlarged(square: Tensor, side: int) -> Tensor:

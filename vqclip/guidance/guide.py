@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from vqclip import schedules
 from vqclip.config.resolved import ResolvedViews
 from vqclip.drawables.protocol import Moment
+from vqclip.guidance import tokens
 from vqclip.guidance.losses.build import Term
 from vqclip.guidance.losses.prompt import contrast_loss
 from vqclip.guidance.losses.protocol import Rivals, ViewInputs, total
@@ -55,6 +57,8 @@ class Guidance:
         self.perceptors, self.targets, self.terms = list(perceptors), list(targets), list(terms)
         self.rivals = list(rivals) or [()] * len(self.perceptors)
         self.config, self.precision = config, precision
+        # what scores in place of these, if a CLIP is held out
+        self.judging: Guidance | None = None
         # views that go through CLIP at a time; 0: all
         self.chunk = config.chunk
 
@@ -66,7 +70,8 @@ class Guidance:
         """Return how views are drawn at `progress` in [0, 1] of the run."""
         c = self.config
         overview = schedules.between(c.overview[0], c.overview[1], progress)
-        return ViewPlan(c.count, overview, c.smallest, c.largest, c.overshoot, c.augmentations)
+        count = c.count if c.last is None else round(schedules.between(c.count, min(c.last, c.count), progress))
+        return ViewPlan(count, overview, c.smallest, c.largest, c.overshoot, c.augmentations)
 
     def backward(self, image: Tensor, moment: Moment) -> Guided:
         """Add the gradient of the losses of views to `image.grad` and return them.
@@ -76,12 +81,13 @@ class Guidance:
         """
         if not self.terms:
             return Guided({}, {})
-        count, plan = self.config.count, self.plan(moment.progress)
+        plan = self.plan(moment.progress)
+        count = plan.count
         seeing = range(len(self.perceptors))
         places = [moment.step % len(self.perceptors)] if self.config.alternate else seeing
         chunks: dict[str, list[Tensor]] = {term.name: [] for term in self.terms}
         for place in places:
-            drawn = self._sample(plan, place, image, moment)
+            drawn = self._leave_out(self._sample(plan, place, image, moment), place, moment)
             chunk = self.chunk or count
             for start in range(0, count, chunk):
                 losses = self._view_losses(place, image, [v.part(start, start + chunk) for v in drawn], moment)
@@ -108,6 +114,14 @@ class Guidance:
                 score += total(list(losses.values())).sum(1) / (views * len(self.perceptors))
         return score
 
+    def judge(self, image: Tensor, seeds: Sequence[int], views: int) -> Tensor:
+        """Return the loss (B,) by which the best step is chosen: of the CLIP held out, or without one `score`."""
+        if self.judging is None:
+            return self.score(image, seeds, views)
+        judging = self.judging.apart()
+        judging.chunk = self.chunk
+        return judging.score(image, seeds, views)
+
     @torch.no_grad()
     def confusion(self, image: Tensor) -> Tensor:
         """Return how easily (B,) whole pictures are taken for what the prompts do not say; 0 where that is unknown.
@@ -128,12 +142,28 @@ class Guidance:
         side, aspect = self.perceptors[place].image_size, aspect_of(image)
         return [sample_views(plan, seed, moment.step, aspect, side) for seed in moment.seeds]
 
+    def _leave_out(self, drawn: list[Views], place: int, moment: Moment) -> list[Views]:
+        """Return the views of each picture with the patches of them that one CLIP is to see, if not all."""
+        share = self.config.tokens
+        if share == 1:
+            return drawn
+        patches = cast("tokens.PatchPerceptor", self.perceptors[place]).patches
+        kept = [
+            tokens.sample(len(v), patches, share, s, moment.step, place)
+            for v, s in zip(drawn, moment.seeds, strict=True)
+        ]
+        return [dataclasses.replace(v, kept=k) for v, k in zip(drawn, kept, strict=True)]
+
     def _view_losses(self, place: int, image: Tensor, views: list[Views], moment: Moment) -> dict[str, Tensor]:
         """Return the weighted losses of each view, (B, n), by name."""
         perceptor = self.perceptors[place]
         cuts = cut_views(image, views, perceptor.image_size)
+        kept = [v.kept for v in views if v.kept is not None]
         with autocast(image.device.type, self.precision):
-            embeddings = perceptor.encode_image(cuts)
+            if kept:
+                embeddings = cast("tokens.PatchPerceptor", perceptor).encode_patches(cuts, torch.cat(kept))
+            else:
+                embeddings = perceptor.encode_image(cuts)
         embeddings = embeddings.float()
         inputs = ViewInputs(embeddings, views, self.targets[place].at(moment, views), moment, place)
         values = {term.name: term(inputs, len(embeddings), [embeddings]) for term in self.terms}

@@ -49,7 +49,8 @@ class Views:
 
     `homography` (N, 3, 3) takes view coordinates [-1, 1] to offsets in short sides from the image's centre; `side`
     (N,) is the crop's side relative to the image's short side; `color` (N, 3, 4); `pixel` holds the uniform draws of
-    each pixel augmentation with its strength; `noise` (N, 3, S, S) is None where no pixel augmentation may use it.
+    each pixel augmentation with its strength; `noise` (N, 3, S, S) is None where no pixel augmentation may use it;
+    `kept` (N, K) are the places of the patches that CLIP sees, None for all of them.
     """
 
     homography: Tensor
@@ -57,6 +58,7 @@ class Views:
     color: Tensor
     pixel: Pixelwise = ()
     noise: Tensor | None = None
+    kept: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.side)
@@ -69,7 +71,8 @@ class Views:
         """Return the chosen views, in the order given."""
         pixel = tuple((name, strength, u[chosen]) for name, strength, u in self.pixel)
         noise = None if self.noise is None else self.noise[chosen]
-        return Views(self.homography[chosen], self.side[chosen], self.color[chosen], pixel, noise)
+        kept = None if self.kept is None else self.kept[chosen]
+        return Views(self.homography[chosen], self.side[chosen], self.color[chosen], pixel, noise, kept)
 
 
 def sample_views(plan: ViewPlan, seed: int, step: int, aspect: tuple[float, float], view_side: int) -> Views:

@@ -110,6 +110,7 @@ class AdaptedVQGAN(nn.Module):
 
     held = None
     refusal = ""
+    space = "box"
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
@@ -136,6 +137,16 @@ class AdaptedVQGAN(nn.Module):
         """Codes, (K, C)."""
         codebook: Tensor = self.inner.codebook
         return codebook
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the latents."""
+        return self.codebook.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codes lie."""
+        return self.codebook.device
 
     @property
     def live_codebook(self) -> Tensor:
@@ -174,6 +185,8 @@ class AdaptedCLIP(nn.Module):
     """A CLIP from Python behind the interface of `vqclip.models.clip.CLIP`."""
 
     held = None
+    # whoever brings it knows what it reads
+    multilingual = True
 
     def __init__(self, inner: Any) -> None:
         super().__init__()

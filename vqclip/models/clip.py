@@ -7,22 +7,24 @@ import gzip
 import itertools
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib.machinery import SourceFileLoader
-from importlib.util import find_spec, module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from vqclip.models import casting, folding
+from vqclip.errors import WeightsError
+from vqclip.models import casting, folding, patches
 from vqclip.models.small_clip import SmallCLIP, small
+from vqclip.models.tokenizing import JSONTokenizer, open_clip_tokenizers
 from vqclip.types import CLIPArchitecture
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
-
     from open_clip.tokenizer import SimpleTokenizer
+
+
+# tokens from which on a vocabulary is one of many languages: those of English have at most 50,265, the others 250,000
+_MANY_LANGUAGES = 200_000
 
 
 class CLIP(nn.Module):
@@ -30,6 +32,8 @@ class CLIP(nn.Module):
 
     # the precision of the image tower's weights if it is not float32: see `casting`
     held: torch.dtype | None = None
+    # of a CLIP that reads texts by a tokenizer of its own, once it was given
+    pieces: JSONTokenizer | None = None
     mean: Tensor
     std: Tensor
 
@@ -45,13 +49,46 @@ class CLIP(nn.Module):
         self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
 
     @property
-    def tokenizer(self) -> SimpleTokenizer:
-        """CLIP's byte-pair tokenizer, as long as the network's vocabulary."""
-        return build_tokenizer(self.architecture.merges, self.context_length)
+    def tokenizer(self) -> SimpleTokenizer | JSONTokenizer:
+        """CLIP's byte-pair tokenizer, as long as the network's vocabulary, or the one that this CLIP brought."""
+        if self.architecture.tokenizer is not None and self.pieces is None:
+            raise ValueError("this CLIP reads texts by a tokenizer of its own: give it with take_tokenizer")
+        return self.pieces or build_tokenizer(self.architecture.merges, self.context_length)
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether it reads scripts other than the Latin one, told by the size of its vocabulary."""
+        size: int = self.architecture.model["text_cfg"].get("vocab_size", 49408)
+        return size >= _MANY_LANGUAGES
+
+    def take_tokenizer(self, content: bytes) -> None:
+        """Read texts by a `tokenizer.json`; WeightsError if it is none, or of more tokens than the network knows."""
+        pieces = JSONTokenizer(content, self.architecture.tokenizer or {}, self.context_length)
+        known = self.architecture.model["text_cfg"].get("vocab_size", 49408)
+        if pieces.size > known:
+            raise WeightsError(f"its tokenizer has {pieces.size} tokens and its text tower knows {known}: give its own")
+        self.pieces = pieces
 
     def fold(self) -> None:
         """Fold constants of the image tower, frozen, into its weights."""
         folding.fold(self.network.visual)
+
+    @property
+    def patches(self) -> int:
+        """Patch tokens of a view; 0 of an image tower without them."""
+        return patches.count(self.network.visual)
+
+    def encode_patches(self, views: Tensor, kept: Tensor) -> Tensor:
+        """Embed views as `encode_image` does, by some of their patches only, whose places are `kept` (N, K).
+
+        Raises ValueError for an image tower without patch tokens.
+        """
+        keeper = patches.keeper(self.network.visual)
+        keeper.kept = kept.to(views.device)
+        try:
+            return self.encode_image(views)
+        finally:
+            keeper.kept = None
 
     def encode_image(self, views: Tensor) -> Tensor:
         """Embed views (N, 3, S, S) in [0, 1] as unit vectors (N, D) in float32."""
@@ -90,7 +127,17 @@ class CLIP(nn.Module):
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of a text, start and end marks included."""
-        return len(self.tokenizer.encode(text)) + 2
+        tokenizer = self.tokenizer
+        return len(tokenizer.ids(text)) if isinstance(tokenizer, JSONTokenizer) else len(tokenizer.encode(text)) + 2
+
+    def logits(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Return how well embeddings of images (N, D) and texts (P, D) go together, (N, P), as it was trained to say.
+
+        With a bias, as SigLIP's, they are sigmoid's; without one they are for a softmax over the texts.
+        """
+        bias = getattr(self.network, "logit_bias", None)
+        scaled: Tensor = self.network.logit_scale.exp() * images @ texts.T
+        return scaled if bias is None else scaled + bias
 
 
 def builder(model: Mapping[str, Any]) -> Callable[..., Any]:
@@ -108,7 +155,7 @@ def build_tokenizer(merges: int | None, context_length: int) -> SimpleTokenizer:
 
     N merges give a vocabulary of N + 514 tokens.
     """
-    tokenizers = _tokenizers()
+    tokenizers = open_clip_tokenizers()
     if merges is None:
         return tokenizers.SimpleTokenizer(context_length=context_length)
     with gzip.open(tokenizers.default_bpe()) as stream:
@@ -117,16 +164,3 @@ def build_tokenizer(merges: int | None, context_length: int) -> SimpleTokenizer:
         shortened = Path(folder) / "bpe.txt.gz"
         shortened.write_bytes(gzip.compress(b"".join(lines).rstrip(b"\n")))
         return tokenizers.SimpleTokenizer(bpe_path=str(shortened), context_length=context_length)
-
-
-@functools.cache
-def _tokenizers() -> Any:
-    """Return open_clip's module of tokenizers alone: its package brings torchvision and timm, which take seconds."""
-    package = find_spec("open_clip")
-    if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("open_clip_torch, whose tokenizer reads the prompts, is not installed")
-    file = Path(package.submodule_search_locations[0]) / "tokenizer.py"
-    loader = SourceFileLoader("vqclip_tokenizers", str(file))
-    module = module_from_spec(cast("ModuleSpec", spec_from_loader("vqclip_tokenizers", loader)))
-    loader.exec_module(module)
-    return module

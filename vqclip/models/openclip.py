@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import open_clip
@@ -14,7 +14,7 @@ from open_clip import CustomTextCLIP
 from open_clip.transformer import QuickGELU
 from torch import nn
 
-from vqclip.models import faster
+from vqclip.models import faster, text_towers
 from vqclip.models.convolution import PatchConv2d, patchwise
 from vqclip.types import CLIPArchitecture
 
@@ -23,27 +23,59 @@ _FASTER: dict[type, type] = {
     nn.Linear: faster.Linear,
     QuickGELU: faster.QuickGELU,
 }
+# what of a model configuration the network is built from
+_KEPT = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_bias", "nonscalar_logit_scale")
+_READING = ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode")
+# a text tower that another takes the place of
+_NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 
 
 def build(custom_text: bool = False, **model: Any) -> nn.Module:
     """Return open_clip's network of a model configuration, which it computes by faster layers."""
-    network: nn.Module = (CustomTextCLIP if custom_text else OpenCLIP)(**model)
+    family = model["text_cfg"].get("family")
+    kind = _LanguageModelCLIP if family else CustomTextCLIP if custom_text else OpenCLIP
+    network: Any = kind(**model)
+    gelu = model["vision_cfg"].get("act_kwargs")
+    if gelu and model["vision_cfg"].get("timm_model_name"):
+        # timm's towers have no such option, and ones of one size were trained with either
+        for module in network.visual.modules():
+            if type(module).__name__ in ("GELU", "GELUTanh"):
+                module.__class__, module.approximate = nn.GELU, gelu["approximate"]
     for module in network.modules():
         if type(module) in _FASTER:
             module.__class__ = _FASTER[type(module)]
         elif patchwise(module):
             module.__class__ = PatchConv2d
-    return network
+    out: nn.Module = network
+    return out
+
+
+class _LanguageModelCLIP(CustomTextCLIP):  # type: ignore[misc] # open_clip has no types
+    """A CLIP whose text tower is a language model's."""
+
+    def __init__(self, embed_dim: int, text_cfg: dict[str, Any], **rest: Any) -> None:
+        super().__init__(embed_dim, text_cfg=_NO_TEXT, **rest)
+        self.text = text_towers.TextTower(text_towers.TowerSizes(**text_cfg), embed_dim)
+        self.context_length, self.vocab_size = self.text.context_length, self.text.sizes.vocab_size
 
 
 @dataclass(frozen=True)
 class PretrainedTag:
-    """Where open_clip says that a pretrained model lies: a repository of the Hub, or a URL, and what network it is."""
+    """Where open_clip says that a pretrained model lies: a repository of the Hub, or a URL, and what network it is.
+
+    `reading` holds what its configuration says of a tokenizer other than CLIP's, its repository among it.
+    """
 
     architecture: CLIPArchitecture
     hub: str = ""
     file: str = ""
     url: str = ""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokenizer(self) -> str:
+        """The repository of its tokenizer; "" if that is CLIP's."""
+        return str(self.reading.get("hf_tokenizer_name", ""))
 
 
 def pretrained_names() -> list[str]:
@@ -68,16 +100,56 @@ def pretrained(arch: str, tag: str) -> PretrainedTag:
         raise ValueError(reason)
     known = open_clip.pretrained.get_pretrained_cfg(arch, tag)
     config = copy.deepcopy(open_clip.get_model_config(arch))
-    model: dict[str, Any] = {name: config[name] for name in ("embed_dim", "vision_cfg", "text_cfg")}
-    model["quick_gelu"] = bool(known.get("quick_gelu", config.get("quick_gelu", False)))
-    model |= {name: config[name] for name in ("custom_text",) if config.get(name)}
-    if "timm_model_name" in model["vision_cfg"]:
-        model["vision_cfg"]["timm_model_pretrained"] = False
-    architecture = CLIPArchitecture(model, mean=tuple(known["mean"]), std=tuple(known["std"]))
+    config["quick_gelu"] = bool(known.get("quick_gelu", config.get("quick_gelu", False)))
+    architecture = architecture_of(config, known["mean"], known["std"])
     owner, name, file = [*known.get("hf_hub", "").split("/", 2), "", ""][:3]
     url = known.get("url", "")
+    reading = {key: config["text_cfg"][key] for key in _READING if config["text_cfg"].get(key)}
     # OpenAI's own archives are programs (TorchScript), which are not run here; the Hub has their weights alone
-    return PretrainedTag(architecture, f"{owner}/{name}" if name else "", file, "" if "openaipublic" in url else url)
+    url = "" if "openaipublic" in url else url
+    return PretrainedTag(architecture, f"{owner}/{name}" if name else "", file, url, reading)
+
+
+def architecture_of(
+    config: Mapping[str, Any],
+    mean: Sequence[float],
+    std: Sequence[float],
+    tower: Mapping[str, Any] | None = None,
+) -> CLIPArchitecture:
+    """Return what network an open_clip model configuration describes, how its texts are read left open.
+
+    `tower` is the `config.json` of the language model that it names, if that is none of the known. Raises ValueError or
+    KeyError for a configuration that describes none.
+    """
+    model: dict[str, Any] = {name: copy.deepcopy(config[name]) for name in _KEPT if config.get(name) is not None}
+    vision, text = dict(model["vision_cfg"]), dict(model["text_cfg"])
+    if text.get("hf_model_name"):
+        text = asdict(text_towers.sizes_of(text, tower))
+        model["custom_text"] = True
+    if "multimodal_cfg" in config:
+        model["custom_text"] = True  # a CoCa is two such towers, and one that writes captions
+    for cfg in (vision, text):
+        cfg.pop("output_tokens", None)
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    model |= {"vision_cfg": vision, "text_cfg": text}
+    if not model.get("custom_text"):
+        model.pop("custom_text", None)
+    return CLIPArchitecture(model, mean=_three(mean), std=_three(std))
+
+
+def published(hub: str) -> tuple[str, str] | None:
+    """Return the ARCH and TAG under which open_clip lists a repository of the Hub; None if it does not."""
+    for arch, tag in open_clip.list_pretrained():
+        place = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("hf_hub", "")
+        if place.strip("/").lower() == hub.lower():
+            return arch, tag
+    return None
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
 
 
 @functools.cache
@@ -86,9 +158,8 @@ def obstacle(arch: str) -> str:
     config: Mapping[str, Any] | None = open_clip.get_model_config(arch)
     if config is None:
         return f"open_clip knows no architecture {arch!r}"
-    text = config.get("text_cfg", {})
-    if "multimodal_cfg" in config:
-        return f"{arch} is a CoCa, which also writes captions: only models with two towers guide"
-    if text.get("hf_model_name") or text.get("hf_tokenizer_name") or text.get("tokenizer_kwargs"):
-        return f"{arch} reads texts by a tokenizer or network that open_clip fetches from the Hub by itself"
+    try:
+        architecture_of(config, (0, 0, 0), (1, 1, 1))
+    except ValueError as error:
+        return str(error)
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +21,10 @@ from vqclip.errors import WeightsError
 from vqclip.models import casting
 from vqclip.models.attention import attend
 from vqclip.models.convolution import Conv2d
+from vqclip.models.convolutional import MAGVIT2Network, MaskGITNetwork
 from vqclip.models.normalization import GroupNorm, norm_silu
+from vqclip.models.quantizers import QUANTIZERS
+from vqclip.models.tiny_autoencoder import TinyNetwork
 from vqclip.types import VQGANArchitecture
 
 _LIVE_NORM = 1e-2  # least norm of a code that is ever chosen
@@ -43,7 +47,8 @@ class TamingNetwork(nn.Module):
             # only places attention: a power of two keeps encoder and decoder on the same levels
             "resolution": a.factor,
             "z_channels": a.z_channels,
-            "double_z": False,
+            # of continuous latents the encoder tells mean and variance
+            "double_z": a.quantizer == "none",
         }
         with contextlib.redirect_stdout(io.StringIO()):  # the Decoder prints its latent shape
             self.encoder = Encoder(**ddconfig)
@@ -55,14 +60,26 @@ class TamingNetwork(nn.Module):
                 if module.num_channels % a.norm_groups:
                     raise ValueError(f"{module.num_channels} channels do not fall into {a.norm_groups} groups")
                 module.num_groups = a.norm_groups
-        if a.quantizer == "gumbel":
-            self.quantize = GumbelQuantize(a.z_channels, a.embed_dim, n_embed=a.n_embed, kl_weight=1e-8)
-        else:
-            self.quantize = VectorQuantizer2(a.n_embed, a.embed_dim, beta=0.25, legacy=False)
-        self.quant_conv = nn.Conv2d(a.z_channels, a.embed_dim, 1)
+        if not a.mid_attention:
+            self.encoder.mid.attn_1 = self.decoder.mid.attn_1 = nn.Identity()
+        self._add_quantizer(a)
         if not a.encoder:
             del self.encoder, self.quant_conv
-        self.post_quant_conv = nn.Conv2d(a.embed_dim, a.z_channels, 1)
+
+    def _add_quantizer(self, a: VQGANArchitecture) -> None:
+        """Add the codes, if there are any, and the convolutions around them."""
+        doubled = 1
+        if a.quantizer == "gumbel":
+            self.quantize = GumbelQuantize(a.z_channels, a.embed_dim, n_embed=a.n_embed, kl_weight=1e-8)
+        elif a.quantizer == "none":
+            doubled = 2
+        else:
+            self.quantize = VectorQuantizer2(a.n_embed, a.embed_dim, beta=0.25, legacy=False)
+        self.quant_conv: nn.Module = nn.Identity()
+        self.post_quant_conv: nn.Module = nn.Identity()
+        if a.quant_convs:
+            self.quant_conv = nn.Conv2d(doubled * a.z_channels, doubled * a.embed_dim, 1)
+            self.post_quant_conv = nn.Conv2d(a.embed_dim, a.z_channels, 1)
 
 
 class _ResnetBlock(ResnetBlock):
@@ -115,25 +132,54 @@ _FASTER: dict[type, type] = {
 }  # fmt: skip
 
 
+# what builds the network of each family; all have `encoder`, `decoder` and convolutions around the codes
+_FAMILIES: dict[str, Callable[[VQGANArchitecture], Any]] = {
+    "taming": TamingNetwork,
+    "maskgit": MaskGITNetwork,
+    "magvit2": MAGVIT2Network,
+    "tiny": TinyNetwork,
+}
+
+
 class VQGAN(nn.Module):
-    """A VQGAN behind `encode`, `quantize`, `decode` and `codebook`; the only place that knows images in [-1, 1]."""
+    """A VQGAN behind `encode`, `quantize`, `decode` and `codebook`; only it knows the range of its network's pictures.
+
+    One of continuous latents, without codes, has `encode` and `decode`, and an empty codebook.
+    """
 
     live: Tensor | None
     # the precision of the decoder's weights if it is not float32: see `casting`
     held: torch.dtype | None = None
+    # torch's modules tell no types of their parts
+    network: Any
 
     def __init__(self, architecture: VQGANArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
         self.factor = architecture.factor
-        self.network = TamingNetwork(architecture)
+        self.quantizer = QUANTIZERS[architecture.quantizer]
+        self.network = _FAMILIES[architecture.family](architecture)
         self.register_buffer("live", None, persistent=False)
 
     @property
     def codebook(self) -> Tensor:
-        """Codes, (K, C)."""
-        quantizer = self.network.quantize
-        out: Tensor = (quantizer.embed if self.architecture.quantizer == "gumbel" else quantizer.embedding).weight
+        """Codes, (K, C); (0, 0) of continuous latents."""
+        return self.quantizer.codebook(self.network)
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the latents."""
+        return self.architecture.embed_dim
+
+    @property
+    def space(self) -> str:
+        """The space that latents are kept in, by its name in `vqclip.drawables.spaces`."""
+        return self.quantizer.space
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        out: torch.device = next(self.network.parameters()).device
         return out
 
     @property
@@ -155,26 +201,28 @@ class VQGAN(nn.Module):
         """Encode images (B, 3, H, W) in [0, 1], sides multiples of `factor`, to latents (B, C, H/f, W/f).
 
         A Gumbel VQGAN has no continuous latents in the space of its codes: the codes themselves are returned, chosen
-        by the argmax of its projection (taming's own forward pass draws noise even when evaluating).
+        by the argmax of its projection (taming's own forward pass draws noise even when evaluating). Continuous latents
+        are the mean that the encoder tells, scaled to unit variance.
         """
-        if not self.architecture.encoder:
+        a = self.architecture
+        if not a.encoder:
             raise WeightsError(f"this VQGAN's file {NO_ENCODER}")
         if image.shape[-1] % self.factor or image.shape[-2] % self.factor:
             raise ValueError(f"image sides must be multiples of {self.factor}, got {tuple(image.shape[-2:])}")
-        x = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
-        h: Tensor = self.network.quant_conv(self.network.encoder(x))
-        if self.architecture.quantizer == "gumbel":
+        x = image * 2 - 1 if a.pixels == "signed" else image
+        h: Tensor = self.network.quant_conv(self.network.encoder(x.contiguous(memory_format=torch.channels_last)))
+        if a.quantizer == "gumbel":
             return self.codes(self.network.quantize.proj(h).argmax(1))
-        return h
+        if self.space == "sphere":
+            return nn.functional.normalize(h, dim=1)
+        return (h[:, : a.embed_dim] - a.shift) * a.scale if a.quantizer == "none" else h
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the nearest codes (B, C, h, w) of latents (B, C, h, w), and their indices (B, h, w)."""
+        """Return the codes (B, C, h, w) of latents (B, C, h, w), and their indices (B, h, w)."""
         codebook = self.live_codebook.float()
         flat = z.detach().float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])
-        # argmin |z - e|^2 = argmax (z.e - |e|^2 / 2): the norm of z does not matter
         with torch.autocast(z.device.type, enabled=False):  # near codes differ by less than bf16 tells
-            scores = torch.addmm(-0.5 * codebook.square().sum(1), flat, codebook.t())
-        nearest = scores.argmax(1)
+            nearest = self.quantizer.choose(codebook, flat)
         indices = (nearest if self.live is None else self.live[nearest]).view(z.shape[0], *z.shape[2:])
         return self.codes(indices), indices
 
@@ -187,10 +235,12 @@ class VQGAN(nn.Module):
 
         Beyond the range the gradient passes only where it leads back inside.
         """
-        with casting.under(self.held, z_q):
-            h = self.network.post_quant_conv(z_q.contiguous(memory_format=torch.channels_last))
-            picture = self.network.decoder(h)
-        out: Tensor = _ClampWithGradient.apply((picture.float() + 1) / 2)
+        a = self.architecture
+        z = z_q / a.scale + a.shift if a.quantizer == "none" else z_q
+        with casting.under(self.held, z):
+            h = self.network.post_quant_conv(z.contiguous(memory_format=torch.channels_last))
+            picture = self.network.decoder(h).float()
+        out: Tensor = _ClampWithGradient.apply((picture + 1) / 2 if a.pixels == "signed" else picture)
         return out
 
 

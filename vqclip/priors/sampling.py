@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from vqclip import seeding
+from vqclip.priors import annealed
+from vqclip.priors.drawing import gumbel, sample_codes
 from vqclip.types import MASKED, CausalCodePrior, CodePrior, CodeUpsampler, FlowCodePrior, SampledPrior
 
 # number of parts in which codes are hidden to ask how likely they are
@@ -52,6 +54,7 @@ def sample(
     """
     samplers: dict[str, Callable[..., Tensor]] = {
         "masked": _sample_masked,
+        "annealed": _sample_annealed,
         "causal": _sample_causal,
         "flow": _sample_flow,
     }
@@ -97,6 +100,14 @@ def _sample_masked(
     return _decode(lambda codes: guided(prior, codes, conditioning, weights, sampling.guidance), grid, seeds, sampling)
 
 
+def _sample_annealed(
+    prior: CodePrior, conditioning: Tensor, weights: Tensor, grid: Tensor, seeds: Sequence[int], sampling: Sampling
+) -> Tensor:
+    return annealed.decode(
+        lambda codes: guided(prior, codes, conditioning, weights, sampling.guidance), grid, seeds, sampling
+    )
+
+
 def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
     """Return codes (n, h, w), the masked ones of the grid drawn in parallel, the surest first, as MaskGIT does."""
     codes = grid.expand(len(seeds), -1, -1).clone()
@@ -104,11 +115,11 @@ def _decode(logits_of: Callable[[Tensor], Tensor], grid: Tensor, seeds: Sequence
     for step in range(sampling.steps):
         masked = codes == MASKED
         noise = [seeding.generator(seed, "prior", step) for seed in seeds]
-        drawn, confidence = _sample_codes(logits_of(codes), noise, sampling)
+        drawn, confidence = sample_codes(logits_of(codes), noise, sampling)
         share = math.cos(math.pi / 2 * (step + 1) / sampling.steps) if step + 1 < sampling.steps else 0.0
         left = (total * share).floor().view(-1, 1, 1)
         chance = sampling.choice * (1 - (step + 1) / sampling.steps)
-        confidence = confidence + chance * _gumbel(confidence[0].shape, noise).to(confidence)
+        confidence = confidence + chance * gumbel(confidence[0].shape, noise).to(confidence)
         confidence = confidence.masked_fill(~masked, math.inf).flatten(1)
         order = confidence.argsort(dim=1, stable=True).argsort(dim=1).view_as(codes)
         codes = torch.where(masked, drawn, codes)
@@ -144,7 +155,7 @@ def _sample_causal(
         in_window = prior.conditions_in(all_conditions, width, top, left, rows, columns)
         outputs = prior.following(before.repeat(len(conditions), 1), in_window, columns, caches).float()
         logits = mixed(outputs.view(len(conditions), len(seeds), -1), weights, sampling.guidance)
-        drawn, _ = _sample_codes(logits, [seeding.generator(seed, "prior", place) for seed in seeds], sampling)
+        drawn, _ = sample_codes(logits, [seeding.generator(seed, "prior", place) for seed in seeds], sampling)
         codes[:, i, j] = torch.where(codes[:, i, j] == MASKED, drawn, codes[:, i, j])
     return codes
 
@@ -280,23 +291,3 @@ def _starts(length: int, side: int, stride: int) -> list[int]:
 
 def _chosen(logits: Tensor, codes: Tensor) -> Tensor:
     return logits.float().log_softmax(-1).gather(-1, codes[..., None])[..., 0]
-
-
-def _sample_codes(logits: Tensor, noise: Sequence[torch.Generator], sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Return a code of every place (n, h, w), drawn by the Gumbel trick, and its log-probability."""
-    if 0 < sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < least, -math.inf)
-    scaled = logits / max(sampling.temperature, 1e-3)
-    if sampling.top_p < 1:
-        ordered, order = scaled.softmax(-1).sort(dim=-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered > sampling.top_p
-        scaled = scaled.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -math.inf)
-    drawn = (scaled + _gumbel(logits[0].shape, noise).to(logits)).argmax(-1)
-    return drawn, scaled.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
-
-
-def _gumbel(shape: torch.Size, noise: Sequence[torch.Generator]) -> Tensor:
-    """Return Gumbel noise (n, ...), each picture's from its own generator."""
-    uniform = torch.stack([torch.rand(shape, generator=g) for g in noise])
-    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))

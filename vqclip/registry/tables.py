@@ -21,12 +21,13 @@ OPTIMIZERS = Registry(
     {
         name.lower(): f"torch.optim:{name}"
         for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "RMSprop", "SGD")
-    },
+    }
+    | {"normalized": "vqclip.optim:Normalized"},
 )
 
 SCHEDULES = Registry(
     "schedule",
-    {name: f"vqclip.schedules:{name}" for name in ("constant", "cosine", "linear", "step")},
+    {name: f"vqclip.schedules:{name}" for name in ("constant", "cosine", "linear", "quarter", "step")},
 )
 
 # a loss is a function of inputs, or a class that is made of its options and a context: `guidance.losses.protocol`
@@ -64,6 +65,7 @@ CANVASES = Registry(
     "canvas",
     {
         "vqgan": "vqclip.drawables.latent_grid:LatentGrid",
+        "latents": "vqclip.drawables.continuous:ContinuousGrid",
         "pixels": "vqclip.drawables.pixels:Pixels",
     },
 )

@@ -152,6 +152,7 @@ def record(prepared: Prepared, seeds: Sequence[int], index: int) -> dict[str, An
         # the weights alone decide the picture
         "vqgan_config": "",
         "clip": [recorded_name("clip", name) for name in config.models.clip],
+        "judge_clip": recorded_name("clip", config.models.judge_clip) if config.models.judge_clip else "",
         # what was not used is not asked for again
         "prior": base_name(config.models.prior) if prepared.proposer else "",
         "upsampler": base_name(config.models.upsampler) if prepared.scaler.upsampler else "",

@@ -23,6 +23,7 @@ _OUTSIDE = {
     "init.mask": "--mask",
     "models.vqgan": "--vqgan",
     "models.clip": "--clip",
+    "models.judge_clip": "--judge-clip",
     "models.prior": "--prior",
     "models.upsampler": "--upsampler",
     "models.embedding": "--set models.embedding",
@@ -165,15 +166,16 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _is_public(key: str, name: str) -> bool:
-    """Whether a name is one of open_clip's, whose slash is no folder's; those of weights begin with their kind."""
+    """Whether a name is one of open_clip's or the Hub's, its slash no folder's; weights begin with their kind."""
     kind, _, rest = name.partition(":")
-    plain = rest if not key and kind == "clip" else name if key == "models.clip" else ""
+    plain = rest if not key and kind == "clip" else name if key in ("models.clip", "models.judge_clip") else ""
     if "/" not in plain:
         return False
     from vqclip.weights.catalog import public_clip
+    from vqclip.weights.clip_names import hub_name
 
     try:
-        return bool(public_clip(plain))
+        return bool(hub_name(plain) or public_clip(plain))
     except UsageError:
         return False
 

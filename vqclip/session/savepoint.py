@@ -28,6 +28,7 @@ from vqclip.errors import ResumeError, UsageError, WeightsError, one_line
 from vqclip.sketch.own import with_files
 from vqclip.types import PackedState
 from vqclip.weights import containers
+from vqclip.weights.clip_names import LOCAL, local_folder
 from vqclip.writers import names
 from vqclip.writers.names import CONFIG
 
@@ -233,7 +234,7 @@ def absolute(config: Config) -> Config:
     found.output.folder = os.path.abspath(config.output.folder)
     for name in ("file", "video", "metrics", "tensorboard"):
         setattr(found.output, name, _absolute(getattr(config.output, name)))
-    for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory"):
+    for name in ("vqgan", "vqgan_config", "prior", "upsampler", "embedding", "memory", "judge_clip"):
         setattr(found.models, name, _own_file(getattr(config.models, name)))
     found.models.clip = [_own_file(name) for name in config.models.clip]
     return found
@@ -256,6 +257,9 @@ def _absolute(name: str | None) -> str | None:
 
 def _own_file(name: str) -> str:
     """Return the path of a weight file that was given by its path; a name of the catalog as it is."""
+    folder = local_folder(name)
+    if folder is not None:
+        return f"{LOCAL}{os.path.abspath(folder)}"
     return os.path.abspath(name) if (Path(name).suffix or os.sep in name) and os.path.exists(name) else name
 
 

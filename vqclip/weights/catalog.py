@@ -14,12 +14,13 @@ import yaml
 
 from vqclip import resources
 from vqclip.errors import UsageError, VqclipError, WeightsError, one_line, unknown_name
-from vqclip.weights import cache
+from vqclip.weights import cache, clip_names
 
 OWN = "catalog.yaml"
 # names that no one can take for a path
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# of a part, maybe in a folder
+_FILE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 # of files, and of none of open_clip's names
 _SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # as OpenAI's own package names its models, and older tools do; in any case of letters
@@ -37,12 +38,16 @@ RECOMMENDED_CLIPS = {
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file can be fetched: `file` of the repository `hub` on the Hugging Face Hub at `revision`, or a `url`."""
+    """Where a file can be fetched: `file` of the repository `hub` on the Hugging Face Hub at `revision`, or a `url`.
+
+    An `unconfirmed` one is named by others, and was not seen to hold the file.
+    """
 
     hub: str = ""
     file: str = ""
     revision: str = ""
     url: str = ""
+    unconfirmed: bool = False
 
     @property
     def address(self) -> str:
@@ -59,7 +64,8 @@ class Weights:
     """One known weight file. `draws` says what it knows; `licence` its terms.
 
     A bundled one is the file `file` in `checkpoints/`. Others come from `sources`; `size` in bytes and `sha256` are
-    those of the original, where they are known, and `architecture` is what its file must hold. What consists of several
+    those of the original, where they are known, the sum by `sha256_by` if others published it than who made the file,
+    and `architecture` is what its file must hold. What consists of several
     files, `parts` by name, is kept as a folder of them, unchanged. `shown_on` is the canvas, of a VQGAN, of runs that
     begin with a picture or a sketch and name none.
     """
@@ -76,6 +82,16 @@ class Weights:
     sources: tuple[Source, ...] = ()
     shown_on: str = "vqgan"
     parts: Mapping[str, Source] | None = None
+    sha256_by: str = ""
+
+    @property
+    def doubt(self) -> str:
+        """What could not be confirmed of where its files are; empty if all of it was."""
+        sources = (*self.sources, *(self.parts or {}).values())
+        unconfirmed = [source for source in sources if source.unconfirmed]
+        if not unconfirmed:
+            return ""
+        return "no address is confirmed" if len(unconfirmed) == len(sources) else "a mirror is not confirmed"
 
 
 _TINY = "the 186 subjects, 12 shapes, 10 settings and 13 styles of world.yaml"
@@ -108,12 +124,14 @@ def records() -> tuple[Weights, ...]:
 
 
 def own_catalog() -> Path | None:
-    """Return the user's own catalog; None if there is none."""
+    """Return the user's own catalog, also while weights are kept elsewhere; None if there is none."""
     try:
-        path = cache.home() / OWN
+        paths = [cache.home() / OWN]
+        if cache.elsewhere():
+            paths.append(cache.users_home() / OWN)
     except WeightsError:
         return None  # without a home nothing was ever kept, and the bundled models draw
-    return path if cache.exists(path) else None
+    return next((path for path in paths if cache.exists(path)), None)
 
 
 def names(kind: str) -> list[str]:
@@ -155,7 +173,7 @@ def public_clip(name: str) -> str:
     OpenAI's own names, such as `ViT-B/32` or `ViT-L/14@336px`, are understood too. Raises UsageError for an unknown tag
     of a known architecture, and for a model that cannot be built here.
     """
-    if cache.exists(Path(name)) or Path(name).suffix in _SUFFIXES:
+    if clip_names.has_place(name) or cache.exists(Path(name)) or Path(name).suffix in _SUFFIXES:
         return ""
     name = _openai_name(name)
     arch, slash, tag = name.partition("/")
@@ -194,11 +212,16 @@ def _openai_name(name: str) -> str:
 def locate(kind: str, name: str) -> Path:
     """Return the weight file of a catalog name, or the path itself if `name` is one (it has a suffix or a slash).
 
-    Raises UsageError for an unknown name, and WeightsError for one whose weights are not here.
+    A CLIP's name may say where it is: see `clip_names`. Raises UsageError for an unknown name, and WeightsError for one
+    whose weights are not here.
     """
-    public = public_clip(name) if kind == "clip" else ""
+    hub = clip_names.hub_name(name) if kind == "clip" else None
+    folder = clip_names.local_folder(name) if kind == "clip" else None
+    public = str(hub) if hub else public_clip(name) if kind == "clip" else ""
     if public:
         return _here(cache.weights_file(kind, public), kind, name)
+    if folder is not None:
+        return folder
     if Path(name).suffix or "/" in name or "\\" in name:
         return Path(name)
     record = find(kind, name)
@@ -214,7 +237,8 @@ def check_here(kind: str, name: str) -> None:
 
     What could be one of open_clip's names is left to `locate`: its list comes with torch.
     """
-    if kind == "clip" and name not in names(kind) and Path(name).suffix not in _SUFFIXES:
+    placed = clip_names.has_place(name)
+    if kind == "clip" and not placed and name not in names(kind) and Path(name).suffix not in _SUFFIXES:
         return
     path = locate(kind, name)
     try:
@@ -254,9 +278,11 @@ def _record(values: Any, where: str) -> Weights:
         raise UsageError(f"{where}: give kind, name and sources or parts, and of the rest {', '.join(sorted(known))}")
     if values["kind"] not in _KINDS or not _NAME.fullmatch(str(values["name"])):
         raise UsageError(f"{where}: kind is one of {', '.join(_KINDS)}, name letters, digits, '_' and '-'")
-    texts = {name: str(values.get(name, "")) for name in ("draws", "licence", "citation")}
-    if ("parts" in given) != (values["kind"] == "prior") or values["kind"] not in ("vqgan", "prior", "depth"):
-        raise UsageError(f"{where}: a VQGAN has sources, a prior (DALL-E mini) parts; other kinds are given as files")
+    texts = {name: str(values.get(name, "")) for name in ("draws", "licence", "citation", "sha256_by")}
+    if ("parts" in given) != (values["kind"] == "prior") or values["kind"] not in ("vqgan", "clip", "prior", "depth"):
+        raise UsageError(
+            f"{where}: a VQGAN or CLIP has sources, a prior (DALL-E mini) parts; other kinds are given as files"
+        )
     size, digest = values.get("size"), values.get("sha256")
     if size is not None and type(size) is not int:
         raise UsageError(f"{where}: size is a number of bytes")
@@ -265,6 +291,8 @@ def _record(values: Any, where: str) -> Weights:
     architecture = values.get("architecture")
     if architecture is not None and not isinstance(architecture, Mapping):
         raise UsageError(f"{where}: architecture is a mapping, such as {{n_embed: 1024}}")
+    if values["kind"] == "clip" and not isinstance((architecture or {}).get("like"), str):
+        raise UsageError(f"{where}: say which of open_clip's CLIPs it is like: architecture: {{like: ViT-B-32/openai}}")
     parts, sources = values.get("parts"), values.get("sources", [])
     if parts is not None and (not isinstance(parts, Mapping) or not all(_FILE.fullmatch(str(name)) for name in parts)):
         raise UsageError(f"{where}: parts map the names of files to their sources")
@@ -277,7 +305,8 @@ def _record(values: Any, where: str) -> Weights:
 
 
 def _source(value: Any, where: str) -> Source:
-    fits = isinstance(value, Mapping) and (set(value) == {"url"} or {"hub", "file"} <= set(value))
-    if not fits or not set(value) <= {"url", "hub", "file", "revision"}:
+    named = set(value) - {"unconfirmed"} if isinstance(value, Mapping) else set()
+    fits = named == {"url"} or {"hub", "file"} <= named <= {"hub", "file", "revision"}
+    if not fits or type(value.get("unconfirmed", False)) is not bool:
         raise UsageError(f"{where}: a source is {{url: ...}} or {{hub: OWNER/NAME, file: ..., revision: ...}}")
-    return Source(**{name: str(part) for name, part in value.items()})
+    return Source(**{name: str(value[name]) for name in named}, unconfirmed=value.get("unconfirmed", False))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from vqclip.errors import UsageError, WeightsError
+from vqclip.models import tokenizing
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
-from vqclip.weights import collected, files
+from vqclip.weights import clips, collected, files
 from vqclip.weights.foreign import read_vqgan
-from vqclip.weights.layouts import under
 
 # of what a conversion writes; rises when the same source would give another file
 VERSION = 1
@@ -37,7 +37,7 @@ def convert_vqgan(
     """
     if dtype not in _DTYPES:
         raise UsageError(f"dtype {dtype!r}: give {' or '.join(_DTYPES)}")
-    architecture, tensors = read_vqgan(source, config)
+    architecture, tensors = read_vqgan(source, config, expected)
     _check_expected(source, architecture, expected or {})
     _check_finite(source, tensors)
     if decoder_only and architecture.encoder:
@@ -49,14 +49,25 @@ def convert_vqgan(
 
 
 def convert_clip(
-    source: Path, target: Path, architecture: CLIPArchitecture, info: Mapping[str, Any] | None = None
+    source: Path,
+    target: Path,
+    architecture: CLIPArchitecture,
+    tokenizer: bytes | None = None,
+    info: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a CLIP of open_clip's as fp32; its tensors tell no architecture. WeightsError if they cannot be read."""
-    # whatever wrapped the network left its prefix
-    held = collected.read_all(source)
-    tensors = under(held, "logit_scale") or held
-    _check_finite(source, tensors)
-    files.save(target, "clip", architecture.to_json(), tensors, _origin(source, info), torch.float32)
+    """Write a CLIP of open_clip's as fp32, with its tokenizer if that is not CLIP's.
+
+    Its tensors tell no architecture. WeightsError if they cannot be read, or are of another one.
+    """
+    tensors = clips.fitted(collected.read_all(source), architecture, source)
+    write_clip(clips.ReadCLIP(architecture, tensors, tokenizer), target, _origin(source, info))
+
+
+def write_clip(read: clips.ReadCLIP, target: Path, info: Mapping[str, Any]) -> None:
+    """Write a CLIP that was read from other programs' files, its tokenizer in the same file; WeightsError as above."""
+    _check_finite(target, read.tensors)
+    packed = {} if read.tokenizer is None else {tokenizing.TENSOR: tokenizing.pack(read.tokenizer)}
+    files.save(target, "clip", read.architecture.to_json(), read.tensors | packed, info, torch.float32)
 
 
 def _origin(source: Path, info: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from vqclip.errors import WeightsError, one_line
 from vqclip.models.dalle import DalleArchitecture, WordPieces
 from vqclip.types import VQGANArchitecture
 from vqclip.weights import files
-from vqclip.weights.foreign import infer
 from vqclip.weights.layouts import under
 from vqclip.weights.pickled import read_tensors
+from vqclip.weights.shapes import infer
 
 # heads of 64 dimensions, as mini and mega have; the files do not say how many
 _HEAD = 64

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,15 @@ class _Refused(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file to be fetched from the first of `urls` that gives it, checked by `size` and `sha256` where known."""
+    """A file to be fetched from the first of `urls` that gives it, checked by `size` and `sha256` where known.
+
+    A `token` is sent to the hosts of the urls, and to no host that these lead to.
+    """
 
     urls: Sequence[str]
     size: int | None = None
     sha256: str | None = None
+    token: str = field(default="", repr=False)
 
 
 def fetch(
@@ -76,6 +80,36 @@ def fetch(
             return _from_mirrors(wanted, target, progress or (lambda done, total: None), pause)
     except OSError as error:
         raise _disk_error(target, error) from None
+
+
+def head(url: str, token: str = "", within_host: bool = False) -> Any:
+    """Ask for the headers of what a URL gives, and return the open answer, whose `headers` tell.
+
+    A redirect to another host than the first is an HTTPError if it is to be asked `within_host` only. Raises what
+    urllib raises, and ValueError for an address that is none of http or https.
+    """
+    if not url.startswith(_SCHEMES):
+        raise ValueError("only http and https addresses are fetched")
+    request = urllib.request.Request(url, headers=_AGENT, method="HEAD")  # noqa: S310 - the schemes are checked
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    return urllib.request.build_opener(_WithinHost if within_host else _Redirects).open(request, timeout=_PATIENCE)
+
+
+def size_of(url: str) -> int | None:
+    """Return the length in bytes of what a URL gives, as its server says; None if it says nothing."""
+    try:
+        with head(url) as answer:
+            length = answer.headers.get("Content-Length") or ""
+            page = (answer.headers.get_content_type() or "").lower() == "text/html"
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    return int(length) if length.isdecimal() and not page else None
+
+
+def arrived(target: Path) -> int:
+    """Return how many bytes of a file, that is to be fetched to `target`, an interrupted try has left there."""
+    return max((part.stat().st_size for part in target.parent.glob(f"{glob.escape(target.name)}.*.part")), default=0)
 
 
 def digest_of(path: Path) -> str:
@@ -103,6 +137,30 @@ def _from_mirrors(wanted: Wanted, target: Path, progress: Progress, pause: Calla
                 else:
                     pause(2.0 ** (failures - 1))
     raise Unavailable("; ".join(reasons), str(target))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects as urllib does; a token goes along within one host only."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Return the request of the next address; None where urllib follows no redirect."""
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is None:
+            return None
+        request.method = req.get_method()  # Python before 3.13 makes a GET of a HEAD
+        token = req.unredirected_hdrs.get("Authorization")
+        if token and (request.type, request.host) == (req.type, req.host):
+            request.add_unredirected_header("Authorization", token)
+        return request
+
+
+class _WithinHost(_Redirects):
+    """Follows redirects within one host; that to another one is an error, whose headers can be read."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Return the request of the next address; None for another host."""
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        return request if request is not None and request.host == req.host else None
 
 
 class _Download:
@@ -162,7 +220,10 @@ class _Download:
         try:
             if not self.url.startswith(_SCHEMES):
                 raise ValueError("only http and https addresses are fetched")
-            answer = urllib.request.urlopen(urllib.request.Request(self.url, headers=headers), timeout=_PATIENCE)  # noqa: S310 - the schemes are checked
+            request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - the schemes are checked
+            if self.wanted.token:
+                request.add_unredirected_header("Authorization", f"Bearer {self.wanted.token}")
+            answer = urllib.request.build_opener(_Redirects).open(request, timeout=_PATIENCE)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == 416:

@@ -1,7 +1,7 @@
 """VQGANs from other programs' checkpoints: which network the tensors are is told by their shapes, never by code.
 
 taming's `VQModel` and `GumbelVQ`, latent-diffusion's `VQModel`, diffusers' of the same name, and the first stages of
-transformers that hold one, under whatever prefix.
+transformers that hold one, under whatever prefix; decoders of other families (`renaming`, `shapes`).
 What only training needs (losses, discriminators, LPIPS, optimizers) is left out.
 """
 
@@ -15,70 +15,75 @@ from torch import Tensor
 
 from vqclip.errors import WeightsError, one_line
 from vqclip.types import VQGANArchitecture
-from vqclip.weights import collected, files
-from vqclip.weights.layouts import CODEBOOKS, vqgan_tensors
+from vqclip.weights import collected, diffusers_config, files
+from vqclip.weights.layouts import find_vqgan
 from vqclip.weights.model_yaml import read_model_yaml
+from vqclip.weights.shapes import infer
 
+# the target of a model's YAML, and what it says of the quantizer
 _TARGETS = {
     "taming.models.vqgan.VQModel": "vq",
     "taming.models.vqgan.GumbelVQ": "gumbel",
     "ldm.models.autoencoder.VQModel": "vq",
     "ldm.models.autoencoder.VQModelInterface": "vq",
+    "ldm.models.autoencoder.AutoencoderKL": "none",
+    "src.IBQ.models.ibqgan.IBQ": "dot",
+    "src.Open_MAGVIT2.models.lfqgan.VQModel": "bits",
 }
 _BUNDLES = ("taming.models.cond_transformer.Net2NetTransformer", "ldm.models.diffusion.ddpm.LatentDiffusion")
 
 
-def read_vqgan(path: Path, config: Path | None = None) -> tuple[VQGANArchitecture, dict[str, Tensor]]:
-    """Return architecture and tensors, under taming's names, of a VQGAN in a checkpoint of another program.
+def read_vqgan(
+    path: Path, config: Path | None = None, known: Mapping[str, Any] | None = None
+) -> tuple[VQGANArchitecture, dict[str, Tensor]]:
+    """Return architecture and tensors, under the names of its network here, of a VQGAN of another program.
 
-    The file's first bytes decide how it is read. A `config` in taming's YAML must agree with the shapes of the tensors.
+    The file's first bytes decide how it is read. A `config` in taming's YAML, or diffusers' `config.json`, must agree
+    with the shapes of the tensors; one of diffusers' beside the file is read without being asked for. Both, and
+    `known`, fields of the architecture, tell what tensors do not: the range of pictures, the scale of latents.
     Raises WeightsError, in one line, for a file that is absent, damaged or holds another network.
     """
     path = Path(path)
     if path.is_file() and files.is_own(path):
         file = files.read(path, "vqgan")
         architecture = VQGANArchitecture.from_json(file.architecture)
-        if config is not None:
-            _compare(architecture, read_model_yaml(config, {*_TARGETS, *_BUNDLES}), path, config)
+        _check_config(architecture, path, config)
         return architecture, file.tensors
-    tensors = vqgan_tensors(collected.read_all(path), path)
+    beside = diffusers_config.beside(collected.parts_of(path)[0])
+    told = dict(known or {}) | _told(config)
+    said = diffusers_config.read(beside) if beside and not config else {}
+    tensors, named = find_vqgan(collected.read_all(path), path, told)
     try:
-        architecture = infer(tensors)
+        architecture = infer(tensors, said | named | told)
     except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
-        named = f"its {error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)[:120]
-        raise WeightsError(f"{path} holds no VQGAN of taming's layout ({named}): give --vqgan another file") from None
-    if config is not None:
-        _compare(architecture, read_model_yaml(config, {*_TARGETS, *_BUNDLES}), path, config)
+        missing = f"its {error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)[:120]
+        raise WeightsError(f"{path} holds no VQGAN of a known layout ({missing}): give --vqgan another file") from None
+    diffusers_config.compare(architecture, said, path, beside)
+    _check_config(architecture, path, config)
     if not architecture.encoder:
         tensors = {name: value for name, value in tensors.items() if not name.startswith(("encoder.", "quant_conv."))}
     return architecture, {name: value.float() for name, value in tensors.items()}
 
 
-def infer(tensors: Mapping[str, Tensor]) -> VQGANArchitecture:
-    """Return the architecture that the shapes of a VQGAN's tensors tell; KeyError or ValueError if they tell none."""
-    quantizer = next((kind for kind, name in CODEBOOKS.items() if name in tensors), "")
-    if not quantizer:
-        raise KeyError(CODEBOOKS["vq"])
-    codes, dimensions = tensors[CODEBOOKS[quantizer]].shape
-    levels = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("decoder.up."))
-    widths = [len(tensors[f"decoder.up.{i}.block.0.conv1.weight"]) for i in range(levels)]
-    encoder = any(name.startswith("encoder.") for name in tensors)
-    # a decoder tells the products of ch and ch_mult alone
-    ch = len(tensors["encoder.conv_in.weight"]) if encoder else widths[0]
-    if any(width % ch for width in widths):
-        raise ValueError(f"levels of {widths} channels are no multiples of {ch}")
-    blocks = 1 + max(int(name.split(".")[4]) for name in tensors if name.startswith("decoder.up.0.block."))
-    return VQGANArchitecture(
-        ch=ch,
-        ch_mult=tuple(width // ch for width in widths),
-        num_res_blocks=blocks - 1,
-        attn_levels=tuple(i for i in range(levels) if f"decoder.up.{i}.attn.0.q.weight" in tensors),
-        z_channels=len(tensors["post_quant_conv.weight"]),
-        embed_dim=dimensions,
-        n_embed=codes,
-        quantizer=quantizer,
-        encoder=encoder,
-    )
+def _told(config: Path | None) -> dict[str, Any]:
+    """Return what a config that was given tells of an architecture and tensors do not."""
+    if config is None:
+        return {}
+    if config.suffix == ".json":
+        return diffusers_config.read(config)
+    target = read_model_yaml(config, {*_TARGETS, *_BUNDLES}).get("target")
+    quantizer = _TARGETS.get(str(target), "")
+    return {"quantizer": quantizer} if quantizer in ("dot", "none") else {}
+
+
+def _check_config(architecture: VQGANArchitecture, path: Path, config: Path | None) -> None:
+    """Raise WeightsError if a config that was given describes another network than was found."""
+    if config is None:
+        return
+    if config.suffix == ".json":
+        diffusers_config.compare(architecture, diffusers_config.read(config), path, config)
+    else:
+        _compare(architecture, read_model_yaml(config, {*_TARGETS, *_BUNDLES}), path, config)
 
 
 def _compare(architecture: VQGANArchitecture, model: Mapping[str, Any], path: Path, config: Path) -> None:

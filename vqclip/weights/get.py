@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from vqclip.errors import OutputError, UsageError, VqclipError, WeightsError, one_line
-from vqclip.weights import cache, catalog, fetch
+from vqclip.weights import cache, catalog, clip_names, exchange, fetch, hub, hub_clips
 from vqclip.weights.catalog import Source, Weights
 
 if TYPE_CHECKING:
-    from vqclip.types import CLIPArchitecture
+    from vqclip.models.openclip import PretrainedTag
 
 _HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_TERMS = "the terms of its publisher: see its page"
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,19 @@ class _Original:
     path: Path
     sha256: str
     ours: bool = False
+    origin: str = ""
 
 
 def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress | None = None) -> Path:
-    """Return the converted weights of a catalog name, or of open_clip's `ARCH/TAG`, fetching them unless they are here.
+    """Return the converted weights of a name, fetching them unless they are here.
+
+    That is one of the catalog, open_clip's `ARCH/TAG`, or a repository of the Hub with a CLIP (`clip_names`).
 
     Raises UsageError for an unknown name, and WeightsError if no source gives the file, it is not the one that is
     known, or it cannot be converted. Of several processes one works and the others wait.
     """
     how = how or How()
-    record, architecture = _known(kind, name)
+    record, tag = _known(kind, name)
     if record.file:
         raise UsageError(f"{kind} {name} ships with vqclip: nothing is to be fetched")
     if kind != "vqgan" and (how.decoder_only or how.dtype != "fp32"):
@@ -55,11 +59,13 @@ def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress |
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
+            if cache.elsewhere() and not target.exists():
+                exchange.copy_kept(target)
             if record.parts:
                 if not target.exists():
                     _make_folder(record.parts, target, progress)
             elif not target.exists() or (kind == "vqgan" and not _reshaped(target, how)):
-                _make(record, architecture, target, how, progress)
+                _make(record, tag, target, how, progress)
     except OutputError as error:
         raise WeightsError(f"{name} cannot be kept: {error}") from None
     except OSError as error:
@@ -67,27 +73,61 @@ def get(kind: str, name: str, how: How | None = None, progress: fetch.Progress |
     return target
 
 
-def _known(kind: str, name: str) -> tuple[Weights, CLIPArchitecture | None]:
-    """Return the record of a name, and of one of open_clip's models its architecture."""
+def record_of(kind: str, name: str) -> Weights:
+    """Return the record of a catalog name, or one made of what open_clip knows; UsageError for an unknown name."""
+    return _known(kind, name)[0]
+
+
+def place_of_original(record: Weights) -> Path:
+    """Return where an original that was got by other means is looked for."""
+    return cache.home() / "downloads" / f"{record.kind}-{record.name.replace('/', '--')}{_suffix(record)}"
+
+
+def arrived(record: Weights) -> int:
+    """Return how many bytes of an original are here of a try that was interrupted."""
+    place = _fetched(record)
+    return place.stat().st_size if place.exists() else fetch.arrived(place)
+
+
+def _fetched(record: Weights) -> Path:
+    place = place_of_original(record)
+    return place.with_suffix(f".fetched{place.suffix}")
+
+
+def _known(kind: str, name: str) -> tuple[Weights, PretrainedTag | None]:
+    """Return the record of a name, and of one of open_clip's models what open_clip knows of it."""
+    repository = clip_names.hub_name(name) if kind == "clip" else None
+    if repository is not None:
+        places = hub_clips.sources(repository)
+        return Weights(kind, str(repository), "what its pictures showed", _TERMS, sources=places), None
     public = catalog.public_clip(name) if kind == "clip" else ""
     if not public:
-        return catalog.find(kind, name), None
-    from vqclip.models.openclip import pretrained
-
-    try:
-        public_model = pretrained(*public.split("/", 1))
-    except ValueError as error:
-        raise UsageError(f"{name} cannot be used: {error}") from None
+        record = catalog.find(kind, name)
+        like = str((record.architecture or {}).get("like", "")) if kind == "clip" else ""
+        return record, _pretrained(like, name) if like else None
+    public_model = _pretrained(public, name)
     files = [public_model.file] if public_model.file else _HUB_NAMES
     hub = [Source(hub=public_model.hub, file=file) for file in files if public_model.hub]
     urls = [Source(url=public_model.url)] if public_model.url else []
-    terms = "the terms of its publisher: see open_clip's list of models"
-    return Weights(kind, public, "what its pictures showed", terms, sources=(*hub, *urls)), public_model.architecture
+    return Weights(kind, public, "what its pictures showed", _TERMS, sources=(*hub, *urls)), public_model
+
+
+def _pretrained(public: str, name: str) -> PretrainedTag:
+    """Return what open_clip knows of `ARCH/TAG`; UsageError if that cannot be built, or is unknown."""
+    from vqclip.models.openclip import pretrained, pretrained_tags
+
+    arch, _, tag = public.partition("/")
+    if tag not in pretrained_tags(arch):
+        raise UsageError(f"{name} is like {public!r}, which is none of open_clip's: give ARCH/TAG of its list")
+    try:
+        return pretrained(arch, tag)
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be used: {error}") from None
 
 
 def _make(
     record: Weights,
-    architecture: CLIPArchitecture | None,
+    tag: PretrainedTag | None,
     target: Path,
     how: How,
     progress: fetch.Progress | None,
@@ -95,12 +135,19 @@ def _make(
     """Convert the original and keep what came out if it can be loaded."""
     from vqclip.weights import convert, depth, load
 
-    original = _original(record, progress)
     unchecked = target.with_suffix(".unchecked")
+    repository = clip_names.hub_name(record.name) if record.kind == "clip" else None
+    if repository is not None:
+        hub_clips.make(repository, unchecked, how.keep_original, progress)
+        _take(unchecked, target)
+        return
+    reading = hub_clips.tokenizer_of(tag, progress) if tag is not None else None
+    original = _original(record, progress)
     info: dict[str, Any] = {"name": record.name, "licence": record.licence, "citation": record.citation}
+    info |= {"origin": original.origin} if original.origin else {}
     try:
-        if architecture is not None:
-            convert.convert_clip(original.path, unchecked, architecture, info | {"source_sha256": original.sha256})
+        if reading is not None:
+            convert.convert_clip(original.path, unchecked, *reading, info | {"source_sha256": original.sha256})
             load.load_clip(str(unchecked))
         elif record.kind == "depth":
             depth.convert_depth(original.path, unchecked, info | {"source_sha256": original.sha256})
@@ -119,7 +166,7 @@ def _make(
         if original.ours and not isinstance(error, OutputError) and not _known_digest(record):
             original.path.unlink(missing_ok=True)
         raise
-    cache.remember_digest(_key(record), original.sha256)
+    cache.remember_all({_key(record): original.sha256}, {_key(record): original.origin} if original.origin else {})
     _take(unchecked, target)
     if original.ours and not how.keep_original:
         original.path.unlink(missing_ok=True)
@@ -168,6 +215,7 @@ def _make_folder(parts: Mapping[str, Source], target: Path, progress: fetch.Prog
     folder = target.with_name(f".{target.name}.unfinished")
     folder.mkdir(exist_ok=True)
     for name, source in parts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         record = Weights("prior", f"{target.name}/{name}", "", "", sources=(source,))
         if not (folder / name).exists():
             try:
@@ -175,72 +223,82 @@ def _make_folder(parts: Mapping[str, Source], target: Path, progress: fetch.Prog
             except WeightsError as error:
                 reason, url = _reason(error), source.address
                 raise WeightsError(f"cannot fetch {url} ({reason}): get it, and put all parts into {target}") from None
-            cache.remember_digest(_key(record), digest.sha256)
+            cache.remember_all({_key(record): digest.sha256}, {_key(record): digest.origin})
             if digest.ours:
                 os.replace(digest.path, folder / name)
             else:
                 shutil.copyfile(digest.path, folder / f"{name}.copied")
                 os.replace(folder / f"{name}.copied", folder / name)
-    for extra in folder.iterdir():
-        if extra.name not in parts:
+    for extra in [each for each in folder.rglob("*") if each.is_file()]:
+        if extra.relative_to(folder).as_posix() not in parts:
             extra.unlink()
     folder.rename(target)
 
 
 def _original(record: Weights, progress: fetch.Progress | None) -> _Original:
     """Return the original: one that was put there by hand, else from the first source that gives it."""
-    place = cache.home() / "downloads" / f"{record.kind}-{record.name.replace('/', '--')}{_suffix(record)}"
+    place = place_of_original(record)
     if place.exists():
         digest = fetch.digest_of(place)
-        _check_digest(_known_digest(record), digest, str(place))
+        _check_digest(_known_digest(record), digest, str(place), record.sha256_by)
         return _Original(place, digest)
     _check_online(record.name)
     reasons = []
     for source in record.sources:
         try:
-            return _from(source, place.with_suffix(f".fetched{place.suffix}"), record, progress)
+            return _from(source, _fetched(record), record, progress)
         except WeightsError as error:
-            reasons.append(f"{source}: {_reason(error)}")
+            doubt = ", an address that is not confirmed" if source.unconfirmed else ""
+            reason = _reason(error)
+            by = f" ({record.sha256_by})" if record.sha256_by and "another file" in reason else ""
+            reasons.append(f"{source}{doubt}: {reason}{by}")
     by_hand = next((source.address for source in record.sources), "its file")
     raise WeightsError(f"cannot fetch {record.name} ({'; '.join(reasons)}): get {by_hand} and put it at {place}")
 
 
 def _from(source: Source, place: Path, record: Weights, progress: fetch.Progress | None = None) -> _Original:
-    """Fetch from one source, to `place` if it is a URL; WeightsError if it gives nothing, or not the known file."""
+    """Fetch from one source to `place`; WeightsError if it gives nothing, or not the known file.
+
+    A file of the Hub without a pinned revision is asked for at the one that it was first fetched at.
+    """
     known = _known_digest(record)
     if source.url:
         digest = fetch.fetch(fetch.Wanted([source.url], record.size, known), place, progress)
-        _check_digest(known, digest, str(place))  # one that was there already was not looked at
-        return _Original(place, digest, True)
-    import huggingface_hub
-
-    _check_room(record.size)
-    try:
-        path = Path(huggingface_hub.hf_hub_download(source.hub, source.file, revision=source.revision or None))
-    except Exception as error:  # noqa: BLE001 - its own, its transport's, the disk's
-        raise WeightsError(one_line(error)[:100]) from None
-    size = path.stat().st_size
-    if record.size and size != record.size:
-        raise WeightsError(f"a file of {size} bytes, not {record.size}")
-    digest = fetch.digest_of(path)
-    _check_digest(known, digest, str(source))
-    return _Original(path, digest)
-
-
-def _check_room(size: int | None) -> None:
-    """Raise WeightsError if the Hub's cache has no room for a file."""
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE)
-    there = next((place for place in (folder, *folder.parents) if cache.exists(place)), Path())
-    free = shutil.disk_usage(there).free
-    if size and free < size:
-        raise WeightsError(f"it needs {size / 1e9:.2f} GB in {folder}, {free / 1e9:.2f} GB are free (HF_HOME moves it)")
+        _check_digest(known, digest, str(place), record.sha256_by)  # one that was there already was not looked at
+        return _Original(place, digest, True, source.url)
+    source = _pinned(source, record)
+    held = hub.cached(source)
+    if held is not None:
+        path, revision = held
+        size, digest = path.stat().st_size, fetch.digest_of(path)
+        if record.size and size != record.size:
+            raise WeightsError(f"a file of {size} bytes, not {record.size}")
+        _check_digest(known, digest, str(source), record.sha256_by)
+        return _Original(path, digest, origin=_origin(source, revision))
+    found = hub.look_up(source)
+    if record.size and found.size and found.size != record.size:
+        raise WeightsError(f"a file of {found.size} bytes, not {record.size}")
+    wanted = fetch.Wanted([found.pinned.address], record.size or found.size, known or found.sha256, hub.token())
+    digest = fetch.fetch(wanted, place, progress)
+    _check_digest(known, digest, str(place), record.sha256_by)
+    return _Original(place, digest, True, _origin(source, found.revision))
 
 
-def _check_digest(known: str | None, digest: str, where: str) -> None:
+def _origin(source: Source, revision: str) -> str:
+    return f"{source.hub}/{source.file}" + (f"@{revision}" if revision else "")
+
+
+def _pinned(source: Source, record: Weights) -> Source:
+    """Return a source of the Hub at the revision that it was fetched at before, unless it has one."""
+    name, _, revision = (cache.known_origin(_key(record)) or "").rpartition("@")
+    if source.revision or name != _origin(source, ""):
+        return source
+    return Source(source.hub, source.file, revision)
+
+
+def _check_digest(known: str | None, digest: str, where: str, by: str = "") -> None:
     if known and digest != known:
-        record = cache.home() / cache.RECORD
+        record = f"{cache.home() / cache.RECORD}" + (f", and {by}," if by else "")
         raise WeightsError(
             f"{where} is another file (sha256 {digest[:12]}, not {known[:12]}, as catalog or {record} say): remove it"
         )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from vqclip.errors import WeightsError
+from vqclip.weights.renaming import averaged, from_diffusers, from_llamagen, from_numbered, is_diffusers, is_llamagen
 
 ANCHOR = "decoder.conv_in.weight"
 CODEBOOKS = {"vq": "quantize.embedding.weight", "gumbel": "quantize.embed.weight"}
@@ -26,14 +28,12 @@ _BOOK = re.compile(
     r"|codebook\.weight|codebook|weight)"
 )
 _BOOK_AT_END = re.compile(f"(?:(?<=\\.)|^){_BOOK.pattern}$")
-_BLOCKS = re.compile(
-    r"(encoder|decoder)\.(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)"
-)
-_MIDDLE = re.compile(r"(encoder|decoder)\.mid_block\.(resnets|attentions)\.(\d+)\.(.+)")
-_RENAMED = {
-    "conv_shortcut": "nin_shortcut", "group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v",
-    "to_out.0": "proj_out", "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out",
-}  # fmt: skip
+# of TAESD, whose layers are numbered
+TINY_ANCHOR = "decoder.layers.0.weight"
+# of Open-MAGVIT2 alone: what scales a level by the codes
+LOOKUP_FREE = "decoder.adaptive.0.gamma.weight"
+# whose publishers measured the moving average that is in the same file
+_AVERAGED_KINDS = ("dot", "bits")
 
 
 def under(held: Mapping[str, Tensor], anchor: str) -> dict[str, Tensor]:
@@ -52,36 +52,41 @@ def under(held: Mapping[str, Tensor], anchor: str) -> dict[str, Tensor]:
     return {name.removeprefix(best): value for name, value in plain.items() if name.startswith(best)}
 
 
-def vqgan_tensors(held: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the VQGAN alone, under taming's names; nothing if there is none.
+def find_vqgan(
+    held: Mapping[str, Tensor], path: Path, known: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of the VQGAN alone, under the names of its network here, and what their names tell of it.
 
-    Raises WeightsError for what looks like one and is another network, or is quantized.
+    What they tell, and `known`, are fields of its architecture. Nothing is returned where there is no VQGAN. Raises
+    WeightsError for what looks like one and is another network, or is quantized.
     """
+    known, tells = known or {}, {}
     tensors = under(held, ANCHOR)
     if not tensors:
-        return {}
-    _name_others(tensors, path)
-    if any(name.startswith(("decoder.up_blocks.", "decoder.mid_block.")) for name in tensors):
-        tensors = _from_diffusers(tensors)
+        tensors = under(held, TINY_ANCHOR) or from_numbered(held)
+        _check_numbered(tensors, path)
+    elif any(".conv_y." in name for name in tensors):
+        raise WeightsError(f"{path} holds a MoVQ (its norms see the codes), which is not drawn with: give a VQGAN")
+    if is_llamagen(tensors):
+        tensors, tells = from_llamagen(tensors), {"quantizer": "cosine"}
+    elif is_diffusers(tensors):
+        tensors = from_diffusers(tensors)
+    elif known.get("quantizer") in _AVERAGED_KINDS or LOOKUP_FREE in tensors:
+        tensors = averaged(tensors)
     kept = {name: value for name, value in tensors.items() if name.startswith(_PARTS)}
     kept |= _codebook(tensors, path)
     for name, value in kept.items():
         if value.is_quantized or not value.is_floating_point():
             kind = str(value.dtype).removeprefix("torch.")
             raise WeightsError(f"{path} holds quantized weights ({name} is {kind}): give it in fp32, fp16 or bf16")
-    return kept
+    return kept, tells
 
 
-def _name_others(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise WeightsError for a network with the same decoder that is no VQGAN, by its name."""
-    if any(".conv_y." in name for name in tensors):
-        raise WeightsError(f"{path} holds a MoVQ (its norms see the codes), which is not drawn with: give a VQGAN")
-    if any(_BOOK.fullmatch(name) for name in tensors):
-        return
-    last, first = tensors.get("encoder.conv_out.weight"), tensors[ANCHOR]
-    if last is not None and first.dim() == 4 and len(last) == 2 * first.shape[1]:
+def _check_numbered(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise WeightsError for a distilled autoencoder's encoder alone."""
+    if tensors and TINY_ANCHOR not in tensors:
         raise WeightsError(
-            f"{path} holds a KL autoencoder (AutoencoderKL, as Stable Diffusion's), which has no codes: give a VQGAN"
+            f"{path} holds the encoder of a TAESD alone: give that of its decoder, or the file with both"
         )
 
 
@@ -102,39 +107,3 @@ def _codebook(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     if wide != book.shape[1] or (columns and book.shape[0] == book.shape[1]):
         book = book.t().contiguous()
     return {CODEBOOKS["vq"]: book}
-
-
-def _from_diffusers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of diffusers' VQModel under taming's names.
-
-    The matrices of its attention are taming's kernels of one pixel.
-    """
-    levels = 1 + max((int(m[3]) for name in tensors if (m := _BLOCKS.fullmatch(name))), default=0)
-    renamed = {}
-    for name, value in tensors.items():
-        taming_name = _taming_name(name, levels)
-        product = value.dim() == 2 and ".attn" in taming_name and taming_name.endswith(".weight")
-        renamed[taming_name] = value[:, :, None, None] if product else value
-    return renamed
-
-
-def _taming_name(name: str, levels: int) -> str:
-    name = name.replace("conv_norm_out.", "norm_out.")
-    middle, block = _MIDDLE.fullmatch(name), _BLOCKS.fullmatch(name)
-    if middle:
-        side, kind, place, rest = middle.groups()
-        part = "attn" if kind == "attentions" else "block"
-        return f"{side}.mid.{part}_{int(place) + 1}.{_renamed(rest)}"
-    if block:
-        side, way, level, kind, place, rest = block.groups()
-        # taming counts both ways from the finest level
-        number = int(level) if way == "down" else levels - 1 - int(level)
-        if kind in ("downsamplers", "upsamplers"):
-            return f"{side}.{way}.{number}.{way}sample.{rest}"
-        return f"{side}.{way}.{number}.{'attn' if kind == 'attentions' else 'block'}.{place}.{_renamed(rest)}"
-    return name
-
-
-def _renamed(rest: str) -> str:
-    module, _, tail = rest.rpartition(".")
-    return f"{_RENAMED.get(module, module)}.{tail}"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from torch import Tensor, channels_last, nn, random
 from torch.overrides import TorchFunctionMode
 
-from vqclip.errors import WeightsError, one_line
+from vqclip.errors import UsageError, WeightsError, one_line
+from vqclip.models import tokenizing
 from vqclip.types import CLIPArchitecture, VQGANArchitecture
-from vqclip.weights import catalog, collected, containers, files
+from vqclip.weights import catalog, clip_names, clips, collected, containers, files
 from vqclip.weights.catalog import locate
 from vqclip.weights.foreign import read_vqgan
 
 if TYPE_CHECKING:
+    from vqclip.models.amused import Amused
     from vqclip.models.clip import CLIP
     from vqclip.models.dalle import DalleMini
     from vqclip.models.depth import DepthNetwork
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from vqclip.models.upsampler import Upsampler
     from vqclip.models.vqgan import VQGAN
 
-    Prior: TypeAlias = MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini
+    Prior: TypeAlias = MaskedPrior | AutoregressivePrior | FlowPrior | GPTPrior | DalleMini | Amused
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -60,30 +64,55 @@ def _read_vqgan(path: Path, config: str) -> tuple[VQGANArchitecture, dict[str, T
 
 def _is_own(path: Path) -> bool:
     """Whether a file is to be read as vqclip's own: it is, or it is nothing that another program's could be."""
-    if path.is_dir() or path.name.endswith(".index.json") or containers.is_gzip(path) or files.is_pickle(path):
+    if os.path.isdir(path) or path.name.endswith(".index.json") or containers.is_gzip(path) or files.is_pickle(path):
         return False
     files.sniff(path)
     return files.is_own(path) or not files.is_safetensors(path)
 
 
-def load_clip(name: str, folded: bool = True) -> tuple[CLIP, str]:
+def load_clip(name: str, folded: bool = True, quick_gelu: bool | None = None) -> tuple[CLIP, str]:
     """Return the CLIP of a catalog name or a file's path, and the sha256 of its weights.
 
     It is `folded`, so that steps take less, unless its parameters are wanted one by one as the file has them.
+    `quick_gelu` decides what its configuration would.
     """
     from vqclip.models.clip import CLIP, builder
 
     path = locate("clip", name)
-    file = files.read(path, "clip")
-    architecture = CLIPArchitecture.from_json(file.architecture)
-    builder(architecture.model)  # a package that is missing or broken is no damaged file
-    clip = _build(CLIP, architecture, path)
-    fill(clip.network, file.tensors, path, assign=True)
+    read, digest = _read_clip(path)
+    if quick_gelu is not None:
+        model = {**read.architecture.model, "quick_gelu": quick_gelu}
+        read = replace(read, architecture=replace(read.architecture, model=model))
+    builder(read.architecture.model)  # a package that is missing or broken is no damaged file
+    clip = _build(CLIP, read.architecture, path)
+    fill(clip.network, read.tensors, path, assign=True)
+    if read.tokenizer is not None:
+        clip.take_tokenizer(read.tokenizer)
     _frozen(clip)
     if folded:
         clip.fold()
     clip.network.visual.to(memory_format=channels_last)
-    return clip, file.sha256
+    return clip, digest
+
+
+def load_judge_clip(name: str, guides: Sequence[str]) -> tuple[CLIP, str]:
+    """Return the CLIP that judges and the sha256 of its weights; UsageError for one of those, by sha256, that guide."""
+    clip, digest = load_clip(name)
+    if digest in guides:
+        raise UsageError(f"the judge CLIP {name!r} guides this run too, and would praise itself: give another, or none")
+    return clip, digest
+
+
+def _read_clip(path: Path) -> tuple[clips.ReadCLIP, str]:
+    """Return the CLIP of a file of vqclip's, or of another program's file or folder, and the sha256 of its weights."""
+    if not _is_own(path):
+        return clips.read_clip(path, lookup=clips.in_hub_cache), clips.sha256(path)
+    file = files.read(path, "clip")
+    architecture, packed = CLIPArchitecture.from_json(file.architecture), file.tensors.pop(tokenizing.TENSOR, None)
+    if architecture.tokenizer is not None and packed is None:
+        raise WeightsError(f"{path} lacks the tokenizer that its texts are read by: fetch it again")
+    tokenizer = None if packed is None else tokenizing.unpack(packed)
+    return clips.ReadCLIP(architecture, file.tensors, tokenizer), file.sha256
 
 
 def load_judge(name: str) -> tuple[Judge, str]:
@@ -100,13 +129,14 @@ def load_judge(name: str) -> tuple[Judge, str]:
 def load_prior(name: str) -> tuple[Prior, str]:
     """Return the prior of a catalog name or a path, and the sha256 of its weights.
 
-    A pickled file is a bundle of taming's (Net2NetTransformer), a folder a DALL-E mini in its public files.
+    A pickled file is a bundle of taming's (Net2NetTransformer), a folder an aMUSEd as diffusers saves it, or a DALL-E
+    mini in its public files.
     """
     from vqclip.models import prior as priors
 
     path = locate("prior", name)
     if path.is_dir():
-        return _load_dalle(path)
+        return _load_amused(path) if (path / "transformer").is_dir() else _load_dalle(path)
     if containers.is_gzip(path) or files.is_pickle(path):
         return _load_gpt(path)
     file = files.read(path, "prior")
@@ -173,6 +203,23 @@ def _load_gpt(path: Path) -> tuple[GPTPrior, str]:
     return _frozen(prior), files.sha256(path)
 
 
+def _load_amused(folder: Path) -> tuple[Amused, str]:
+    from vqclip.models.amused import Amused, FullPrecision
+    from vqclip.weights import amused
+
+    architecture, tensors = amused.read(folder)
+    shapes, codes = read_vqgan(folder / "vqvae")
+    if shapes.n_embed != architecture.codes or shapes.pixels != "unit":
+        raise WeightsError(f"{folder} holds a VQGAN of {shapes.n_embed} codes, and {architecture.codes} are drawn")
+    detokenizer = _build(FullPrecision, replace(shapes, encoder=False), folder)
+    kept = {name: value for name, value in codes.items() if not name.startswith(("encoder.", "quant_conv."))}
+    fill(detokenizer.network, kept, folder / "vqvae")
+    prior = _build(lambda a: Amused(a, detokenizer), architecture, folder)
+    held = {f"detokenizer.{name}": value for name, value in detokenizer.state_dict().items()}
+    fill(prior, tensors | held, folder, assign=True)
+    return _frozen(prior), amused.sha256(folder)
+
+
 def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
     from vqclip.models.dalle import DalleMini
     from vqclip.models.vqgan import Detokenizer
@@ -194,9 +241,11 @@ def _load_dalle(folder: Path) -> tuple[DalleMini, str]:
 
 
 def recorded_name(kind: str, name: str) -> str:
-    """Return a name as metadata record it: itself if the catalog or open_clip knows it, of a path the last part."""
-    if kind == "clip" and "/" in name and catalog.public_clip(name):
+    """Return a name as metadata record it: itself if it is no path, of a path the last part."""
+    if kind == "clip" and (name.startswith(clip_names.HUB) or ("/" in name and catalog.public_clip(name))):
         return name
+    if kind == "clip" and name.startswith(clip_names.LOCAL):
+        return f"{Path(name.removeprefix(clip_names.LOCAL)).name}/"
     return base_name(name)
 
 

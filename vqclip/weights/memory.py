@@ -19,6 +19,8 @@ _PER_BLOCK = 4.3
 _PER_VIEW_PIXEL = 150.0
 _PER_RESNET_PIXEL = 560.0
 _PER_TOKEN = 20.0
+# by how many blocks a level, in what it keeps, each family's decoder exceeds what its architecture says
+_MORE_BLOCKS = {"taming": 2, "maskgit": 1, "magvit2": 2, "tiny": 0}
 # what is left of both where autocast computes in bf16 or fp16: norms of a view stay in fp32
 _HALF_DECODER, _HALF_VIEWS = 0.5, 0.7
 # what the libraries take, without the weights
@@ -27,15 +29,18 @@ _BASE = 830 * 2**20
 
 def decoder_bytes(architecture: VQGANArchitecture, width: int, height: int) -> int:
     """Return the bytes that decoding one picture of width x height pixels keeps for the gradient."""
-    blocks = architecture.num_res_blocks + 2
+    blocks = architecture.num_res_blocks + _MORE_BLOCKS[architecture.family]
     total = 0.0
     for level, mult in enumerate(architecture.ch_mult):
         pixels = (width >> level) * (height >> level)
         total += pixels * architecture.ch * mult * blocks * _PER_BLOCK
     tokens = (width // architecture.factor) * (height // architecture.factor)
-    attentions = 1 + len(architecture.attn_levels) * (architecture.num_res_blocks + 1)
+    attentions = architecture.mid_attention + len(architecture.attn_levels) * (architecture.num_res_blocks + 1)
     # taming's attention writes the whole matrix of tokens by tokens, twice
-    return int((total + 2 * tokens**2 * attentions) * _FLOAT_BYTES)
+    kept = total + 2 * tokens**2 * attentions
+    # before that, every cell is compared with every code
+    compared = tokens * architecture.n_embed if architecture.quantizer not in ("bits", "none") else 0
+    return int(max(kept, compared) * _FLOAT_BYTES)
 
 
 def view_bytes(clip: CLIPArchitecture) -> int:

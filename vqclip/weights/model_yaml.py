@@ -12,7 +12,9 @@ from vqclip.errors import WeightsError, one_line
 
 _MAX_BYTES = 1 << 20
 # whose classes stand in such files as what trains or feeds a model
-_HARMLESS = ("taming.", "ldm.", "torch.", "pytorch_lightning.", "main.", "cutlit.", "__is_")
+_HARMLESS = (
+    "taming.", "ldm.", "torch.", "pytorch_lightning.", "main.", "cutlit.", "__is_", "src.IBQ.", "src.Open_MAGVIT2.",
+)  # fmt: skip
 
 
 def read_model_yaml(path: Path, known: Collection[str] = ()) -> Mapping[str, Any]:
@@ -33,6 +35,8 @@ def read_model_yaml(path: Path, known: Collection[str] = ()) -> Mapping[str, Any
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read as a model's YAML: {one_line(error)[:100]}") from None
     model = content.get("model") if isinstance(content, Mapping) else None
+    if isinstance(model, Mapping) and "class_path" in model:  # as Lightning's own command line has it
+        model = {"target": model["class_path"], "params": model.get("init_args")}
     if not isinstance(model, Mapping) or not isinstance(model.get("params"), Mapping):
         raise WeightsError(f"{path} describes no model of taming's: it has no model.params")
     for target in _targets(content):

@@ -21,6 +21,8 @@ _FLAGS = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
 _TURNS = {0: (), 90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}
 _HDR = ("smpte2084", "arib-std-b67")
 _WIDE = ("bt2020", "smpte431", "smpte432")
+# what the matrices of headers are called as an option; old programs do not follow the tags by themselves
+_MATRICES = {"bt709": "bt709", "smpte170m": "bt601", "bt470bg": "bt601", "bt2020nc": "bt2020", "smpte240m": "smpte240m"}
 # players take untagged video of this height and more for BT.709
 _HD = 720
 _CHANGED = "Changing video frame properties"
@@ -94,10 +96,20 @@ class VideoSource:
             ended = True
         finally:
             _, report = decoder.close()
-            if ended:
+            if ended and (count or not start):
                 self._note(start + count, rate, report, decoder.stuck)
         if not start + count:
-            raise UsageError(f"{self.path} holds no frame that can be read: the video is empty or damaged")
+            raise self._unreadable(report)
+
+    def _unreadable(self, report: str) -> UsageError:
+        if "No such filter" in report:
+            return UsageError(
+                f"{self.path} has colors that this ffmpeg cannot convert (it lacks zscale): convert it to BT.709, or "
+                "name another ffmpeg in IMAGEIO_FFMPEG_EXE"
+            )
+        if "Unrecognized option" in report:
+            return UsageError("this ffmpeg is too old to read videos: name one of 5.1 or newer in IMAGEIO_FFMPEG_EXE")
+        return UsageError(f"{self.path} holds no frame that can be read: the video is empty or damaged")
 
     def _command(self, start: int, rate: Fraction, size: tuple[int, int], channels: int) -> list[str]:
         """Return the command that prints raw frames.
@@ -122,8 +134,9 @@ class VideoSource:
         wide, high = (max(side, math.ceil(full * factor)) for side, full in zip(size, upright, strict=True))
         turned = self.header.turn in (90, 270)
         matrix, primaries, transfer = self.header.colors
-        given = "" if matrix or max(self.header.stored) < _HD else ":in_color_matrix=bt709"
-        filters = [f"scale={high if turned else wide}:{wide if turned else high}:flags={_FLAGS}{given}", "setsar=1"]
+        known = _MATRICES.get(matrix, "bt709" if not matrix and max(self.header.stored) >= _HD else "auto")
+        scaled = f"{high if turned else wide}:{wide if turned else high}"
+        filters = [f"scale={scaled}:flags={_FLAGS}:in_color_matrix={known}", "setsar=1"]
         if transfer in _HDR:
             # to linear light, its colors to BT.709's, its highlights down to what a screen shows
             filters += ["zscale=t=linear:npl=100", "format=gbrpf32le", "zscale=p=bt709", "tonemap=hable:desat=0"]

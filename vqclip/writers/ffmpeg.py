@@ -134,12 +134,22 @@ def check_media(path: str | Path) -> Path:
             raise UsageError(f"{path} is a folder: give a video or sound file")
         if not path.is_file():
             raise UsageError(f"there is no file {one_line(str(path))}: give a video or sound file")
-        with path.open("rb") as stream:
-            if not stream.read(1):
-                raise UsageError(f"{path} is empty: give a video or sound file")
+        if not first_bytes(path, 1):
+            raise UsageError(f"{path} is empty: give a video or sound file")
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {one_line(str(path))}: {one_line(error)}") from None
     return path
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file; raise OSError if it cannot be read."""
+    with path.open("rb") as stream:
+        return stream.read(count)
+
+
+def stuck(path: Path) -> UsageError:
+    """Return the error for a file over which ffmpeg was ended because it gave nothing."""
+    return UsageError(f"{path} could not be read: ffmpeg gave nothing within {SECONDS_TO_READ} seconds")
 
 
 def reading(path: Path, level: str = "warning") -> list[str]:

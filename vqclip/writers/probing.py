@@ -20,10 +20,11 @@ _RATES = tuple(Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100
 _RATES += tuple(Fraction(n, 1001) for n in (24000, 30000, 60000, 120000))
 _SLOWEST, _FASTEST, _USUAL = Fraction(1, 100), Fraction(240), Fraction(25)
 _SHAPE = re.compile(r"^YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)(?:.*? A(\d+):(\d+))?")
-_STREAM = re.compile(r"^\[info\]   Stream #0:\d+.*?: (Video|Audio): (.*)$")
+_STREAM = re.compile(r"^\[info\]\s+Stream #0:\d+.*?: (Video|Audio): (.*)$")
 _FORMAT = re.compile(r", (\w+)(?:\(([^)]*)\))?, \d+x\d+")
 _TURN = re.compile(r"display ?matrix: rotation of (-?[\d.]+) degrees", re.IGNORECASE)
-_DURATION = re.compile(r"^\[info\]   Duration: (\d+):(\d+):([\d.]+),", re.MULTILINE)
+_DURATION = re.compile(r"^\[info\]\s+Duration: (\d+):(\d+):([\d.]+),", re.MULTILINE)
+_NO_TIME = -(1 << 62)
 _STILL = ("(attached pic)", "(timed thumbnails)", "(still image)")
 
 
@@ -81,11 +82,13 @@ def read_header(path: Path) -> Header:
     decoder = ffmpeg.Decoder(command)
     head = decoder.read(200)
     decoder.read(MAX_PIXELS)
-    _, report = decoder.close()
+    status, report = decoder.close()
     shape = _SHAPE.match(head.split(b"\n")[0].decode("ascii", "replace"))
     streams = _streams(report)
     if shape is None or int(shape[2]) < 1:
-        raise _no_video(path, report, [kind for kind, _ in streams], decoder.stuck)
+        if decoder.stuck:
+            raise ffmpeg.stuck(path)
+        raise _no_video(path, report, [kind for kind, _ in streams], status)
     text = next((text for kind, text in streams if kind == "Video" and not any(s in text for s in _STILL)), "")
     kind = _FORMAT.search(text)
     turn = _TURN.search(text)
@@ -131,16 +134,18 @@ def _seconds(report: str) -> float:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
-def _no_video(path: Path, report: str, kinds: list[str], stuck: bool) -> UsageError:
+def _no_video(path: Path, report: str, kinds: list[str], status: int) -> UsageError:
     """Return the error for a file whose first frame could not be read."""
-    if stuck:
-        return UsageError(f"{path} could not be read: ffmpeg gave nothing within {ffmpeg.SECONDS_TO_READ} seconds")
+    if ffmpeg.first_bytes(path, 12)[8:] == b"WEBP":
+        return UsageError(f"{path} is a WebP that this ffmpeg cannot read: convert it to GIF or MP4 first")
     if "max pixel count" in report or "Picture size" in report:
         return UsageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels a frame: scale it down first")
     if "Video" in kinds and "matches no streams" not in report:
         return UsageError(f"{path} holds no frame that can be read: the video is empty or damaged")
     if "Audio" in kinds:
         return UsageError(f"{path} holds sound but no video: {KINDS}")
+    if status < 0:
+        return UsageError(f"{path} cannot be read: ffmpeg was ended by signal {-status}; convert it to MP4 first")
     return UsageError(f"{path} holds no video that can be read: {KINDS}")
 
 
@@ -171,23 +176,46 @@ def _list_packets(path: Path, seconds: float) -> tuple[int, Fraction, Fraction, 
     """Return number of packets, first and last time and the end of the last in seconds; None if they cannot be had."""
     command = [*ffmpeg.reading(path), "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
     decoder = ffmpeg.Decoder(command, seconds)
-    tick, count, first, last, end, rest = Fraction(0), 0, 0, 0, 0, b""
-    while block := decoder.read(1 << 16):
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            if line.startswith(b"#tb 0:"):
-                above, _, below = line[6:].strip().partition(b"/")
-                tick = Fraction(int(above), max(int(below), 1))
-            elif not line.startswith(b"#"):
-                fields = line.split(b",")
-                try:
-                    time, length = int(fields[2]), int(fields[3])
-                except (IndexError, ValueError):
-                    decoder.close()
-                    return None
-                first = min(first, time) if count else time
-                last, end, count = max(last, time), max(end, time + max(length, 0)), count + 1
-    decoder.close()
-    if decoder.stuck or not count or not tick:
+    packets, rest = _Packets(), b""
+    try:
+        while block := decoder.read(1 << 16):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                packets.add(line)
+    except (IndexError, ValueError, ZeroDivisionError):
         return None
-    return count, first * tick, last * tick, end * tick
+    finally:
+        decoder.close()
+    return None if decoder.stuck else packets.summary()
+
+
+class _Packets:
+    """Sums over the lines of a list of packets, whose length does not matter."""
+
+    def __init__(self) -> None:
+        self.tick, self.count = Fraction(0), 0
+        self.first = self.last = self.end = 0
+        self.untimed = False
+
+    def add(self, line: bytes) -> None:
+        """Take in a line. Raises ValueError or IndexError for one that is none of the format."""
+        if line.startswith(b"#tb 0:"):
+            above, _, below = line[6:].strip().partition(b"/")
+            self.tick = Fraction(int(above), int(below))
+        elif not line.startswith(b"#"):
+            fields = line.split(b",")
+            time, length = int(fields[2]), max(int(fields[3]), 0)
+            if time < _NO_TIME:  # of a bare stream only the order is known
+                time, self.untimed = int(fields[1]), True
+            self.first = min(self.first, time) if self.count else time
+            self.last = max(self.last, time) if self.count else time
+            self.end = max(self.end, time + length) if self.count else time + length
+            self.count += 1
+
+    def summary(self) -> tuple[int, Fraction, Fraction, Fraction] | None:
+        """Return what `_list_packets` does."""
+        if not self.count or not self.tick:
+            return None
+        shift = self.first if self.untimed else 0
+        first, last, end = ((time - shift) * self.tick for time in (self.first, self.last, self.end))
+        return self.count, first, last, end

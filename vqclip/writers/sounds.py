@@ -47,12 +47,10 @@ def decode_sound(path: str | Path, rate: int, seconds: float = LONGEST) -> Itera
     finally:
         _, report = decoder.close()
     if not some:
-        raise _no_sound(file, report, decoder.stuck)
+        raise ffmpeg.stuck(file) if decoder.stuck else _no_sound(file, report)
 
 
-def _no_sound(path: Path, report: str, stuck: bool) -> UsageError:
-    if stuck:
-        return UsageError(f"{path} could not be read: ffmpeg gave nothing within {ffmpeg.SECONDS_TO_READ} seconds")
+def _no_sound(path: Path, report: str) -> UsageError:
     if re.search(r"Stream #0:\d+.*: Video: ", report) and not re.search(r"Stream #0:\d+.*: Audio: ", report):
         return UsageError(f"{path} has no sound: {_KINDS}")
     if "Audio: " in report:

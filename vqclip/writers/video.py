@@ -228,9 +228,12 @@ class VideoWriter:
         self._check_count(name)
 
     def _to_gif(self, name: str) -> None:
-        """Write a GIF in two passes: the palette first, since in one pass ffmpeg keeps all frames in memory."""
+        """Write a GIF in two passes: the palette first, since in one pass ffmpeg keeps all frames in memory.
+
+        What counts for it is the color that a pixel has before it changes; so a frame follows in which all change.
+        """
         palette = "palette.png"
-        colors = f"{self.crop},palettegen=stats_mode=diff"
+        colors = f"{self.crop},tpad=stop=1:stop_mode=add:color=black,palettegen=stats_mode=diff"
         self._from_segments("-vf", colors, "-frames:v", "1", "-update", "1", palette)
         graph = f"[0:v]{self.crop}[v];[v][1:v]paletteuse=dither=sierra2_4a:diff_mode=rectangle"
         self._from_segments("-i", palette, "-filter_complex", graph, *BITEXACT, "-loop", "0", name)
@@ -252,10 +255,9 @@ class VideoWriter:
 
     def _count(self, name: str) -> int:
         """Return the number of frames in a file of the segments' folder by reading it to its end."""
-        copy = ("-map", "0:v", "-c", "copy", "-f", "null")
-        report = self._run("-i", name, *copy, "-progress", "pipe:1", "-nostats", "-")
-        counts = re.findall(r"^frame=\s*(\d+)", report, re.MULTILINE)
-        return int(counts[-1]) if counts else 0
+        # a line for each: what it reports as progress leaves frames out in ffmpeg 7.0, if they are copied
+        packets = self._run("-i", name, "-map", "0:v", "-c", "copy", "-f", "framecrc", "-")
+        return len(re.findall(r"^0,", packets, re.MULTILINE))
 
     def _run(self, *arguments: str) -> str:
         """Run ffmpeg in the segments' folder, where short names need no quoting; return what it prints, or OSError."""

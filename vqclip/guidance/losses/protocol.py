@@ -17,8 +17,8 @@ from vqclip.types import Perceptor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-PICTURE, VIEWS, LATENTS, INIT_IMAGE = "picture", "views", "latents", "init_image"
-"""What losses may need: the picture (all have it), views and their embeddings, latents, an init image."""
+PICTURE, VIEWS, LATENTS, CODES, INIT_IMAGE = "picture", "views", "latents", "codes", "init_image"
+"""What losses may need: the picture (all have it), views and their embeddings, latents, their codes, an init image."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class LossInputs:
 
     @property
     def latent_codes(self) -> Tensor:
-        """The codes (b, C, h, w), which are there for a loss that needs latents."""
+        """The codes (b, C, h, w), which are there for a loss that needs codes."""
         if self.codes is None:
-            raise ValueError("this canvas has no codes: say that the loss needs latents")
+            raise ValueError("this canvas has no codes: say that the loss needs codes")
         return self.codes
 
 
@@ -103,7 +103,7 @@ class ViewLoss(Protocol):
 
 
 def needs(*names: str) -> Callable[[_F], _F]:
-    """Mark what a loss, function or class, needs beside the picture: "views", "latents" or "init_image"."""
+    """Mark what a loss, function or class, needs beside the picture: "views", "latents", "codes" or "init_image"."""
 
     def mark(loss: _F) -> _F:
         loss.needs = frozenset(names)  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from vqclip.drawables.init_image import scaled
 from vqclip.drawables.protocol import Drawable
-from vqclip.guidance.losses.protocol import INIT_IMAGE, LATENTS, LossContext, LossInputs, needs
+from vqclip.guidance.losses.protocol import CODES, INIT_IMAGE, LATENTS, LossContext, LossInputs, needs
 
 # how much the distance of latents counts beside that of pixels
 _LATENT = 2.0
@@ -36,7 +36,7 @@ def latent_norm(inputs: LossInputs) -> Tensor:
     return inputs.parameters["z"].square().mean((1, 2, 3))
 
 
-@needs(LATENTS)
+@needs(CODES)
 def commitment(inputs: LossInputs) -> Tensor:
     """Mean squared distance of the grid from its codes (van den Oord et al. 2017)."""
     return (inputs.parameters["z"] - inputs.latent_codes.detach()).square().mean((1, 2, 3))
