@@ -97,11 +97,11 @@ def made(networks: Models, output: str = "film.mp4", control: Control | None = N
 
 
 def test_the_same_film_has_the_same_frames(networks: Models) -> None:
-    wanted = film(camera={"zoom": "1.05", "rotate": "3"})
+    wanted = film(frames=3, camera={"zoom": "1.05", "rotate": "3"})
     first = drawn(wanted, networks)
-    assert [frame.number for frame in first] == [0, 1, 2, 3, 4]
+    assert [frame.number for frame in first] == [0, 1, 2]
     assert hashes(first) == hashes(drawn(wanted, networks))
-    assert len(set(hashes(first))) == 5
+    assert len(set(hashes(first))) == 3
 
 
 def test_a_still_camera_without_steps_changes_nothing(networks: Models) -> None:
@@ -138,11 +138,11 @@ def test_a_scene_becomes_the_next(networks: Models) -> None:
 
 
 def test_a_cut_begins_anew(networks: Models) -> None:
-    story = [{"at": 3, "prompt": "a blue sheep", "cut": True}]
-    frames = drawn(film(story=story), networks)
+    story = [{"at": 2, "prompt": "a blue sheep", "cut": True}]
+    frames = drawn(film(frames=4, story=story), networks)
     alone = drawn(film(frames=1), networks, "a blue sheep")[0]
-    assert sha(frames[3].image) == sha(alone.image)
-    assert hashes(frames[:3]) == hashes(drawn(film(frames=3), networks))
+    assert sha(frames[2].image) == sha(alone.image)
+    assert hashes(frames[:2]) == hashes(drawn(film(frames=2), networks))
 
 
 def test_a_loop_ends_where_it_began(networks: Models) -> None:
@@ -153,7 +153,7 @@ def test_a_loop_ends_where_it_began(networks: Models) -> None:
 
 def test_a_later_scene_has_its_own_seed(networks: Models) -> None:
     frames = [
-        drawn(film(frames=3, story=[{"at": 2, "prompt": "a dog", "cut": True, "seed": seed}]), networks)[2]
+        drawn(film(frames=2, story=[{"at": 1, "prompt": "a dog", "cut": True, "seed": seed}]), networks)[1]
         for seed in (1, 2)
     ]
     assert len(set(hashes(frames))) == 2
@@ -203,8 +203,8 @@ def test_the_prior_draws_what_comes_in(networks: Models) -> None:
 
 
 def test_frames_say_where_they_stand(networks: Models) -> None:
-    frame = drawn(film(camera={"zoom": "1.1"}), networks)[3]
-    assert frame.record["frame"]["number"] == 3
+    frame = drawn(film(frames=2, camera={"zoom": "1.1"}), networks)[1]
+    assert frame.record["frame"]["number"] == 1
     assert frame.record["frame"]["camera"]["zoom"] == 1.1
     assert "painted" in frame.losses
     assert frame.score is not None
@@ -255,10 +255,10 @@ def test_scenes_of_different_numbers_of_prompts_share_their_weights() -> None:
 
 
 def test_a_film_is_written_and_its_folder_goes(networks: Models) -> None:
-    outcome = made(networks, storyboard="board.png")
+    outcome = made(networks, frames=3, storyboard="board.png")
     assert outcome.film == Path("film.mp4").resolve()
     video = VideoSource.open("film.mp4")
-    assert (video.size, video.stored, float(video.fps)) == ((64, 64), 5, 8.0)
+    assert (video.size, video.stored, float(video.fps)) == ((64, 64), 3, 8.0)
     assert outcome.folder is None
     assert not Path("film.run").exists()
     assert {path.name for path in outcome.others} == {"film.film.json", "board.png"}
@@ -277,9 +277,9 @@ def test_a_folder_takes_every_frame_with_its_record(networks: Models) -> None:
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
 def test_other_kinds_of_films_are_written(networks: Models, suffix: str) -> None:
-    made(networks, f"film.{suffix}")
+    made(networks, f"film.{suffix}", frames=3)
     with Image.open(f"film.{suffix}") as image:
-        assert image.n_frames == 5  # type: ignore[attr-defined]
+        assert image.n_frames == 3  # type: ignore[attr-defined]
 
 
 def test_a_draft_is_small_and_has_every_fourth_frame(networks: Models) -> None:
@@ -302,7 +302,7 @@ def test_frames_between_are_made_of_their_neighbours(networks: Models) -> None:
 
 
 def test_a_films_comment_and_the_file_beside_it_say_how_it_was_drawn(networks: Models) -> None:
-    made(networks, camera={"zoom": "1.05"})
+    made(networks, frames=1, camera={"zoom": "1.05"})
     record = read_record(Path("film.mp4"))
     assert record == read_record(side_car(Path("film.mp4")))
     assert record["film"]["camera"]["zoom"] == "1.05"
@@ -323,7 +323,7 @@ def sha_of(name: str) -> str:
 
 
 def test_no_metadata_leaves_none(networks: Models) -> None:
-    run_film(FilmJob(pictures(output={"metadata": False}), film(), "film.mp4"), models=networks)
+    run_film(FilmJob(pictures(output={"metadata": False}), film(frames=1), "film.mp4"), models=networks)
     assert not Path("film.film.json").exists()
     with pytest.raises(UsageError, match="does not say how it was drawn"):
         read_record(Path("film.mp4"))
@@ -331,17 +331,17 @@ def test_no_metadata_leaves_none(networks: Models) -> None:
 
 def test_nothing_is_replaced_unasked(networks: Models) -> None:
     Path("film.mp4").write_text("mine")
-    assert made(networks).film == Path("film-1.mp4").resolve()
+    assert made(networks, frames=1).film == Path("film-1.mp4").resolve()
     assert Path("film.mp4").read_text() == "mine"
-    run_film(FilmJob(pictures(), film(), "film.mp4", replace=True), models=networks)
-    assert VideoSource.open("film.mp4").stored == 5
+    run_film(FilmJob(pictures(), film(frames=2), "film.mp4", replace=True), models=networks)
+    assert VideoSource.open("film.mp4").stored == 2
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_film_that_was_stopped_again_and_again_is_the_same(networks: Models) -> None:
-    wanted = film(frames=8, camera={"zoom": "1.04"}, to=["a blue sheep"])
+    wanted = film(frames=4, camera={"zoom": "1.04"}, to=["a blue sheep"])
     straight = hashes(drawn(wanted, networks))
     control, told = Control(), list[Event]()
 
@@ -357,20 +357,20 @@ def test_a_film_that_was_stopped_again_and_again_is_the_same(networks: Models) -
         assert folder is not None
         outcome = run_film(FilmJob(resume=folder), stop, networks, control)
     done = [event.done for event in told if isinstance(event, FilmStarted)]
-    assert done == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert done == [0, 1, 2, 3]
     assert [sha(images.read_image(file)) for file in sorted(Path("frames").glob("0*.png"))] == straight
 
 
 def test_a_frame_that_was_torn_is_drawn_again(networks: Models) -> None:
-    straight = hashes(drawn(film(), networks))
+    straight = hashes(drawn(film(frames=3), networks))
     control = Control()
     seen = iter(range(3))
 
     def stop(event: Event) -> None:
-        if isinstance(event, FrameDrawn) and next(seen) == 2:
+        if isinstance(event, FrameDrawn) and next(seen) == 1:
             control.stop()
 
-    outcome = run_film(FilmJob(pictures(), film(), "frames"), stop, networks, control)
+    outcome = run_film(FilmJob(pictures(), film(frames=3), "frames"), stop, networks, control)
     assert outcome.folder is not None
     kept = FilmFolder(outcome.folder)
     data = kept.file(1).read_bytes()
@@ -402,7 +402,7 @@ def test_what_goes_wrong_keeps_every_frame(networks: Models) -> None:
 
 
 def test_a_killed_film_goes_on(networks: Models) -> None:
-    args = ["a red car", *FLAGS, "--frames", "30", "--zoom", "1.02", "-o", "film.mp4"]
+    args = ["a red car", *FLAGS, "--frames", "12", "--zoom", "1.02", "-o", "film.mp4"]
     child = Child(args, Path.cwd(), command="animate")
     until = time.monotonic() + 60
     while len(FilmFolder(Path("film.run"))) < 3:
@@ -411,11 +411,11 @@ def test_a_killed_film_goes_on(networks: Models) -> None:
     child.process.kill()
     child.process.join()
     there = len(FilmFolder(Path("film.run")))
-    assert 3 <= there < 30
+    assert 3 <= there < 12
     frames = [sha(FilmFolder(Path("film.run"))[number]) for number in range(2)]
     assert run(["resume", "film.mp4", "--keep-run"]) == 0
     assert [sha(FilmFolder(Path("film.run"))[number]) for number in range(2)] == frames
-    assert VideoSource.open("film.mp4").stored == 30
+    assert VideoSource.open("film.mp4").stored == 12
 
 
 def test_another_process_does_not_draw_the_same_film(networks: Models) -> None:
@@ -494,27 +494,27 @@ def moving_video(name: str = "clip.mp4", count: int = 6) -> None:
 
 
 def test_a_video_is_drawn_anew(networks: Models) -> None:
-    moving_video()
+    moving_video(count=4)
     outcome = run_film(
-        FilmJob(pictures("a watercolor"), film_from({"video": "clip.mp4", "steps": 2}), "film.mp4"), models=networks
+        FilmJob(pictures("a watercolor"), film_from({"video": "clip.mp4", "steps": 1}), "film.mp4"), models=networks
     )
-    assert outcome.frames == 6
+    assert outcome.frames == 4
     given, new = (list(VideoSource.open(name).frames()) for name in ("clip.mp4", "film.mp4"))
     assert float(VideoSource.open("film.mp4").fps) == 8.0
-    for number in range(6):
+    for number in range(4):
         place = np.argmin(new[number].mean((0, 2))) - np.argmin(given[number].mean((0, 2)))
         assert abs(place) < 24  # the square is where it is in the video
         assert np.abs(given[number].astype(float) - new[number]).mean() > 1
 
 
 def test_strength_0_keeps_a_video(networks: Models) -> None:
-    moving_video()
+    moving_video(count=2)
     distances = []
     for strength in ("0", "1"):
-        values = {"video": "clip.mp4", "steps": 2, "strength": strength, "frames": 3}
+        values = {"video": "clip.mp4", "steps": 2, "strength": strength}
         frames = list(animate(pictures("a house, stained glass"), film_from(values), networks))
         given = list(VideoSource.open("clip.mp4").frames())
-        distances.append(np.abs(levels(frames[2].image) - given[2]).mean())
+        distances.append(np.abs(levels(frames[1].image) - given[1]).mean())
     assert distances[0] < 0.5 * distances[1]
 
 
