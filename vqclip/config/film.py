@@ -141,8 +141,8 @@ class Film:
         "0.5", "How far the frames of --init-video are changed, 0 to 1.", flags="--strength", traits=_TRACK
     )
     flow: str = setting(
-        "", "Flow model for --init-video, a FILE of RAFT-small, instead of the built-in flow.", flags="--flow",
-        traits=Trait.MODEL | Trait.EMPTY,
+        "", "Flow model, a FILE of RAFT-small: what moves in --init-video, and in frames between with --every.", None,
+        "--flow", traits=Trait.MODEL | Trait.EMPTY,
     )  # fmt: skip
     audio: str | None = setting(
         None,
