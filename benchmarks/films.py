@@ -1,13 +1,14 @@
 """What holds the frames of a film together, and in how many of them a judge finds the subject.
 
     python benchmarks/films.py [--frames 16] [--size 256] [--threads 1] [--only NAME]...
-    python benchmarks/films.py --subjects [--frames 48]
+    python benchmarks/films.py --subjects [--frames 48] [--known]
 
 Without `--subjects` two films, one in a style and one in none, are drawn with one means after the other. The table
 holds the flicker: the mean difference, of 255, between each frame and the one before as the camera moves it. The step
 from the first frame, which is drawn as a picture, is left out. A film without steps, which only moves, shows what the
 measure finds where nothing flickers: its own blur. Seconds are those of the processor, by frame, without the first one.
-With `--subjects` eight films are drawn with the defaults, and the bundled judge names what each frame shows.
+With `--subjects` eight films are drawn with the defaults, and the bundled judge names what each frame shows; with
+`--known` they are of the first eight subjects, in an order that is drawn once, whose first frame it names.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from vqclip.animation.timeline import Timeline
 from vqclip.cli.allocator import keep_freed_memory
 from vqclip.evaluation.films import flicker, subject_share
 from vqclip.evaluation.judging import Share
+from vqclip.world import load_world
 
 PROMPTS = {"in a style": "a castle in the mountains, van gogh style", "in none": "a red car on a street"}
 CAMERA = {"zoom": "1.015", "rotate": "0.5"}
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--size", default="256")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--subjects", action="store_true", help="judge films instead of measuring flicker")
+    parser.add_argument("--known", action="store_true", help="judge films of subjects whose first frame is named")
     parser.add_argument("--only", action="append", help="names of means, or of subjects, to try")
     parser.add_argument("--sheets", action="store_true", help="write a sheet of each film into the current folder")
     args = parser.parse_args()
@@ -93,7 +96,7 @@ def judged(args: argparse.Namespace, models: Models) -> None:
     """
     print(f"| film | the first frame | frames that show it | seconds a frame |\n{'| --- ' * 4}|")
     films = list[tuple[bool, Share]]()
-    for subject, prompt, changed in FILMS:
+    for subject, prompt, changed in known_films(args.size, models) if args.known else FILMS:
         if args.only and subject not in args.only:
             continue
         frames, seconds = drawn(prompt, {"frames": args.frames or 48, **changed}, {"size": args.size}, models)
@@ -112,6 +115,19 @@ def judged(args: argparse.Namespace, models: Models) -> None:
             low, high = whole.interval
             said = f"{whole.right} of {whole.count}: {whole.value:.0%} (95 % interval {low:.0%} to {high:.0%})"
             print(f"| {what} | {len(shares)} films | {said} | |")
+
+
+def known_films(size: str, models: Models) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield films, with the movements of the eight, of subjects whose first frame the judge names."""
+    subjects, found = list(load_world().subjects), 0
+    for place in np.random.default_rng(1).permutation(len(subjects)):
+        subject = subjects[int(place)]
+        frames, _ = drawn(f"a {subject}", {"frames": 1}, {"size": size}, models)
+        if subject_share(frames, subject).right:
+            yield subject, f"a {subject}", FILMS[found][2]
+            found += 1
+        if found == len(FILMS):
+            return
 
 
 def drawn(
