@@ -291,3 +291,20 @@ def test_a_record_says_what_was_asked_for(networks: Models) -> None:
     run_film(FilmJob(pictures("a red car"), film(draft=True, frames=1), "film.gif"), models=networks)
     config = read_record(Path("film.gif"))["config"]
     assert (config["size"], config["optimizer"]["lr"]) == ([64, 64], None)
+
+
+def test_a_file_that_came_to_stand_at_a_films_name_stays(networks: Models) -> None:
+    folder = stopped(networks, pictures("a red car"), film(), "film.mp4").folder
+    assert folder is not None
+    Path("film.mp4").write_text("mine")
+    outcome = run_film(FilmJob(resume=folder), models=networks)
+    assert outcome.film == Path("film-1.mp4").resolve()
+    assert Path("film.mp4").read_text() == "mine"
+
+
+def test_a_film_that_goes_on_takes_the_place_of_what_there_was_of_it(networks: Models) -> None:
+    folder = stopped(networks, pictures("a red car"), film(), "film.mp4").folder
+    assert folder is not None
+    before = Path("film.mp4").read_bytes()
+    assert run_film(FilmJob(resume=folder), models=networks).film == Path("film.mp4").resolve()
+    assert Path("film.mp4").read_bytes() != before

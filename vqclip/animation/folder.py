@@ -17,10 +17,12 @@ from vqclip.config import Config, from_dict
 from vqclip.config.film import Film, film_from
 from vqclip.errors import ResumeError, UsageError, one_line
 from vqclip.images import read_image
+from vqclip.weights.files import sha256
 from vqclip.writers import names
 from vqclip.writers.picture import save_image
 
 FORMAT = "vqclip-film-1"
+_WRITTEN = "written.txt"
 SETTINGS, FRAMES, PREVIEW = "film.json", "frames", "preview.png"
 _LARGEST = 4 << 20
 _FRAME = re.compile(r"(\d{6})\.png")
@@ -105,6 +107,17 @@ class FilmFolder(Mapping[int, Image.Image]):
                 f"{self.path / SETTINGS} cannot be read ({one_line(error)[:120]}): draw it anew"
             ) from None
         return values
+
+    def note(self, film: Path) -> None:
+        """Remember a film that was written before its end, which may be replaced. Raises OutputError."""
+        atomic.write_text(self.path / _WRITTEN, sha256(film))
+
+    def wrote(self, film: Path) -> bool:
+        """Whether a file is the film that was written before its end, and not another one that came to stand there."""
+        try:
+            return (self.path / _WRITTEN).read_text("utf-8") == sha256(film)
+        except OSError:
+            return False
 
     def _is_whole(self, number: int) -> bool:
         try:

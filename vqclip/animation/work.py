@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -184,15 +185,23 @@ class _Work:
             comment = None if record is None else comment_of(record)
             if comment is not None and len(comment) > MAX_COMMENT:
                 comment = " | ".join(self.config.prompts)  # the file beside it says the rest
+            self.output = self._place()
             film = write_film(
                 (np.asarray(frame) for frame in frames), self.output, plan.size, plan.shown_fps,
                 folder=self.folder.path, comment=comment, sound=_sound_of(plan),
             )  # fmt: skip
+            self.folder.note(film)
             if record is not None:
                 others.append(atomic.write_text(side_car(self.output), comment_of(record)))
         if self.film.storyboard:
             others.append(self._write_storyboard(plan, numbers, self.film.storyboard))
         return film, tuple(others)
+
+    def _place(self) -> Path:
+        """Return where the film goes: beside what came to stand at its name while it was drawn."""
+        if self.job.replace or not os.path.lexists(self.output) or self.folder.wrote(self.output):
+            return self.output
+        return next(path for path in names.numbered(self.output) if not os.path.lexists(path))
 
     def _write_folder(self, plan: Plan, frames: Iterator[Image.Image], record: Mapping[str, Any] | None) -> Path:
         """Write all frames as PNGs, each with its metadata."""
