@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 from support.pictures import photo, relative, sha
-from support.runs import draw, models, run_of, small, threads
+from support.runs import draw, models, prepared, run_of, small, threads
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vqclip import optim, schedules
+from vqclip import images, optim, schedules
 from vqclip.config.schema import OptimizerConfig
 from vqclip.drawables import InitImage, Moment, latents
+from vqclip.drawables.init_image import Beginning
 from vqclip.drawables.latent_grid import LatentGrid
 from vqclip.errors import UsageError
 from vqclip.generation import stages
@@ -230,7 +231,9 @@ OF_PICTURES = [name for name in LOSSES if "views" not in getattr(LOSSES.load(nam
 def picture_loss(name: str, init: Tensor, painted: Tensor) -> Any:
     """Return a loss of pictures as a run builds it, of weight 1."""
     blank = models_blank()
-    context = LossContext(small(), blank=blank, init_image=InitImage(image=init), painted=painted)
+    beginning = Beginning(init, torch.ones(1, 1, 32, 32))
+    init_image = InitImage(image=init)
+    context = LossContext(small(), blank=blank, init_image=init_image, painted=painted, beginning=beginning)
     (term,) = build_terms({name: 1.0}, context)
     return term.loss
 
@@ -272,7 +275,12 @@ def test_every_loss_of_pictures_counts_by_its_weight_and_reaches_the_grid(name: 
     begin = {"kind": "random", "image": str(photo(tmp_path / "in.png"))}
     prompt = "a red cat, watercolor" if name == "painted" else "a red cat"
     given = {"models": {"prior": "", "upsampler": "", "memory": "tiny" if name == "painted" else ""}}
-    runs = [run_of(small(prompt, **given, **weighed(name, w, begin))) for w in (0.0, weight, 2 * weight)]
+    if name == "beginning":  # films weigh it, frame by frame
+        frame, whole = images.to_tensor(images.read_image(tmp_path / "in.png")), torch.ones(1, 1, 64, 64)
+        film = prepared(small(prompt, **given))
+        runs = [film.begun(Beginning(frame, whole, w)).run((7,)) for w in (0.0, weight, 2 * weight)]
+    else:
+        runs = [run_of(small(prompt, **given, **weighed(name, w, begin))) for w in (0.0, weight, 2 * weight)]
     # white and black bars, so that no loss is content
     bars = (torch.arange(64) // 16 % 2).float().expand(1, 3, 64, 64)
     for run in runs:

@@ -500,7 +500,16 @@ def _narrow_clip(path: Path) -> None:
     files.save(path, "clip", clip.architecture.to_json(), clip.network.state_dict(), {})
 
 
-@pytest.mark.parametrize("preset", sorted(set(resources.presets()) - {"tiny", "tiny-random"}))
+def test_steps_of_one_length_draw_on_pixels() -> None:
+    """The preset `ascent` has the bundled models, and any CLIP draws with it."""
+    asked = {"size": 96, "steps": 6, "seed": 1, "views": {"count": 2}, "best": {"views": 2, "every": 6}}
+    result = vqclip.generate(vqclip.make_config("a lighthouse", preset="ascent", **asked))
+    config = result.config
+    assert (config.canvas.name, config.optimizer.name, config.init.kind) == ("pixels", "normalized", "random")
+    assert len(np.unique(np.asarray(result.image))) > 50
+
+
+@pytest.mark.parametrize("preset", sorted(set(resources.presets()) - {"tiny", "tiny-random", "ascent"}))
 def test_a_preset_draws_with_networks_of_its_checkpoints_classes(preset: str, home: Path) -> None:
     config = vqclip.make_config(
         "a lighthouse", preset=preset, size=64, steps=2, seed=1, views={"count": 2}, best={"views": 2}
