@@ -98,7 +98,7 @@ def steps(options: argparse.Namespace) -> None:
     if options.sheet:
         flat = [picture for pair in pairs for picture in pair]
         labels = [text for prompt in prompts for text in (prompt, "")]
-        save_image(images.contact_sheet(flat, labels, columns=8, cell=192), options.sheet)
+        save_image(images.contact_sheet(flat, labels, columns=8, cell=192), options.sheet, None)
 
 
 def samplers(options: argparse.Namespace) -> None:
@@ -127,7 +127,7 @@ def samplers(options: argparse.Namespace) -> None:
             pictures += last
             labels += [f"{way}: {subject}" for subject in chosen]
     if options.sheet:
-        save_image(images.contact_sheet(pictures, labels, columns=options.count, cell=128), options.sheet)
+        save_image(images.contact_sheet(pictures, labels, columns=options.count, cell=128), options.sheet, None)
 
 
 def main() -> None:
