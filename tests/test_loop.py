@@ -303,6 +303,17 @@ def test_every_loss_of_pictures_counts_by_its_weight_and_reaches_the_grid(name: 
         assert relative(run.state.drawable.z.grad, factor * z.grad) < 2e-2
 
 
+def test_a_picture_to_go_on_from_lies_where_the_grid_shows_it() -> None:
+    """Of a size that the grid only covers, its edges are repeated: it is not stretched."""
+    frame, rest = rand(1, 3, 44, 60), torch.ones(1, 1, 44, 60)
+    begun = prepared(small(size=[60, 44])).begun(Beginning(frame, rest, 1.0, frame))
+    assert begun.beginning is not None
+    assert begun.beginning.painted is not None
+    for shown in (begun.beginning.image, begun.beginning.painted):
+        assert shown.shape[-2:] == (48, 64)
+        assert torch.equal(shown[..., 2:46, 2:62], frame)
+
+
 def test_a_loss_of_a_given_picture_needs_one() -> None:
     context = LossContext(small(), blank=models_blank())
     with pytest.raises(UsageError, match="--init-image"):

@@ -55,9 +55,9 @@ class InitImage:
 class Beginning:
     """A picture that a run goes on from, as a film's frame goes on from the one before.
 
-    `image` (1, 3, H, W) in [0, 1] has the run's size; `known` (1, 1, H, W) in [0, 1] says where it shows what was there
-    before, and `hold` how strongly the run is held to it there. `painted`, of the same shape, is what the run is led
-    to beside the prompt, by the weight `init.paint`; None for nothing.
+    `image` (1, 3, H, W) in [0, 1] has the run's size, or that of its grid; `known` (1, 1, H, W) in [0, 1] says where
+    it shows what was there before, and `hold` how strongly the run is held to it there. `painted`, of the same shape,
+    is what the run is led to beside the prompt, by the weight `init.paint`; None for nothing.
     """
 
     image: Tensor

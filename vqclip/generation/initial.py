@@ -34,8 +34,7 @@ def first_pictures(prepared: Prepared, seeds: tuple[int, ...]) -> tuple[Drawable
     config, blank, stage = prepared.config, prepared.blank, prepared.stages[0]
     grid = (stage.height, stage.width)
     if prepared.beginning is not None:
-        image = padded(prepared.beginning.image, blank.factor).expand(len(seeds), -1, -1, -1)
-        return blank.encode(image, *grid).keep_outside(), {}
+        return blank.encode(prepared.beginning.image.expand(len(seeds), -1, -1, -1), *grid).keep_outside(), {}
     if config.init.kind == "prior":
         proposed = {seed: candidates(prepared, seed) for seed in dict.fromkeys(seeds)}
         parts = [_to_stage(prepared, proposed[seed].codes[: seeds.count(seed)], seed) for seed in proposed]

@@ -113,6 +113,14 @@ class Prepared:
         # the judge has read the prompts of the run only
         guidance.judging = None if targets else guidance.judging
         guidance.targets = list(targets or guidance.targets)
+        factor, painted = self.blank.factor, beginning.painted
+        # its edges repeated up to the sides of the grid, as the pictures of a run have them
+        beginning = dataclasses.replace(
+            beginning,
+            image=padded(beginning.image, factor),
+            known=padded(beginning.known, factor),
+            painted=None if painted is None else padded(painted, factor),
+        )
         config = self.config if seed is None else dataclasses.replace(self.config, seed=seed)
         context = dataclasses.replace(self.context, beginning=beginning)
         return dataclasses.replace(self, config=config, beginning=beginning, context=context, guidance=guidance)
