@@ -17,7 +17,7 @@ from vqclip.config import Config, from_dict
 from vqclip.config.film import Film, film_from
 from vqclip.errors import ResumeError, UsageError, one_line
 from vqclip.images import read_image
-from vqclip.weights.files import sha256
+from vqclip.session.savepoint import sha256
 from vqclip.writers import names
 from vqclip.writers.picture import save_image
 
